@@ -1,0 +1,93 @@
+"""What a running job is told about itself."""
+
+from __future__ import annotations
+
+import enum
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from procrastinate import jobs, utils
+
+if TYPE_CHECKING:
+    from procrastinate import app as app_module
+    from procrastinate import tasks
+
+
+class AbortReason(enum.Enum):
+    """
+    An enumeration of reasons a job is being aborted
+    """
+
+    USER_REQUEST = "user_request"  #: The user requested to abort the job
+    SHUTDOWN = "shutdown"  #: The job is being aborted as part of shutting down the worker
+
+
+@attrs.define(kw_only=True, slots=False, order=True)
+class JobResult:
+    """When a run started and ended, and what the task returned."""
+
+    start_timestamp: float
+    end_timestamp: float | None = None
+    result: Any = None
+
+    def duration(self, current_timestamp: float) -> float | None:
+        """Return how long the run took, or has taken until this moment, in seconds."""
+        return (self.end_timestamp or current_timestamp) - self.start_timestamp
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what log records carry; the end and the result once there is an end."""
+        result: dict[str, Any] = {
+            "start_timestamp": self.start_timestamp,
+            "duration": self.duration(current_timestamp=time.time()),
+        }
+        if self.end_timestamp is not None:
+            result["end_timestamp"] = self.end_timestamp
+            result["result"] = self.result
+        return result
+
+
+@attrs.define(frozen=True, kw_only=True, slots=False, order=True)
+class JobContext:
+    """
+    Execution context of a running job.
+    """
+
+    app: app_module.App
+    """Procrastinate `App` running this job"""
+    worker_name: str | None = None
+    """Name of the worker (may be useful for logging)"""
+    worker_queues: Iterable[str] | None = None
+    """Queues listened by this worker"""
+    job: jobs.Job
+    """Current `Job` instance"""
+    start_timestamp: float
+    """Time the job started to be processed, in seconds since the epoch"""
+    additional_context: dict[str, Any] = attrs.field(factory=dict[str, Any])
+    """What the worker was given as ``additional_context``; a copy of this job's own"""
+    abort_reason: Callable[[], AbortReason | None]
+    """Says why the job is asked to abort; None if it is not"""
+
+    def evolve(self, **update: Any) -> JobContext:
+        """Return a copy with some attributes changed."""
+        return attrs.evolve(self, **update)
+
+    @property
+    def queues_display(self) -> str:
+        """The worker's queues as people read them."""
+        return utils.queues_display(self.worker_queues)
+
+    @property
+    def task(self) -> tasks.Task[Any, Any, Any]:
+        """The `tasks.Task` associated to the job"""
+        return self.app.tasks[self.job.task_name]
+
+    def should_abort(self) -> bool:
+        """
+        Returns True if the job should be aborted: in that case,
+        the job should stop processing as soon as possible and raise
+        raise `exceptions.JobAborted`
+        """
+        return self.abort_reason() is not None

@@ -1,0 +1,252 @@
+"""Jobs as plain values, and the object that defers them."""
+
+from __future__ import annotations
+
+import datetime
+import enum
+import functools
+import logging
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
+
+import attrs
+
+from procrastinate import types
+
+if TYPE_CHECKING:
+    from procrastinate import manager
+
+
+logger = logging.getLogger(__name__)
+
+
+DEFAULT_QUEUE = "default"
+DEFAULT_PRIORITY = 0
+
+
+def check_aware(
+    instance: Job, attribute: attrs.Attribute[Any], value: datetime.datetime
+) -> None:
+    """Refuse a date that does not say which timezone it means."""
+    if value.utcoffset() is None:
+        raise ValueError("Timezone aware datetime is required")
+
+
+class Status(enum.Enum):
+    """
+    An enumeration with all the possible job statuses.
+    """
+
+    TODO = "todo"  #: The job is waiting in a queue
+    DOING = "doing"  #: A worker is running the job
+    SUCCEEDED = "succeeded"  #: The job ended successfully
+    FAILED = "failed"  #: The job ended with an error
+    CANCELLED = "cancelled"  #: The job was cancelled
+    ABORTING = "aborting"  #: legacy, not used anymore
+    ABORTED = "aborted"  #: The job was aborted
+
+
+class DeleteJobCondition(enum.Enum):
+    """
+    An enumeration with all the possible conditions to delete a job.
+    """
+
+    NEVER = "never"  #: Keep jobs in database after completion
+    SUCCESSFUL = "successful"  #: Delete only successful jobs
+    ALWAYS = "always"  #: Always delete jobs at completion
+
+
+class JobInserted(TypedDict):
+    """The notification that a queue has got a new job."""
+
+    type: Literal["job_inserted"]
+    job_id: int
+
+
+class AbortJobRequested(TypedDict):
+    """The notification that a running job should abort."""
+
+    type: Literal["abort_job_requested"]
+    job_id: int
+
+
+Notification = JobInserted | AbortJobRequested
+
+
+@attrs.define(frozen=True, kw_only=True, slots=False, order=True)
+class Job:
+    """
+    A job is the launching of a specific task with specific values for the
+    keyword arguments.
+    """
+
+    id: int | None = None
+    """Internal id uniquely identifying the job."""
+    status: str | None = None
+    """Status of the job."""
+    queue: str
+    """Queue name the job will be run in."""
+    priority: int = DEFAULT_PRIORITY
+    """Priority of the job."""
+    lock: str | None
+    """No two jobs with the same lock string can run simultaneously"""
+    queueing_lock: str | None
+    """No two jobs with the same queueing lock can be waiting in the queue."""
+    task_name: str
+    """Name of the associated task."""
+    task_kwargs: types.JSONDict = attrs.field(factory=dict)
+    """Arguments used to call the task."""
+    scheduled_at: datetime.datetime | None = attrs.field(
+        default=None, validator=attrs.validators.optional(check_aware)
+    )
+    """Date and time after which the job is expected to run."""
+    attempts: int = 0
+    """Number of times the job has been tried."""
+    abort_requested: bool = False
+    """True if the job is requested to abort"""
+    worker_id: int | None = None
+    """ID of the worker that is processing the job"""
+
+    @classmethod
+    def from_row(cls, row: dict[str, Any]) -> Job:
+        """Make a job of a row of ``procrastinate_jobs``; columns it doesn't know are ignored."""
+        return cls(
+            id=row["id"],
+            status=row["status"],
+            queue=row["queue_name"],
+            priority=row["priority"],
+            lock=row["lock"],
+            queueing_lock=row["queueing_lock"],
+            task_name=row["task_name"],
+            task_kwargs=row["args"],
+            scheduled_at=row["scheduled_at"],
+            attempts=row["attempts"],
+            abort_requested=row.get("abort_requested", False),
+            worker_id=row.get("worker_id"),
+        )
+
+    def asdict(self) -> dict[str, Any]:
+        """Return the fields as a dictionary."""
+        return {field.name: getattr(self, field.name) for field in attrs.fields(type(self))}
+
+    def log_context(self) -> types.JSONDict:
+        """Return what log records carry as ``job``: the fields, as JSON, and the call string."""
+        context: types.JSONDict = self.asdict()
+        if self.scheduled_at is not None:
+            context["scheduled_at"] = self.scheduled_at.isoformat()
+        context["call_string"] = self.call_string
+        return context
+
+    def evolve(self, **kwargs: Any) -> Job:
+        """Return a copy with some fields changed."""
+        return attrs.evolve(self, **kwargs)
+
+    @functools.cached_property
+    def call_string(self) -> str:
+        """The job as people read it: ``task[id](argument=value, ...)``."""
+        kwargs_string = ", ".join(f"{key}={value!r}" for key, value in self.task_kwargs.items())
+        return f"{self.task_name}[{self.id}]({kwargs_string})"
+
+
+class JobDeferrer:
+    """
+    A job that is ready to be deferred, as often as wanted.
+
+    Parameters
+    ----------
+    job_manager
+        The manager that will write the jobs.
+    job
+        The template: all that the jobs have in common. Its id is None.
+    connection
+        A connection of the caller's, whose transaction the jobs will be part of.
+    """
+
+    def __init__(
+        self,
+        job_manager: manager.JobManager,
+        job: Job,
+        connection: Any | None = None,
+    ) -> None:
+        self.job = job
+        self.job_manager = job_manager
+        self.connection = connection
+
+    def make_new_job(self, **task_kwargs: types.JSONValue) -> Job:
+        """Return the template with these arguments added to its own."""
+        return self.job.evolve(task_kwargs={**self.job.task_kwargs, **task_kwargs})
+
+    def defer(self, **task_kwargs: types.JSONValue) -> int:
+        """
+        See `Task.defer` for details.
+        """
+        job = self.make_new_job(**task_kwargs)
+        _log_before([job])
+        job = self.job_manager.defer_job(job=job, connection=self.connection)
+        _log_after([job])
+        return _id_of(job)
+
+    async def defer_async(self, **task_kwargs: types.JSONValue) -> int:
+        """
+        See `Task.defer_async` for details.
+        """
+        job = self.make_new_job(**task_kwargs)
+        _log_before([job])
+        job = await self.job_manager.defer_job_async(job=job, connection=self.connection)
+        _log_after([job])
+        return _id_of(job)
+
+    def batch_defer(self, *task_kwargs: types.JSONDict) -> list[int]:
+        """
+        See `Task.batch_defer` for details.
+        """
+        if not task_kwargs:
+            return []
+        jobs = [self.make_new_job(**kwargs) for kwargs in task_kwargs]
+        _log_before(jobs)
+        jobs = self.job_manager.batch_defer_jobs(jobs=jobs, connection=self.connection)
+        _log_after(jobs)
+        return [_id_of(job) for job in jobs]
+
+    async def batch_defer_async(self, *task_kwargs: types.JSONDict) -> list[int]:
+        """
+        See `Task.batch_defer_async` for details.
+        """
+        if not task_kwargs:
+            return []
+        jobs = [self.make_new_job(**kwargs) for kwargs in task_kwargs]
+        _log_before(jobs)
+        jobs = await self.job_manager.batch_defer_jobs_async(
+            jobs=jobs, connection=self.connection
+        )
+        _log_after(jobs)
+        return [_id_of(job) for job in jobs]
+
+
+def _id_of(job: Job) -> int:
+    assert job.id is not None  # The manager returns jobs that the database has numbered.
+    return job.id
+
+
+def _count(jobs: list[Job]) -> str:
+    return "1 job" if len(jobs) == 1 else f"{len(jobs)} jobs"
+
+
+def _log_before(jobs: list[Job]) -> None:
+    if not logger.isEnabledFor(logging.DEBUG):
+        return  # The context of a big batch costs more than the batch.
+    logger.debug(
+        f"About to defer {_count(jobs)}",
+        extra={
+            "action": "about_to_defer_jobs",
+            "jobs": [job.log_context() for job in jobs],
+        },
+    )
+
+
+def _log_after(jobs: list[Job]) -> None:
+    if not logger.isEnabledFor(logging.INFO):
+        return
+    logger.info(
+        f"Deferred {_count(jobs)}",
+        extra={"action": "jobs_deferred", "jobs": [job.log_context() for job in jobs]},
+    )

@@ -1,0 +1,273 @@
+"""Tasks: functions that are executed later, by a worker."""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import logging
+from collections.abc import Callable
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Generic,
+    NotRequired,
+    ParamSpec,
+    TypedDict,
+    TypeVar,
+    Unpack,
+    cast,
+)
+
+from procrastinate import exceptions, jobs, types, utils
+from procrastinate import middleware as middleware_module
+from procrastinate import retry as retry_module
+
+if TYPE_CHECKING:
+    from procrastinate import app as app_module
+    from procrastinate import blueprints, manager
+
+
+logger = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Args = ParamSpec("Args")
+
+
+class ConfigureTaskOptions(TypedDict):
+    """The options of `Task.configure`."""
+
+    lock: NotRequired[str | None]
+    queueing_lock: NotRequired[str | None]
+    task_kwargs: NotRequired[types.JSONDict | None]
+    schedule_at: NotRequired[datetime.datetime | None]
+    schedule_in: NotRequired[types.TimeDeltaParams | None]
+    queue: NotRequired[str | None]
+    priority: NotRequired[int | None]
+    connection: NotRequired[Any | None]
+
+
+def configure_task(
+    *,
+    name: str,
+    job_manager: manager.JobManager,
+    **options: Unpack[ConfigureTaskOptions],
+) -> jobs.JobDeferrer:
+    """
+    Make a job of a task's name and the options that `Task.configure` documents.
+
+    Raises
+    ------
+    ValueError
+        Both schedules were given, or a date without a timezone.
+    """
+    schedule_at = options.get("schedule_at")
+    schedule_in = options.get("schedule_in")
+    if schedule_at is not None and schedule_in is not None:
+        raise ValueError("Cannot set both schedule_at and schedule_in")
+    if schedule_in is not None:
+        schedule_at = utils.datetime_from_timedelta_params(schedule_in)
+
+    queue = options.get("queue")
+    priority = options.get("priority")
+    task_kwargs = options.get("task_kwargs")
+    return jobs.JobDeferrer(
+        job=jobs.Job(
+            id=None,
+            lock=options.get("lock"),
+            queueing_lock=options.get("queueing_lock"),
+            task_name=name,
+            queue=jobs.DEFAULT_QUEUE if queue is None else queue,
+            priority=jobs.DEFAULT_PRIORITY if priority is None else priority,
+            task_kwargs={} if task_kwargs is None else task_kwargs,
+            scheduled_at=schedule_at,
+        ),
+        job_manager=job_manager,
+        connection=options.get("connection"),
+    )
+
+
+class Task(Generic[P, R, Args]):
+    """
+    A task is a function that should be executed later. It is linked to a
+    default queue, and expects keyword arguments.
+    """
+
+    name: str
+    """Name of the task, usually the dotted path of the decorated function."""
+    aliases: list[str]
+    """Additional names for the task."""
+    retry_strategy: retry_module.BaseRetryStrategy | None
+    """Value indicating the retry conditions in case of `procrastinate.jobs.Job` error."""
+    pass_context: bool
+    """
+    If ``True``, passes the task execution context as first positional argument on
+    `procrastinate.jobs.Job` execution.
+    """
+    queue: str
+    """Default queue to send deferred jobs to. The queue can be overridden when a job is deferred."""
+    priority: int
+    """Default priority of deferred jobs. It can be overridden when a job is deferred."""
+    lock: str | None
+    """Default lock. The lock can be overridden when a job is deferred."""
+    queueing_lock: str | None
+    """Default queueing lock. The queuing lock can be overridden when a job is deferred."""
+    task_middleware: list[middleware_module.TaskMiddleware]
+    """Middlewares that wrap this task's execution, the outermost first."""
+    func: Callable[P, R]
+    """The decorated function."""
+    blueprint: blueprints.Blueprint
+    """The blueprint or app that the task belongs to."""
+
+    def __init__(
+        self,
+        func: Callable[P, R],
+        *,
+        blueprint: blueprints.Blueprint,
+        # task naming
+        name: str | None = None,
+        aliases: list[str] | None = None,
+        # task specific settings
+        retry: retry_module.RetryValue = False,
+        pass_context: bool = False,
+        # default defer arguments
+        queue: str,
+        priority: int = jobs.DEFAULT_PRIORITY,
+        lock: str | None = None,
+        queueing_lock: str | None = None,
+        task_middleware: list[middleware_module.TaskMiddleware] | None = None,
+    ) -> None:
+        self.func = func
+        self.blueprint = blueprint
+        self.aliases = list(aliases) if aliases else []
+        self.retry_strategy = retry_module.get_retry_strategy(retry)
+        self.pass_context = pass_context
+        self.queue = queue
+        self.priority = priority
+        self.lock = lock
+        self.queueing_lock = queueing_lock
+        self.name = name or self.full_path
+        self.task_middleware = list(task_middleware) if task_middleware else []
+        middleware_module.check_task_middlewares(
+            self.task_middleware,
+            task_name=self.name,
+            task_is_async=middleware_module.is_async_callable(func),
+        )
+        # Only what describes the function: its own attributes could hide the task's.
+        functools.update_wrapper(self, func, updated=())
+
+    def add_namespace(self, namespace: str) -> None:
+        """Prefix the task's name and aliases with a namespace."""
+        self.name = utils.add_namespace(self.name, namespace)
+        self.aliases = [utils.add_namespace(alias, namespace) for alias in self.aliases]
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run the function here and now: no job, no middleware, no context added."""
+        return self.func(*args, **kwargs)
+
+    @property
+    def full_path(self) -> str:
+        """The dotted path of the decorated function: the default name."""
+        return utils.get_full_path(self.func)
+
+    async def defer_async(self, *_: Args.args, **task_kwargs: Args.kwargs) -> int:
+        """
+        Create a job from this task and the given arguments.
+        The job will be created with default parameters, if you want to better
+        specify when and how to launch this job, see `Task.configure`.
+        """
+        return await self.configure().defer_async(**cast(types.JSONDict, task_kwargs))
+
+    def defer(self, *_: Args.args, **task_kwargs: Args.kwargs) -> int:
+        """
+        Create a job from this task and the given arguments.
+        The job will be created with default parameters, if you want to better
+        specify when and how to launch this job, see `Task.configure`.
+        """
+        return self.configure().defer(**cast(types.JSONDict, task_kwargs))
+
+    async def batch_defer_async(self, *task_kwargs: types.JSONDict) -> list[int]:
+        """
+        Create one job for each dictionary of arguments, all or none of them, and return
+        their ids in the same order.
+        """
+        return await self.configure().batch_defer_async(*task_kwargs)
+
+    def batch_defer(self, *task_kwargs: types.JSONDict) -> list[int]:
+        """
+        Create one job for each dictionary of arguments, all or none of them, and return
+        their ids in the same order.
+        """
+        return self.configure().batch_defer(*task_kwargs)
+
+    def configure(self, **options: Unpack[ConfigureTaskOptions]) -> jobs.JobDeferrer:
+        """
+        Configure the job with all the specific settings, defining how the job
+        should be launched.
+
+        You should call the `defer` method (see `Task.defer`) on the resulting
+        object, with the job task parameters.
+
+        Parameters
+        ----------
+        lock :
+            No two jobs with the same lock string can run simultaneously
+        queueing_lock :
+            No two jobs with the same queueing lock can be waiting in the queue.
+            `Task.defer` will raise an `AlreadyEnqueued` exception if there already
+            is a job waiting in the queue with same queueing lock.
+        task_kwargs :
+            Arguments for the job task. You can also pass them to `Task.defer`.
+            If you pass both, they will be updated (`Task.defer` has priority)
+        schedule_at :
+            A datetime before which the job should not be launched (incompatible
+            with schedule_in)
+        schedule_in :
+            A dict with kwargs for a python timedelta, for example ``{'minutes': 5}``.
+            Converted to schedule_at internally. See `python timedelta documentation
+            <https://docs.python.org/3/library/datetime.html#timedelta-objects>`_
+            (incompatible with schedule_at)
+        queue :
+            By setting a queue on the job launch, you override the task default queue
+        priority :
+            Set the priority of the job as an integer. Jobs with higher priority are run
+            first. Priority can be positive or negative. The default priority is 0.
+        connection :
+            An optional external database connection. When provided, the job INSERT will
+            run on this connection instead of the connector's pool, allowing atomic
+            deferral within a user-managed transaction. The user is responsible for
+            committing. Supported by `SyncPsycopgConnector`, `PsycopgConnector`, and
+            `SQLAlchemyPsycopg2Connector`.
+
+        Returns
+        -------
+        jobs.JobDeferrer
+            An object with a ``defer`` method, identical to `Task.defer`
+
+        Raises
+        ------
+        ValueError
+            If you try to define both schedule_at and schedule_in
+        """
+        self.blueprint.will_configure_task()
+        app = cast("app_module.App", self.blueprint)  # Any other blueprint has just raised.
+
+        # None asks for the task's own default. That is also how 3.x reads it, so a lock can't
+        # be unset here.
+        for option, default in (
+            ("lock", self.lock),
+            ("queueing_lock", self.queueing_lock),
+            ("queue", self.queue),
+            ("priority", self.priority),
+        ):
+            if options.get(option) is None:
+                cast(dict[str, Any], options)[option] = default
+        return configure_task(name=self.name, job_manager=app.job_manager, **options)
+
+    def get_retry_exception(
+        self, exception: BaseException, job: jobs.Job
+    ) -> exceptions.JobRetry | None:
+        """Return what tells the worker to retry the job, or None if there is to be no retry."""
+        if self.retry_strategy is None:
+            return None
+        return self.retry_strategy.get_retry_exception(exception=exception, job=job)
