@@ -1,0 +1,349 @@
+"""
+The schema as text, its migrations as values, and what they ask of a database.
+
+Nothing here talks to a database: the generators at the end yield statements and are sent the
+answers, so that :mod:`procrastinate.schema` drives the same steps in both colours. Each
+migration carries its own guard, lock and record (see ``sql/head.sql``): one applied by hand
+with psql and one applied here exclude each other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import attrs
+
+from procrastinate import exceptions, sql
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping, Sequence
+
+#: A file's name: version, number (pre from 01, post from 50), phase, what it does.
+NAME = re.compile(r"\d{2}\.\d{2}\.\d{2}_\d{2}_(?:pre|post)_[a-z0-9_]+")
+
+_GUARD_MARK = "    -- guard\n"
+_DIGEST = re.compile(r"'([0-9a-f]{64})'\)")
+_NO_DIGEST = "0" * 64
+
+
+@attrs.frozen(kw_only=True)
+class Migration:
+    """
+    One file of ``sql/migrations``.
+    """
+
+    name: str
+    text: str
+
+    @property
+    def recorded_digest(self) -> str | None:
+        """
+        The digest that the file says it has, and that it leaves in the database.
+        """
+        found = _DIGEST.search(self.text)
+        return found[1] if found else None
+
+    @property
+    def digest(self) -> str:
+        """
+        The digest that it has: of its text, with zeros in place of the digest itself.
+        """
+        blank = _DIGEST.sub(f"'{_NO_DIGEST}')", self.text)
+        return hashlib.sha256(blank.encode()).hexdigest()
+
+    def stamped(self) -> Migration:
+        """
+        Return this migration as it is once its record tells its digest.
+        """
+        return attrs.evolve(self, text=_DIGEST.sub(f"'{self.digest}')", self.text))
+
+
+@attrs.frozen(kw_only=True)
+class Difference:
+    """
+    One object that is not in the database as ``schema.lock`` says.
+
+    ``expected`` is None for an object that should not be there, ``found`` for one that is
+    missing.
+    """
+
+    object: str
+    expected: str | None
+    found: str | None
+
+    @property
+    def harmless(self) -> bool:
+        """
+        Whether it is an addition of somebody else's, such as an index with a name of theirs.
+        """
+        return self.expected is None and "procrastinate_" not in _own_name(self.object)
+
+    def __str__(self) -> str:
+        if self.found is None:
+            return f"missing: {self.object}"
+        if self.expected is None:
+            return f"extra: {self.object}"
+        return f"changed: {self.object} (expected: {self.expected}; found: {self.found})"
+
+
+def _own_name(described: str) -> str:
+    # "index a", "constraint table.name", "function f(integer)", "comment on column t.c"
+    name = described.partition("(")[0].rpartition(" ")[2]
+    return name.rpartition(".")[2] if described.startswith(("constraint", "trigger")) else name
+
+
+# The text of things
+
+
+def compose(name: str, body: str, *, after: str | None = None) -> Migration:
+    """
+    Return the migration that does ``body``, once the one named ``after`` was applied.
+    """
+    head = sql.read("head.sql")
+    title, _, pins = head.partition("\n\n")
+    guard = _guard(name, after)
+    if _GUARD_MARK not in pins or not title.startswith("-- Procrastinate Schema"):
+        raise ValueError("sql/head.sql lacks its title or the place of the guard")
+    return Migration(
+        name=name,
+        text=(
+            f"-- Procrastinate migration {name}\n--\n"
+            f"-- By hand: psql -1 -v ON_ERROR_STOP=1 -f {name}.sql\n\n"
+            f"{pins.replace(_GUARD_MARK, guard)}\n{body.strip()}\n\n"
+            f"{_record([(name, _NO_DIGEST)])}\n{sql.read('foot.sql')}"
+        ),
+    ).stamped()
+
+
+def _guard(name: str, after: str | None) -> str:
+    # The first migration makes the table of migrations: before it there is nothing to look up.
+    lines = [
+        "if to_regclass('procrastinate_migrations') is not null then",
+        "    if exists (",
+        "        select from procrastinate_migrations as m where m.name = '{name}'",
+        "    ) then",
+        "        raise exception 'migration {name} was already applied'",
+        "            using errcode = 'PQ008';",
+        "    end if;",
+        "end if;",
+    ]
+    if after is not None:
+        lines += [
+            "if to_regclass('procrastinate_migrations') is null or not exists (",
+            "    select from procrastinate_migrations as m where m.name = '{after}'",
+            ") then",
+            "    raise exception 'migration {after} is missing'",
+            "        using errcode = 'PQ008',",
+            "            detail = '{name} builds upon it.',",
+            "            hint = 'Apply the migrations in the order of their names.';",
+            "end if;",
+        ]
+    return "".join(f"    {line}\n" for line in lines).format(name=name, after=after)
+
+
+def _record(done: Sequence[tuple[str, str]]) -> str:
+    rows = ",\n    ".join(f"('{name}', '{digest}')" for name, digest in done)
+    return f"insert into procrastinate_migrations (name, sha256)\nvalues\n    {rows};\n"
+
+
+def definitions() -> str:
+    """
+    Return what an empty schema should become, in the order in which it must run.
+    """
+    return "\n".join(sql.read(name).strip() + "\n" for name in sql.installed_names())
+
+
+def one_file_schema() -> str:
+    """
+    Return the script that makes an empty schema what every migration together would.
+    """
+    head = sql.read("head.sql").replace(_GUARD_MARK, "")
+    done = [(each.name, each.digest) for each in known()]
+    record = _record(done) + "\n" if done else ""
+    return f"{head}\n{definitions()}\n{record}{sql.read('foot.sql')}"
+
+
+def known() -> list[Migration]:
+    """
+    Return the migrations that this version has, oldest first.
+    """
+    return [
+        Migration(name=path.stem, text=path.read_text(encoding="utf-8"))
+        for path in sorted((sql.root / "migrations").glob("*.sql"), key=lambda path: path.stem)
+    ]
+
+
+def locked_objects() -> dict[str, str]:
+    """
+    Return the definition of each object, as ``schema.lock`` has it.
+    """
+    lock = json.loads(sql.lock_path.read_text(encoding="utf-8"))
+    return {name: definition for name, (definition, _) in lock["objects"].items()}
+
+
+# What follows from what
+
+
+def pending(have: Sequence[Migration], applied: Mapping[str, str]) -> list[Migration]:
+    """
+    Return what is still to do, given the digest of each migration that was applied.
+
+    Raises
+    ------
+    exceptions.SchemaMismatch
+        A file was edited, or the database knows another history than these files.
+    """
+    for migration in have:
+        if migration.recorded_digest != migration.digest:
+            raise exceptions.SchemaMismatch(
+                f"migration {migration.name} was edited: its file has the digest "
+                f"{migration.digest}, and says {migration.recorded_digest}"
+            )
+    names = {migration.name for migration in have}
+    newest = max(names, default="")
+    for name in sorted(applied.keys() - names):
+        raise exceptions.SchemaMismatch(
+            f"migration {name} was applied to this database, and this version does not know "
+            "it: the database is newer"
+            if name > newest
+            else f"migration {name} was applied to this database, and its file is missing"
+        )
+    left = [migration for migration in have if migration.name not in applied]
+    for migration in have:
+        if migration.name in applied and applied[migration.name] != migration.digest:
+            raise exceptions.SchemaMismatch(
+                f"migration {migration.name} was edited since it was applied: the database "
+                f"has the digest {applied[migration.name]}, the file {migration.digest}"
+            )
+        if migration.name in applied and left and left[0].name < migration.name:
+            raise exceptions.SchemaMismatch(
+                f"migration {left[0].name} is missing in this database, though "
+                f"{migration.name} was applied after it"
+            )
+    return left
+
+
+def compare(expected: Mapping[str, str], found: Mapping[str, str]) -> list[Difference]:
+    """
+    Return what differs, by the name of the object.
+    """
+    return [
+        Difference(object=name, expected=expected.get(name), found=found.get(name))
+        for name in sorted(expected.keys() | found.keys())
+        if expected.get(name) != found.get(name)
+    ]
+
+
+# What to ask of the database
+
+#: Rows, or what went wrong: whoever drives the steps hands errors over, so that both colours
+#: have one place that decides about them.
+Answer: TypeAlias = list[dict[str, Any]] | exceptions.ConnectorException
+
+
+@attrs.frozen(kw_only=True)
+class Query:
+    """
+    A statement that is answered with rows.
+    """
+
+    text: str
+
+
+@attrs.frozen(kw_only=True)
+class Script:
+    """
+    Several statements, run as one transaction and answered with nothing.
+    """
+
+    text: str
+
+
+_WHAT_IS_THERE = """\
+select
+    current_schema() as schema,
+    to_regclass(quote_ident(current_schema()) || '.procrastinate_jobs') is not null as jobs,
+    to_regclass(quote_ident(current_schema()) || '.procrastinate_migrations') is not null
+    as migrations"""
+
+_APPLIED = "select name, sha256 from procrastinate_migrations"
+
+
+def _rows(answer: Answer) -> list[dict[str, Any]]:
+    if isinstance(answer, exceptions.ConnectorException):
+        raise answer
+    return answer
+
+
+def _read_applied() -> Generator[Query | Script, Answer, dict[str, str] | None]:
+    # None: no schema of ours is there.
+    (there,) = _rows((yield Query(text=_WHAT_IS_THERE)))
+    if there["migrations"]:
+        rows = _rows((yield Query(text=_APPLIED)))
+        return {row["name"]: row["sha256"] for row in rows}
+    if there["jobs"]:
+        raise exceptions.SchemaMismatch(
+            f"schema {there['schema']} holds the tables of procrastinate 3.x, which this "
+            "version can't adopt yet: use another schema, or stay with 3.x"
+        )
+    return None
+
+
+def applying() -> Generator[Query | Script, Answer, None]:
+    """
+    Install the schema in one go.
+    """
+    _rows((yield Script(text=one_file_schema())))
+
+
+def migrating(have: Sequence[Migration]) -> Generator[Query | Script, Answer, list[str]]:
+    """
+    Apply what is pending, one transaction each; return the names of what was applied here.
+    """
+    done: list[str] = []
+    while True:
+        applied = yield from _read_applied()
+        todo = pending(have, applied or {})
+        if not todo:
+            return done
+        answer = yield Script(text=todo[0].text)
+        if not isinstance(answer, exceptions.ConnectorException):
+            done.append(todo[0].name)
+            continue
+        # Another runner may have been faster while we waited for its lock: then its record
+        # is there now, and the next round goes on from it. If not, this error is ours.
+        applied = yield from _read_applied()
+        if todo[0].name not in (applied or {}):
+            raise answer
+
+
+def planning(have: Sequence[Migration]) -> Generator[Query | Script, Answer, list[str]]:
+    """
+    Return the names of what is pending.
+    """
+    applied = yield from _read_applied()
+    return [migration.name for migration in pending(have, applied or {})]
+
+
+def checking(
+    have: Sequence[Migration], expected: Mapping[str, str]
+) -> Generator[Query | Script, Answer, list[Difference]]:
+    """
+    Compare the database with the lock.
+    """
+    applied = yield from _read_applied()
+    if applied is None:
+        raise exceptions.SchemaMismatch(
+            "there is no schema of procrastinate in the first schema of the search_path"
+        )
+    left = pending(have, applied)
+    rows = _rows((yield Query(text=sql.catalogue_query())))
+    found = {row["object"]: row["definition"] for row in rows}
+    missing = [
+        Difference(object=f"migration {each.name}", expected=each.digest, found=None)
+        for each in left
+    ]
+    return missing + compare(expected, found)

@@ -1,0 +1,141 @@
+"""
+Install, migrate and check the schema.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING, LiteralString, TypeVar, cast
+
+from procrastinate import exceptions, migrations, sql
+
+if TYPE_CHECKING:
+    from procrastinate import connector as connector_module
+
+T = TypeVar("T")
+Steps = Generator[migrations.Query | migrations.Script, migrations.Answer, T]
+
+#: Directory of the migrations: plain SQL files, to be applied in the order of their names.
+migrations_path = sql.root / "migrations"
+
+
+class SchemaManager:
+    """
+    What an app does with its database's schema: ``app.schema_manager``.
+    """
+
+    def __init__(self, connector: connector_module.BaseConnector) -> None:
+        self.connector = connector
+
+    @staticmethod
+    def get_schema() -> LiteralString:
+        """
+        Return the whole schema as one SQL script, for an empty schema.
+        """
+        return sql.literal(migrations.one_file_schema())
+
+    @staticmethod
+    def get_migrations_path() -> str:
+        """
+        Return the directory of the migrations, as SQL files that psql can apply.
+        """
+        return str(migrations_path)
+
+    def apply_schema(self) -> None:
+        """
+        Install the schema in the first schema of the ``search_path``, which must hold none.
+        """
+        self._drive(migrations.applying())
+
+    async def apply_schema_async(self) -> None:
+        """
+        Install the schema in the first schema of the ``search_path``, which must hold none.
+        """
+        await self._drive_async(migrations.applying())
+
+    def migrate(self) -> list[str]:
+        """
+        Apply the migrations that are pending, and return their names.
+
+        Each runs in one transaction. Several callers may do this at once: one applies, the
+        others wait, then have nothing to do.
+
+        Raises
+        ------
+        exceptions.SchemaMismatch
+            A migration was edited, is missing, or is newer than this version; or the tables
+            are those of procrastinate 3.x. Nothing was changed.
+        """
+        return self._drive(migrations.migrating(migrations.known()))
+
+    async def migrate_async(self) -> list[str]:
+        """
+        Apply the migrations that are pending, and return their names: see :meth:`migrate`.
+        """
+        return await self._drive_async(migrations.migrating(migrations.known()))
+
+    def plan(self) -> list[str]:
+        """
+        Return the names of the migrations that :meth:`migrate` would apply.
+        """
+        return self._drive(migrations.planning(migrations.known()))
+
+    async def plan_async(self) -> list[str]:
+        """
+        Return the names of the migrations that :meth:`migrate_async` would apply.
+        """
+        return await self._drive_async(migrations.planning(migrations.known()))
+
+    def check(self) -> list[migrations.Difference]:
+        """
+        Compare the database with ``schema.lock``, object by object; empty if they agree.
+        """
+        return self._drive(migrations.checking(migrations.known(), migrations.locked_objects()))
+
+    async def check_async(self) -> list[migrations.Difference]:
+        """
+        Compare the database with ``schema.lock``, object by object; empty if they agree.
+        """
+        return await self._drive_async(
+            migrations.checking(migrations.known(), migrations.locked_objects())
+        )
+
+    def _drive(self, steps: Steps[T]) -> T:
+        connector = self.connector.get_sync_connector()
+        try:
+            step = next(steps)
+            while True:
+                answer: migrations.Answer = []
+                try:
+                    if isinstance(step, migrations.Query):
+                        answer = connector.execute_query_all(_escaped(step.text))
+                    else:
+                        connector.execute_query(_escaped(step.text))
+                except exceptions.ConnectorException as exc:
+                    answer = exc
+                step = steps.send(answer)
+        except StopIteration as stop:
+            return cast("T", stop.value)
+
+    async def _drive_async(self, steps: Steps[T]) -> T:
+        try:
+            step = next(steps)
+            while True:
+                answer: migrations.Answer = []
+                try:
+                    if isinstance(step, migrations.Query):
+                        answer = await self.connector.execute_query_all_async(
+                            _escaped(step.text)
+                        )
+                    else:
+                        await self.connector.execute_query_async(_escaped(step.text))
+                except exceptions.ConnectorException as exc:
+                    answer = exc
+                step = steps.send(answer)
+        except StopIteration as stop:
+            return cast("T", stop.value)
+
+
+def _escaped(text: str) -> LiteralString:
+    # Connectors look for %(name)s in what they are given, even when there are no arguments.
+    return sql.literal(text.replace("%", "%%"))

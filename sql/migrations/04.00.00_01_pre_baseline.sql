@@ -1,0 +1,3747 @@
+-- Procrastinate migration 04.00.00_01_pre_baseline
+--
+-- By hand: psql -1 -v ON_ERROR_STOP=1 -f 04.00.00_01_pre_baseline.sql
+
+-- Seen by the next statement only if both run in one transaction.
+do $$
+begin
+    perform set_config('procrastinate.one_transaction', 'yes', true);
+end;
+$$;
+
+-- Nothing can be created from here until the next block has agreed, not even by a client
+-- that goes on after an error.
+do $$
+declare
+    v_local boolean := coalesce(current_setting('procrastinate.one_transaction', true), '') = 'yes';
+begin
+    perform set_config('procrastinate.target_schema', coalesce(current_schema(), ''), v_local);
+    perform set_config('procrastinate.caller_path', current_setting('search_path'), v_local);
+    perform set_config('search_path', '', v_local);
+end;
+$$;
+
+-- Every name below is meant in this one schema, and "set search_path from current" freezes
+-- that into each function; pg_temp comes last, so that no temporary table takes a name over.
+do $$
+declare
+    v_local boolean := coalesce(current_setting('procrastinate.one_transaction', true), '') = 'yes';
+    v_schema text := current_setting('procrastinate.target_schema');
+begin
+    if v_schema = '' or v_schema ^@ 'pg_' then
+        raise exception 'no schema has been selected to create in'
+            using errcode = '3F000',
+                detail = format('search_path is %s', current_setting('procrastinate.caller_path')),
+                hint = 'Name an existing schema first in search_path.';
+    end if;
+    perform set_config('search_path', quote_ident(v_schema) || ', pg_temp', v_local);
+
+    -- Whoever installs or migrates this schema at the same time waits here for our end.
+    perform pg_advisory_xact_lock(hashtext('procrastinate_migrations'), hashtext(v_schema));
+
+    if to_regclass('procrastinate_jobs') is not null
+        and to_regclass('procrastinate_migrations') is null
+    then
+        raise exception 'schema "%" holds the tables of procrastinate 3.x', v_schema
+            using errcode = 'PQ008',
+                detail = 'procrastinate_jobs exists, procrastinate_migrations does not.',
+                hint = 'This version can''t adopt them yet: use another schema, or stay with 3.x.';
+    end if;
+    if to_regclass('procrastinate_migrations') is not null then
+        if exists (
+            select from procrastinate_migrations as m where m.name = '04.00.00_01_pre_baseline'
+        ) then
+            raise exception 'migration 04.00.00_01_pre_baseline was already applied'
+                using errcode = 'PQ008';
+        end if;
+    end if;
+end;
+$$;
+
+-- The statuses of a job, with the labels of 3.x in their order.
+create type procrastinate_job_status as enum (
+    'todo',
+    'doing',
+    'succeeded',
+    'failed',
+    'cancelled',
+    'aborting',  -- of 2.x: nothing writes it, old rows may hold it
+    'aborted'
+);
+
+comment on type procrastinate_job_status is
+'Status of a job. aborting is a legacy label that nothing writes any more.';
+
+-- What can happen to a job, with the labels of 3.x in their order.
+create type procrastinate_job_event_type as enum (
+    'deferred',
+    'started',
+    'deferred_for_retry',
+    'failed',
+    'succeeded',
+    'cancelled',
+    'abort_requested',
+    'aborted',
+    'scheduled',
+    'retried'
+);
+
+comment on type procrastinate_job_event_type is
+'Kind of an event in the history of a job.';
+
+-- One job to defer, in the order of columns that clients of 3.x send.
+create type procrastinate_job_to_defer_v1 as (
+    queue_name varchar,
+    task_name varchar,
+    priority integer,
+    lock text,
+    queueing_lock text,
+    args jsonb,
+    scheduled_at timestamptz
+);
+
+comment on type procrastinate_job_to_defer_v1 is
+'One job to defer: an array of these is the argument of procrastinate_defer_jobs.';
+
+-- A row of the answer to a worker: a claimed job, an end that changed nothing, or, last and
+-- always there, the summary.
+create type procrastinate_exchange_v1 as (
+    outcome text,
+    job_id bigint,
+    claim_id bigint,
+    status procrastinate_job_status,
+    queue_name varchar,
+    task_name varchar,
+    priority integer,
+    lock text,
+    queueing_lock text,
+    args jsonb,
+    scheduled_at timestamptz,
+    attempts integer,
+    abort_requested boolean,
+    next_due_in double precision,
+    contended boolean,
+    more boolean,
+    marks bigint[]
+);
+
+comment on type procrastinate_exchange_v1 is
+'A row of the answer of fetch_jobs and finish_and_fetch: outcome claimed, not_held or summary.';
+
+-- A row for each worker that is alive, or was until its heartbeat stopped.
+create table procrastinate_workers (
+    id bigint generated always as identity primary key,
+    last_heartbeat timestamptz not null default now(),
+    name text,
+    queues text[],
+    description jsonb not null default '{}',
+    started_at timestamptz not null default now()
+) with (fillfactor = 50);  -- each heartbeat is a HOT update: last_heartbeat is in no index
+
+comment on table procrastinate_workers is
+'One row for each registered worker; a heartbeat too old means that it is stalled.';
+comment on column procrastinate_workers.last_heartbeat is
+'When the worker last said that it lives, by the clock of the database.';
+comment on column procrastinate_workers.name is 'Name given to the worker, if any.';
+comment on column procrastinate_workers.queues is 'Queues that it serves; null: all of them.';
+comment on column procrastinate_workers.description is
+'What the worker says of itself: version, host, process, concurrency.';
+comment on column procrastinate_workers.started_at is 'When the worker registered.';
+
+-- The truth: one row a job. What changes while a job runs is in no index, so that each
+-- transition is a HOT update: see docs/decisions/0002-hot-jobs-narrow-queues.md.
+create table procrastinate_jobs (
+    id bigserial primary key,
+    queue_name varchar(128) not null,
+    task_name varchar(128) not null,
+    priority integer not null default 0,
+    lock text,
+    queueing_lock text,
+    args jsonb not null default '{}',
+    status procrastinate_job_status not null default 'todo',
+    scheduled_at timestamptz,
+    attempts integer not null default 0,
+    abort_requested boolean not null default false,
+    worker_id bigint,
+    timeout interval,
+    heartbeat interval,
+    ttl interval,
+    max_attempts integer,
+    retry_delay interval,
+    retry_backoff double precision,
+    retry_delay_cap interval,
+    retry_jitter boolean,
+    key text,
+    group_key text,
+    trace_context jsonb,
+    constraint check_not_todo_abort_requested check (
+        not (status = 'todo' and abort_requested)
+    )
+) with (fillfactor = 50);  -- room for a second version of each row: a batch is fetched whole
+
+comment on table procrastinate_jobs is
+'Every job. Change it by the functions, or by plain statements: triggers keep the rest true.';
+comment on column procrastinate_jobs.queue_name is 'Queue whose workers run the job.';
+comment on column procrastinate_jobs.task_name is 'Task to run.';
+comment on column procrastinate_jobs.priority is 'Higher runs first.';
+comment on column procrastinate_jobs.lock is
+'At most one job of a lock runs at a time, and they run in order of priority, then id.';
+comment on column procrastinate_jobs.queueing_lock is
+'At most one job of a queueing lock waits at a time.';
+comment on column procrastinate_jobs.args is 'Arguments of the task: a JSON object.';
+comment on column procrastinate_jobs.scheduled_at is 'Not before this time; null: at once.';
+comment on column procrastinate_jobs.attempts is 'Runs that have ended.';
+comment on column procrastinate_jobs.abort_requested is 'The running job was asked to abort.';
+comment on column procrastinate_jobs.worker_id is
+'Worker that runs or ran the job; null once that worker is gone.';
+comment on column procrastinate_jobs.timeout is 'How long one run may take. Unused so far.';
+comment on column procrastinate_jobs.heartbeat is
+'How often the running job must show life. Unused so far.';
+comment on column procrastinate_jobs.ttl is 'How long its result is kept. Unused so far.';
+comment on column procrastinate_jobs.max_attempts is 'Runs allowed in all. Unused so far.';
+comment on column procrastinate_jobs.retry_delay is
+'Delay before the first retry. Unused so far.';
+comment on column procrastinate_jobs.retry_backoff is
+'Factor by which the delay grows with each retry. Unused so far.';
+comment on column procrastinate_jobs.retry_delay_cap is 'Longest delay. Unused so far.';
+comment on column procrastinate_jobs.retry_jitter is
+'Whether a delay is drawn at random up to its length. Unused so far.';
+comment on column procrastinate_jobs.key is
+'Unique while the job waits or runs. Unused so far.';
+comment on column procrastinate_jobs.group_key is
+'At most one job of a group and queue runs at a time. Unused so far.';
+comment on column procrastinate_jobs.trace_context is
+'Trace that the job belongs to (W3C trace context). Unused so far.';
+
+-- The history: append only, written by the triggers of procrastinate_jobs.
+--
+-- The primary key serves both the rows of a job and their order, for the price of one index.
+create table procrastinate_events (
+    id bigserial not null,
+    job_id bigint not null,
+    type procrastinate_job_event_type,
+    at timestamptz default now(),
+    attempt integer,
+    worker_id bigint,
+    error text,
+    primary key (job_id, id)
+);
+
+comment on table procrastinate_events is
+'What happened to each job, in the order of id.';
+comment on column procrastinate_events.at is
+'When it happened; of a scheduled event, the time that the job is scheduled at.';
+comment on column procrastinate_events.attempt is
+'Number of runs that had ended when it happened.';
+comment on column procrastinate_events.worker_id is 'Worker that ran the job, if any.';
+comment on column procrastinate_events.error is 'Why, where the database knows it.';
+
+-- The last tick of each periodic task: what makes it deferred once, however many workers.
+create table procrastinate_periodic_defers (
+    id bigserial primary key,
+    task_name varchar(128) not null,
+    defer_timestamp bigint,
+    job_id bigint,
+    periodic_id varchar(128) not null default '',
+    constraint procrastinate_periodic_defers_unique unique (
+        task_name, periodic_id, defer_timestamp
+    )
+);
+
+create index procrastinate_periodic_defers_job_id_fkey_v1
+on procrastinate_periodic_defers (job_id);
+
+comment on table procrastinate_periodic_defers is
+'Last tick of each periodic task that was deferred, with its job.';
+comment on column procrastinate_periodic_defers.defer_timestamp is
+'The tick, in seconds since the epoch.';
+comment on column procrastinate_periodic_defers.job_id is
+'Job of that tick; null once the job is deleted.';
+
+-- A row for each job in todo, kept by the triggers of procrastinate_jobs, with what a fetch
+-- looks for. As narrow as the work in hand: finished jobs cost it nothing.
+--
+-- state: r ready since it was deferred, a ready again (fell due, promoted, retried, changed),
+-- d delayed, b blocked by its lock. A fetch reads r from a low-water mark and a by arrival:
+-- docs/decisions/0003-low-water-marks.md.
+create table procrastinate_todo (
+    job_id bigint primary key,
+    since xid8,  -- transaction that put it where it is, for a row with a lock or in state a
+    head_xmin xid8,  -- as head of its lock: oldest transaction whose rows were not seen then
+    free_after bigint,  -- as head of its lock: no claim up to this one holds the lock
+    scheduled_at timestamptz,
+    priority integer not null,
+    state "char" not null,
+    queue_name varchar(128) not null,
+    lock text,
+    queueing_lock text
+) with (
+    fillfactor = 90,
+    autovacuum_vacuum_scale_factor = 0.02,
+    autovacuum_vacuum_threshold = 1000,
+    autovacuum_analyze_scale_factor = 0.2,
+    autovacuum_analyze_threshold = 5000,
+    autovacuum_vacuum_cost_delay = 0,
+    vacuum_truncate = off  -- truncation takes an exclusive lock
+);
+
+create unique index procrastinate_jobs_queueing_lock_idx_v1
+on procrastinate_todo (queueing_lock)
+where queueing_lock is not null;
+
+create index procrastinate_todo_ready_v1
+on procrastinate_todo (queue_name, priority desc, job_id)
+where state = 'r';
+
+create index procrastinate_todo_again_v1
+on procrastinate_todo (queue_name, priority desc, job_id)
+where state = 'a';
+
+create index procrastinate_todo_arrivals_v1
+on procrastinate_todo (since)
+where state = 'a';
+
+create index procrastinate_todo_delayed_v1
+on procrastinate_todo (queue_name, scheduled_at)
+where state = 'd';
+
+-- ~priority sorts like -priority and cannot overflow
+create index procrastinate_todo_lock_v1
+on procrastinate_todo (lock, (~priority), job_id)
+where lock is not null;
+
+create index procrastinate_todo_lock_since_v1
+on procrastinate_todo (lock, since)
+where lock is not null;
+
+comment on table procrastinate_todo is
+'Derived: one narrow row for each job in todo. Written by triggers and by fetches only.';
+
+-- A row for each job in doing, kept by the triggers of procrastinate_jobs.
+--
+-- The index on lock holds the claim as well: a lock that is taken a thousand times a minute
+-- leaves dead entries that an old snapshot keeps from vacuum, and a unique index on lock alone
+-- would read them all at each claim. Exclusion comes from the advisory lock of the lock's value,
+-- taken by whoever writes here: docs/decisions/0004-locks.md.
+create sequence procrastinate_claims_seq as bigint;
+
+create table procrastinate_doing (
+    job_id bigint primary key,
+    claim_id bigint not null default nextval('procrastinate_claims_seq'),
+    worker_id bigint,
+    head_xmin xid8,
+    started_at timestamptz not null default now(),
+    deadline_at timestamptz,
+    heartbeat_at timestamptz,
+    priority integer not null,
+    lock text
+) with (
+    fillfactor = 90,
+    autovacuum_vacuum_scale_factor = 0.02,
+    autovacuum_vacuum_threshold = 1000,
+    autovacuum_analyze_scale_factor = 0.2,
+    autovacuum_analyze_threshold = 5000,
+    autovacuum_vacuum_cost_delay = 0,
+    vacuum_truncate = off
+);
+
+alter sequence procrastinate_claims_seq owned by procrastinate_doing.claim_id;
+
+create unique index procrastinate_jobs_lock_idx_v1
+on procrastinate_doing (lock, claim_id)
+where lock is not null;
+
+comment on sequence procrastinate_claims_seq is 'Numbers of claims: what fences a late finish.';
+comment on table procrastinate_doing is
+'Derived: one narrow row for each job in doing, with the claim that its worker holds.';
+
+-- What a job leaves besides its status. Nothing writes it yet.
+create table procrastinate_results (
+    job_id bigint primary key,
+    result jsonb,
+    error jsonb,
+    progress double precision,
+    meta jsonb,
+    updated_at timestamptz,
+    expires_at timestamptz
+);
+
+create index procrastinate_results_expires_at_v1
+on procrastinate_results (expires_at)
+where expires_at is not null;
+
+comment on table procrastinate_results is
+'Result, error, progress and meta of the jobs that have any. Unused so far.';
+
+-- Keys of jobs that wait or run, where they were given one. Nothing writes it yet.
+create table procrastinate_keys (
+    key text primary key,
+    job_id bigint not null unique
+);
+
+comment on table procrastinate_keys is
+'Unique keys of jobs in todo and doing. Unused so far.';
+
+-- Settings of the queues that were given any. A queue needs no row to exist.
+create table procrastinate_queues (
+    queue_name varchar(128) primary key,
+    paused_at timestamptz,
+    pause_reason text,
+    paused_until timestamptz
+);
+
+comment on table procrastinate_queues is
+'Settings of queues: a queue with paused_at is not fetched from until paused_until.';
+
+-- The priorities that each queue has ever used, which a fetch walks from the highest down.
+-- Not unique on purpose: two first users of a priority must not wait for each other.
+-- A null priority says that the queue has used too many to list.
+create table procrastinate_priorities (
+    id bigint generated always as identity primary key,
+    queue_name varchar(128) not null,
+    priority integer
+);
+
+create index procrastinate_priorities_queue_v1
+on procrastinate_priorities (queue_name, priority);
+
+comment on table procrastinate_priorities is
+'Priorities that each queue has used: where a fetch looks. Written by the insert trigger.';
+
+-- Each migration that was applied, or that a fresh install stands for.
+create table procrastinate_migrations (
+    name text primary key,
+    sha256 text not null,
+    applied_at timestamptz not null default now(),
+    applied_by text not null default current_user
+);
+
+comment on table procrastinate_migrations is
+'Migrations that made this schema, with the hash of each file.';
+
+-- Where the sweep of finished jobs has come to. A sequence, because many sweep and none of
+-- them may wait for, or be undone with, another's transaction.
+create sequence procrastinate_sweep_seq as bigint minvalue 0 start 0;
+
+comment on sequence procrastinate_sweep_seq is
+'Id of the last job that the sweep has looked at for the number of a worker that is gone.';
+
+-- The one way to raise an error of our own: sql/sqlstates.md lists the codes.
+create function _procrastinate_raise(
+    p_code text, p_message text, p_detail text default null, p_hint text default null
+)
+returns void
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    raise exception using
+        errcode = p_code,
+        message = p_message,
+        detail = coalesce(p_detail, ''),
+        hint = coalesce(p_hint, '');
+end;
+$$;
+
+comment on function _procrastinate_raise(text, text, text, text) is
+'Raises an error with code, message, detail and hint.';
+
+-- The time that a test has set, if whoever set it may: a member of the owner of the schema.
+-- Both roles count: inside a security definer function current_user is the owner always.
+create function _procrastinate_travelled_now()
+returns timestamptz
+language plpgsql stable parallel safe
+set search_path from current
+as $$
+declare
+    v_owner oid := (
+        select c.relowner from pg_class as c where c.oid = 'procrastinate_jobs'::regclass
+    );
+begin
+    if pg_has_role(session_user, v_owner, 'member')
+        and pg_has_role(current_user, v_owner, 'member')
+    then
+        return current_setting('procrastinate.now')::timestamptz;
+    end if;
+    return now();
+end;
+$$;
+
+comment on function _procrastinate_travelled_now() is
+'The setting procrastinate.now for members of the owner of the schema, else now().';
+
+-- Used inside queries, so without settings of its own: its body is bound when it is created.
+create function procrastinate_now()
+returns timestamptz
+language sql stable parallel safe
+return case
+    when coalesce(current_setting('procrastinate.now', true), '') = '' then now()
+    else _procrastinate_travelled_now()
+end;
+
+comment on function procrastinate_now() is
+'The time of the queue: now(), or the setting procrastinate.now in tests by the owner.';
+
+-- The advisory key of a lock's value. Two values may share one: that costs a retry, never
+-- correctness. Its body is bound when it is created, so it needs no search_path.
+create function _procrastinate_lock_key(p_lock text)
+returns bigint
+language sql immutable strict parallel safe
+return hashtextextended(p_lock, 'procrastinate_jobs'::regclass::oid::bigint);
+
+comment on function _procrastinate_lock_key(text) is
+'Advisory key that stands for a lock while somebody changes who holds it.';
+
+-- Keys for "all locks": p_which 0 is shared by whoever takes single keys, 1 announces a bulk.
+create function _procrastinate_all_locks_key(p_which integer)
+returns bigint
+language sql immutable strict parallel safe
+return hashtextextended(
+    '', 'procrastinate_jobs'::regclass::oid::bigint + 4294967296 * (p_which + 1)
+);
+
+comment on function _procrastinate_all_locks_key(integer) is
+'Advisory key for all locks at once (0), or for the wish to have it (1).';
+
+-- The keys of these locks, waited for in the order of the keys, held until the transaction
+-- ends. Whoever releases a lock or changes who is at its head calls this after it has locked
+-- rows of procrastinate_jobs and before it changes a row of todo or doing.
+--
+-- The keys live in a table of fixed size that the whole server shares. A statement with many
+-- takes the one key for all locks instead: decided here, before the first key, and only tried,
+-- for a waiting exclusive request would stop everybody. Announcing the wish keeps fetches away,
+-- so that it comes true when those under way have ended.
+create function _procrastinate_take_locks(p_locks text[])
+returns void
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_many constant integer := current_setting('max_locks_per_transaction')::integer * 8;
+    v_nap double precision := 0.002;  -- seconds; doubles up to a quarter of a second
+    v_waited double precision := 0;
+begin
+    if cardinality(p_locks) <= v_many then
+        perform pg_advisory_xact_lock_shared(_procrastinate_all_locks_key(0));
+        perform pg_advisory_xact_lock(k.key)
+        from (
+            select distinct _procrastinate_lock_key(l.lock) as key
+            from unnest(p_locks) as l (lock)
+            order by 1
+        ) as k;
+        return;
+    end if;
+
+    perform pg_advisory_xact_lock(_procrastinate_all_locks_key(1));
+    while not pg_try_advisory_xact_lock(_procrastinate_all_locks_key(0)) loop
+        if v_waited > 10 then  -- seconds; two transactions may each hold what the other wants
+            perform _procrastinate_raise(
+                'PQ007',
+                format('Could not get hold of all locks to change %s of them at once',
+                    cardinality(p_locks)),
+                'Other transactions kept changing locked jobs for 10 seconds.',
+                'Run the statement again, or split it into smaller ones.'
+            );
+        end if;
+        perform pg_sleep(v_nap);
+        v_waited := v_waited + v_nap;
+        v_nap := least(v_nap * 2, 0.25);
+    end loop;
+end;
+$$;
+
+comment on function _procrastinate_take_locks(text[]) is
+'Waits for the advisory keys of these locks, sorted by key. Raises PQ007 (all locks busy).';
+
+-- The channel of a queue. A channel's name has at most 63 bytes, 23 of which are the prefix:
+-- a longer queue is announced under the hash of its name (docs/decisions/0006-notify.md).
+create function _procrastinate_channel(p_queue_name text)
+returns text
+language sql immutable strict parallel safe
+return 'procrastinate_queue_v1#' || case
+    when octet_length(p_queue_name) <= 40 then p_queue_name else md5(p_queue_name)
+end;
+
+comment on function _procrastinate_channel(text) is
+'NOTIFY channel of a queue: its name, or the hash of a name over 40 bytes.';
+
+create function _procrastinate_notify(p_queue_name text, p_type text, p_job_id bigint)
+returns void
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_payload constant text := format('{"type" : "%s", "job_id" : %s}', p_type, p_job_id);
+begin
+    perform pg_notify(_procrastinate_channel(p_queue_name), v_payload);
+    perform pg_notify('procrastinate_any_queue_v1', v_payload);
+end;
+$$;
+
+comment on function _procrastinate_notify(text, text, bigint) is
+'Tells the workers of a queue, and those of all queues, of a job.';
+
+-- Puts the head of each lock that nobody holds back among the jobs that may be fetched.
+--
+-- The caller holds the keys of these locks and has made its changes: the snapshot of this
+-- statement shows every release and every parked job that committed before.
+--
+-- p_claims says of a lock which claim has just released it, the other arrays where that job
+-- stood in line and what was not yet seen when it became the head. The next head is then the
+-- first job behind it, or one that joined the line since: nothing else is read. A lock without
+-- (nulls) is read from its start, over whatever dead rows an old snapshot keeps there.
+create function _procrastinate_promote(
+    p_locks text[],
+    p_priorities integer[],
+    p_job_ids bigint[],
+    p_head_xmins xid8[],
+    p_claim_ids bigint[]
+)
+returns void
+language plpgsql volatile parallel unsafe
+set search_path from current
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_nestloop = on
+set jit = off
+as $$
+declare
+    v_arrivals constant integer := 200;  -- more than this joined: reading all is cheaper
+    v_queue record;
+begin
+    for v_queue in
+        with line as (
+            select
+                l.lock, l.priority, l.job_id, l.claim_id,
+                case when l.claim_id is not null then l.head_xmin end as head_xmin
+            from unnest(p_locks, p_priorities, p_job_ids, p_head_xmins, p_claim_ids)
+                as l (lock, priority, job_id, head_xmin, claim_id)
+        ),
+        next as (
+            select l.lock, l.claim_id, h.job_id
+            from line as l
+            left join lateral (
+                select
+                    count(*) as seen,
+                    (array_agg(s.job_id order by s.priority desc, s.job_id)
+                        filter (where (~s.priority, s.job_id) < (~l.priority, l.job_id))
+                    )[1] as job_id
+                from (
+                    select t.job_id, t.priority
+                    from procrastinate_todo as t
+                    where t.lock = l.lock and t.since >= l.head_xmin
+                    order by t.since
+                    limit v_arrivals
+                ) as s
+            ) as a on true
+            cross join lateral (
+                select coalesce(
+                    case when a.seen < v_arrivals then a.job_id end,
+                    (
+                        select t.job_id
+                        from procrastinate_todo as t
+                        where
+                            t.lock = l.lock
+                            and l.head_xmin is not null and a.seen < v_arrivals
+                            and (~t.priority, t.job_id) >= (~l.priority, l.job_id)
+                        order by ~t.priority, t.job_id
+                        limit 1
+                    ),
+                    (
+                        select t.job_id
+                        from procrastinate_todo as t
+                        where
+                            t.lock = l.lock
+                            and (l.head_xmin is null or a.seen >= v_arrivals)
+                        order by ~t.priority, t.job_id
+                        limit 1
+                    )
+                ) as job_id
+            ) as h
+            where
+                h.job_id is not null
+                and (
+                    l.claim_id is not null
+                    or not exists (
+                        select from procrastinate_doing as d where d.lock = l.lock
+                    )
+                )
+        ),
+        promoted as (
+            update procrastinate_todo as t
+            set
+                state = case
+                    when t.scheduled_at > procrastinate_now() then 'd' else 'a'
+                end::"char",
+                since = pg_current_xact_id(),
+                head_xmin = pg_snapshot_xmin(pg_current_snapshot()),
+                free_after = coalesce(
+                    n.claim_id, (select s.last_value from procrastinate_claims_seq as s)
+                )
+            from next as n
+            where t.job_id = n.job_id and t.state = 'b'
+            returning t.job_id, t.queue_name
+        )
+        select p.queue_name, min(p.job_id) as job_id
+        from promoted as p
+        group by p.queue_name
+    loop
+        -- an exchange fetches next and tells of what it leaves: see finish_and_fetch
+        if coalesce(current_setting('procrastinate.exchange', true), '') <> 'on' then
+            perform _procrastinate_notify(
+                v_queue.queue_name, 'job_inserted', v_queue.job_id
+            );
+        end if;
+    end loop;
+end;
+$$;
+
+comment on function _procrastinate_promote(text[], integer[], bigint[], xid8[], bigint[]) is
+'Unblocks the head of each of these locks that nobody holds, and tells its queue.';
+
+-- Of candidates with a lock: which may run now. The others are parked (state b), so that no
+-- fetch meets them again before their lock's head is promoted.
+--
+-- The keys of the locks are only tried: whoever has one is about to release or to claim, and
+-- will say so. What is behind a key that was not had is told in o_busy. With a key in hand,
+-- a fresh snapshot decides. A head that nobody holds back is never parked.
+--
+-- A promoted head carries what is known of its line (see promote), so that only later arrivals
+-- and later claims are read.
+create function _procrastinate_take_heads(
+    p_job_ids bigint[],
+    p_locks text[],
+    inout p_budget integer,
+    out o_heads bigint[],
+    out o_busy bigint[],
+    out o_over bigint[]
+)
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_locks text[];
+    v_got text[];
+    v_parked bigint[];
+begin
+    select array_agg(distinct l.lock) into v_locks
+    from unnest(p_locks) as l (lock);
+
+    if cardinality(v_locks) > p_budget then
+        v_locks := array(
+            select l.lock
+            from unnest(p_locks) with ordinality as l (lock, nr)
+            group by l.lock
+            order by min(l.nr)
+            limit p_budget
+        );
+        select array_agg(c.job_id) into o_over
+        from unnest(p_job_ids, p_locks) as c (job_id, lock)
+        where c.lock <> all(v_locks);
+    end if;
+    p_budget := p_budget - cardinality(v_locks);
+
+    if pg_try_advisory_xact_lock_shared(_procrastinate_all_locks_key(1))
+        and pg_try_advisory_xact_lock_shared(_procrastinate_all_locks_key(0))
+    then
+        select array_agg(l.lock) into v_got
+        from unnest(v_locks) as l (lock)
+        where pg_try_advisory_xact_lock(_procrastinate_lock_key(l.lock));
+    end if;
+
+    -- a snapshot taken after the keys: it shows all that their last holders did
+    with line as (
+        select
+            c.lock,
+            c.job_ids,
+            k.job_id as known_id, k.priority, k.head_xmin, k.free_after
+        from (
+            select c.lock, array_agg(c.job_id order by c.nr) as job_ids
+            from unnest(p_job_ids, p_locks) with ordinality as c (job_id, lock, nr)
+            where c.lock = any(v_got)
+            group by c.lock
+        ) as c
+        left join lateral (
+            select t.job_id, t.priority, t.head_xmin, t.free_after
+            from procrastinate_todo as t
+            where
+                t.job_id = any(c.job_ids)
+                and t.lock = c.lock and t.state in ('r', 'a') and t.head_xmin is not null
+            order by ~t.priority, t.job_id
+            limit 1
+        ) as k on true
+    ),
+    verdict as (
+        select
+            l.lock,
+            l.job_ids,
+            exists (
+                select
+                from procrastinate_doing as d
+                where d.lock = l.lock and d.claim_id > coalesce(l.free_after, 0)
+            ) as held,
+            coalesce(
+                (
+                    select s.job_id
+                    from (
+                        select t.job_id, t.priority
+                        from procrastinate_todo as t
+                        where t.lock = l.lock and t.since >= l.head_xmin
+                        order by t.since
+                        offset 0
+                    ) as s
+                    where (~s.priority, s.job_id) < (~l.priority, l.known_id)
+                    order by ~s.priority, s.job_id
+                    limit 1
+                ),
+                l.known_id,
+                (
+                    select t.job_id
+                    from procrastinate_todo as t
+                    where t.lock = l.lock and l.known_id is null
+                    order by ~t.priority, t.job_id
+                    limit 1
+                )
+            ) as head_id
+        from line as l
+    )
+    select
+        array_agg(v.head_id) filter (where not v.held and v.head_id = any(v.job_ids)),
+        array_agg(j.job_id) filter (where v.held or j.job_id <> v.head_id)
+    into o_heads, v_parked
+    from verdict as v
+    cross join lateral unnest(v.job_ids) as j (job_id);
+
+    o_heads := array(select distinct h.job_id from unnest(o_heads) as h (job_id));
+
+    if v_parked is not null then
+        update procrastinate_todo as t
+        set state = 'b'
+        where
+            t.job_id = any(v_parked)
+            and t.lock = any(v_got)
+            and t.state in ('r', 'a');
+    end if;
+
+    select array_agg(c.job_id) into o_busy
+    from unnest(p_job_ids, p_locks) as c (job_id, lock)
+    where c.lock = any(v_locks) and (v_got is null or c.lock <> all(v_got));
+end;
+$$;
+
+comment on function _procrastinate_take_heads(bigint[], text[], integer) is
+'Of ready jobs with locks: claims the keys, tells the heads that may run, parks the rest.';
+
+-- todo -> doing for at most p_limit jobs of these queues, highest priority first, then lowest
+-- id. Never waits for another transaction: what somebody holds is skipped and told.
+--
+-- p_marks is what the last claim of this worker returned: for each pair of queue and priority
+-- the ids from which its ready rows are read, so that the dead rows of earlier claims are not
+-- read again. A mark may hide nothing: rows that became ready again are found by their arrival,
+-- ids that committed late by a scan from the start: when a claim finds too few, and every so
+-- often (docs/decisions/0003-low-water-marks.md). Layout: oldest transaction not seen, time of
+-- the next full scan (microseconds), last job id at the last full scan, then triples of pair,
+-- mark of fresh rows, mark of rows ready again.
+create function _procrastinate_claim_jobs(
+    p_worker_id bigint,
+    p_queues text[],
+    p_limit integer,
+    p_marks bigint[],
+    out o_job_ids bigint[],
+    out o_marks bigint[],
+    out o_contended boolean,
+    out o_more boolean
+)
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_budget integer := current_setting('max_locks_per_transaction')::integer / 2;
+    v_begun timestamptz := clock_timestamp();
+    v_xmin bigint;
+    v_last_id bigint;
+    v_full boolean;
+    v_pairs bigint[];
+    v_queues text[];
+    v_priorities integer[];
+    v_fresh bigint[];
+    v_again bigint[];
+    v_next_full bigint := coalesce(p_marks[2], 0);
+    v_scan record;
+begin
+    o_job_ids := '{}';
+    o_contended := false;
+    o_more := _procrastinate_wake_due(p_queues) >= 1000;
+
+    -- before the scans: what this snapshot does not show arrives later
+    v_xmin := pg_snapshot_xmin(pg_current_snapshot())::text::bigint;
+    v_last_id := case
+        when not exists (select from pg_snapshot_xip(pg_current_snapshot()))
+            then (select s.last_value from procrastinate_jobs_id_seq as s)
+        else -1
+    end;
+
+    select m.pairs, m.queues, m.priorities, m.fresh, m.again
+    into v_pairs, v_queues, v_priorities, v_fresh, v_again
+    from _procrastinate_read_marks(p_queues, p_marks) as m;
+
+    if v_pairs is null then
+        o_marks := array[v_xmin, 0, -1];
+        return;
+    end if;
+
+    v_full := p_marks is null or v_next_full <= extract(epoch from v_begun) * 1e6;
+    loop
+        if v_full then
+            v_fresh := array_fill(0::bigint, array[cardinality(v_pairs)]);
+        end if;
+        select * into v_scan
+        from _procrastinate_scan_jobs(
+            p_worker_id, v_queues, v_priorities, v_fresh, v_again,
+            p_limit - cardinality(o_job_ids), v_budget
+        );
+        o_job_ids := o_job_ids || v_scan.o_job_ids;
+        v_fresh := v_scan.p_fresh;
+        v_again := v_scan.p_again;
+        v_budget := v_scan.p_budget;
+        o_contended := v_scan.o_contended;
+        o_more := o_more or v_scan.o_more;
+
+        exit when v_full or cardinality(o_job_ids) >= p_limit;
+        -- too few: an id below its mark may have committed late. Where no id was given since
+        -- the last full scan, which met no writer, only a hand-made id could be there: claimed
+        -- something, so come back at once, and look from the start when nothing is found
+        if v_last_id = p_marks[3] and cardinality(o_job_ids) > 0 then
+            o_more := true;
+            exit;
+        end if;
+        v_full := true;
+        v_begun := clock_timestamp();
+    end loop;
+
+    if v_full then  -- the next one when this one has cost a twentieth of the time till then
+        v_next_full := extract(epoch from clock_timestamp() + greatest(
+            (clock_timestamp() - v_begun) * 20, interval '100 milliseconds'
+        )) * 1e6;
+    end if;
+    o_marks := array[
+        v_xmin,
+        v_next_full,
+        case
+            when v_full and cardinality(o_job_ids) < p_limit then v_last_id
+            else coalesce(p_marks[3], -1)
+        end
+    ] || array(
+        select u.value
+        from unnest(v_pairs, v_fresh, v_again) with ordinality as m (pair, fresh, again, nr)
+        cross join lateral (values (1, m.pair), (2, m.fresh), (3, m.again)) as u (part, value)
+        order by m.nr, u.part
+    );
+    o_contended := o_contended and cardinality(o_job_ids) < p_limit;
+    o_more := o_more and cardinality(o_job_ids) < p_limit;
+end;
+$$;
+
+comment on function _procrastinate_claim_jobs(bigint, text[], integer, bigint[]) is
+'todo -> doing for the first jobs of these queues that may run. Skips what others hold.';
+
+-- delayed -> ready again for what fell due in these queues, a bounded number.
+create function _procrastinate_wake_due(p_queues text[])
+returns bigint
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_now constant timestamptz := procrastinate_now();
+    v_count bigint;
+begin
+    update procrastinate_todo as t
+    set state = 'a', since = pg_current_xact_id()
+    where
+        t.state = 'd'
+        and t.job_id = any(array(
+            select d.job_id
+            from _procrastinate_queues_of(p_queues) as q (queue_name)
+            cross join lateral (
+                select x.job_id
+                from procrastinate_todo as x
+                where
+                    x.state = 'd'
+                    and x.queue_name = q.queue_name
+                    and x.scheduled_at <= v_now
+                order by x.scheduled_at
+                limit 1000
+                for no key update skip locked
+            ) as d
+        ));
+    get diagnostics v_count = row_count;
+    return v_count;
+end;
+$$;
+
+comment on function _procrastinate_wake_due(text[]) is
+'Makes ready what fell due in these queues, at most 1000 a queue.';
+
+-- The queues named, or all that were ever deferred to.
+create function _procrastinate_queues_of(p_queues text[])
+returns setof text
+language sql stable parallel safe
+begin atomic
+    select q.queue_name
+    from unnest(p_queues) as q (queue_name)
+    union
+    select p.queue_name
+    from procrastinate_priorities as p
+    where p_queues is null;
+end;
+
+comment on function _procrastinate_queues_of(text[]) is
+'These queues, or for null all queues known, each once.';
+
+-- The pairs of queue and priority to look at, highest priority first, each with its marks.
+-- A row that became ready again below its mark, found by its arrival, lowers the mark.
+create function _procrastinate_read_marks(
+    p_queues text[],
+    p_marks bigint[],
+    out pairs bigint[],
+    out queues text[],
+    out priorities integer[],
+    out fresh bigint[],
+    out again bigint[]
+)
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_many constant integer := 200;  -- more arrivals than this: read all from the start
+begin
+    with pair as (
+        select min(p.id) as id, p.queue_name, p.priority
+        from _procrastinate_queues_of(p_queues) as q (queue_name)
+        join procrastinate_priorities as p on p.queue_name = q.queue_name
+        where
+            not exists (
+                select
+                from procrastinate_queues as s
+                where
+                    s.queue_name = q.queue_name
+                    and s.paused_at is not null
+                    and coalesce(s.paused_until, 'infinity') > procrastinate_now()
+            )
+        group by p.queue_name, p.priority
+    ),
+    mark as (
+        select p_marks[i.i] as id, p_marks[i.i + 1] as fresh, p_marks[i.i + 2] as again
+        from generate_series(4, cardinality(p_marks), 3) as i (i)
+    ),
+    arrival as (
+        select a.queue_name, a.priority, min(a.job_id) as job_id, sum(count(*)) over () as seen
+        from (
+            select t.queue_name, t.priority, t.job_id
+            from procrastinate_todo as t
+            where t.state = 'a' and t.since >= p_marks[1]::text::xid8
+            order by t.since
+            limit v_many
+        ) as a
+        group by a.queue_name, a.priority
+    )
+    select
+        array_agg(p.id order by p.priority desc, p.id),
+        array_agg(p.queue_name order by p.priority desc, p.id),
+        array_agg(p.priority order by p.priority desc, p.id),
+        array_agg(coalesce(m.fresh, 0) order by p.priority desc, p.id),
+        array_agg(
+            case
+                when (select max(x.seen) from arrival as x) >= v_many then 0
+                else least(coalesce(m.again, 0), coalesce(a.job_id, m.again, 0))
+            end
+            order by p.priority desc, p.id
+        )
+    into pairs, queues, priorities, fresh, again
+    from pair as p
+    left join mark as m on m.id = p.id
+    left join arrival as a on a.queue_name = p.queue_name and a.priority = p.priority;
+end;
+$$;
+
+comment on function _procrastinate_read_marks(text[], bigint[]) is
+'Queues and priorities to look at that are not paused, each with its low-water marks.';
+
+-- One walk over the pairs of queue and priority from the highest priority down, claiming what
+-- may run. Raises the marks over what it has claimed or parked, never over what it skipped.
+create function _procrastinate_scan_jobs(
+    p_worker_id bigint,
+    p_queues text[],
+    p_priorities integer[],
+    inout p_fresh bigint[],
+    inout p_again bigint[],
+    p_limit integer,
+    inout p_budget integer,
+    out o_job_ids bigint[],
+    out o_contended boolean,
+    out o_more boolean
+)
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_wide constant boolean := array_position(p_priorities, null) is not null;
+    v_rounds integer := 0;
+    v_want integer := p_limit;
+    v_take integer;
+    v_level record;
+    v_seen record;
+    v_heads record;
+    v_try bigint[];
+    v_got bigint[];
+    v_pass bigint[] := '{}';  -- met and left where they are: held by others, or over the budget
+    v_mark record;
+begin
+    o_job_ids := '{}';
+    o_contended := false;
+    o_more := false;
+    for v_level in
+        select
+            case when not v_wide then p.priority end as priority,
+            array_agg(p.nr order by p.nr) as pairs,
+            case when v_wide
+                then array(select distinct q.q from unnest(p_queues) as q (q))
+                else array_agg(p.queue_name order by p.nr)
+            end as queues
+        from unnest(p_queues, p_priorities) with ordinality as p (queue_name, priority, nr)
+        group by 1
+        order by 1 desc
+    loop
+        v_take := v_want;
+        loop
+            if v_rounds >= 20 then
+                o_more := true;
+                return;
+            end if;
+            v_rounds := v_rounds + 1;
+            if v_wide then
+                select * into v_seen
+                from _procrastinate_see_wide(v_level.queues, v_take, v_pass);
+            else
+                select * into v_seen
+                from _procrastinate_see_level(
+                    v_level.queues, v_level.pairs, v_level.priority,
+                    p_fresh[v_level.pairs[1]:], p_again[v_level.pairs[1]:], v_take, v_pass
+                );
+            end if;
+            exit when v_seen.o_seen = 0;
+
+            v_try := v_seen.o_free;
+            if v_seen.o_locked is not null then
+                select * into v_heads
+                from _procrastinate_take_heads(v_seen.o_locked, v_seen.o_locks, p_budget);
+                p_budget := v_heads.p_budget;
+                v_try := v_try || v_heads.o_heads;
+                o_more := o_more or v_heads.o_over is not null;
+                o_contended := o_contended or v_heads.o_busy is not null;
+                v_pass := v_pass || v_heads.o_over || v_heads.o_busy;
+            end if;
+
+            with mine as (
+                update procrastinate_jobs as j
+                set status = 'doing', worker_id = p_worker_id
+                where
+                    j.id = any(array(
+                        select x.id
+                        from procrastinate_jobs as x
+                        where x.id = any(v_try) and x.status = 'todo'
+                        for no key update skip locked
+                    ))
+                returning j.id
+            )
+            select array_agg(m.id) into v_got from mine as m;
+
+            o_job_ids := o_job_ids || v_got;
+            v_want := v_want - coalesce(cardinality(v_got), 0);
+            if cardinality(v_try) > coalesce(cardinality(v_got), 0) then
+                o_contended := true;
+                v_pass := v_pass || array(
+                    select t.id
+                    from unnest(v_try) as t (id)
+                    where t.id <> all(coalesce(v_got, '{}'))
+                );
+            end if;
+            for v_mark in
+                select
+                    s.pair,
+                    max(s.job_id) filter (where s.state = 'r') as fresh,
+                    max(s.job_id) filter (where s.state = 'a') as again,
+                    min(s.job_id) filter (where s.state = 'r' and s.job_id = any(v_pass))
+                    as fresh_left,
+                    min(s.job_id) filter (where s.state = 'a' and s.job_id = any(v_pass))
+                    as again_left
+                from unnest(v_seen.o_ids, v_seen.o_pairs, v_seen.o_states)
+                    as s (job_id, pair, state)
+                where not v_wide
+                group by s.pair
+            loop
+                p_fresh[v_mark.pair] := least(
+                    greatest(p_fresh[v_mark.pair], v_mark.fresh + 1), v_mark.fresh_left
+                );
+                p_again[v_mark.pair] := least(
+                    greatest(p_again[v_mark.pair], v_mark.again + 1), v_mark.again_left
+                );
+            end loop;
+            if v_want <= 0 then
+                return;
+            end if;
+            exit when v_seen.o_seen < v_take;
+            -- all met were parked or left: look further at once, up to some thousands a call
+            v_take := least(greatest(v_take * 4, v_want), 4000);
+        end loop;
+    end loop;
+end;
+$$;
+
+comment on function _procrastinate_scan_jobs(
+    bigint, text[], integer[], bigint[], bigint[], integer, integer
+) is
+'todo -> doing along these pairs of queue and priority; returns the marks raised.';
+
+-- The first ready jobs of one priority in some queues, by id, from the marks on.
+create function _procrastinate_see_level(
+    p_queues text[],
+    p_pairs bigint[],
+    p_priority integer,
+    p_fresh bigint[],
+    p_again bigint[],
+    p_take integer,
+    p_pass bigint[],
+    out o_seen integer,
+    out o_free bigint[],
+    out o_locked bigint[],
+    out o_locks text[],
+    out o_ids bigint[],
+    out o_pairs bigint[],
+    out o_states "char"[]
+)
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    select
+        count(*),
+        array_agg(s.job_id) filter (where s.lock is null),
+        array_agg(s.job_id) filter (where s.lock is not null),
+        array_agg(s.lock) filter (where s.lock is not null),
+        array_agg(s.job_id),
+        array_agg(s.pair),
+        array_agg(s.state)
+    into o_seen, o_free, o_locked, o_locks, o_ids, o_pairs, o_states
+    from (
+        select c.job_id, c.lock, c.state, q.pair
+        from unnest(p_queues, p_pairs, p_fresh, p_again) as q (queue_name, pair, fresh, again)
+        cross join lateral (
+            (
+                select t.job_id, t.lock, t.state
+                from procrastinate_todo as t
+                where
+                    t.state = 'r'
+                    and t.queue_name = q.queue_name
+                    and t.priority = p_priority
+                    and t.job_id >= q.fresh
+                    and t.job_id <> all(p_pass)
+                order by t.job_id
+                limit p_take
+            )
+            union all
+            (
+                select t.job_id, t.lock, t.state
+                from procrastinate_todo as t
+                where
+                    t.state = 'a'
+                    and t.queue_name = q.queue_name
+                    and t.priority = p_priority
+                    and t.job_id >= q.again
+                    and t.job_id <> all(p_pass)
+                order by t.job_id
+                limit p_take
+            )
+        ) as c
+        where q.queue_name is not null
+        order by c.job_id
+        limit p_take
+    ) as s;
+end;
+$$;
+
+comment on function _procrastinate_see_level(
+    text[], bigint[], integer, bigint[], bigint[], integer, bigint[]
+) is
+'The first ready jobs of one priority in these queues, from their marks on.';
+
+-- The same for queues that have used too many priorities to walk: without marks.
+create function _procrastinate_see_wide(
+    p_queues text[],
+    p_take integer,
+    p_pass bigint[],
+    out o_seen integer,
+    out o_free bigint[],
+    out o_locked bigint[],
+    out o_locks text[],
+    out o_ids bigint[],
+    out o_pairs bigint[],
+    out o_states "char"[]
+)
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    select
+        count(*),
+        array_agg(s.job_id) filter (where s.lock is null),
+        array_agg(s.job_id) filter (where s.lock is not null),
+        array_agg(s.lock) filter (where s.lock is not null)
+    into o_seen, o_free, o_locked, o_locks
+    from (
+        select c.job_id, c.lock
+        from unnest(p_queues) as q (queue_name)
+        cross join lateral (
+            (
+                select t.job_id, t.lock, t.priority
+                from procrastinate_todo as t
+                where
+                    t.state = 'r'
+                    and t.queue_name = q.queue_name
+                    and t.job_id <> all(p_pass)
+                order by t.priority desc, t.job_id
+                limit p_take
+            )
+            union all
+            (
+                select t.job_id, t.lock, t.priority
+                from procrastinate_todo as t
+                where
+                    t.state = 'a'
+                    and t.queue_name = q.queue_name
+                    and t.job_id <> all(p_pass)
+                order by t.priority desc, t.job_id
+                limit p_take
+            )
+        ) as c
+        order by c.priority desc, c.job_id
+        limit p_take
+    ) as s;
+end;
+$$;
+
+comment on function _procrastinate_see_wide(text[], integer, bigint[]) is
+'The first ready jobs of these queues by priority, then id, without marks.';
+
+-- What a job is, for the DETAIL of an error.
+create function _procrastinate_describe_job(p_job_id bigint)
+returns text
+language plpgsql stable parallel safe
+set search_path from current
+as $$
+declare
+    v_job record;
+begin
+    select j.status, j.task_name, j.queue_name, j.attempts, j.worker_id into v_job
+    from procrastinate_jobs as j
+    where j.id = p_job_id;
+    if not found then
+        return format('There is no job %s.', p_job_id);
+    end if;
+    return format(
+        'Job %s (%s on queue %s) is %s, with %s attempts%s.',
+        p_job_id, v_job.task_name, v_job.queue_name, v_job.status, v_job.attempts,
+        coalesce(format(', worker %s', v_job.worker_id), '')
+    );
+end;
+$$;
+
+comment on function _procrastinate_describe_job(bigint) is
+'A sentence on the present state of a job, for errors.';
+
+-- Remembers that a queue has used a priority, so that fetches look there. Nobody waits for
+-- anybody: two who are the first to use one leave two rows. A queue that uses priorities as
+-- if they were times is marked by a null instead: fetches then read it in one piece.
+create function _procrastinate_note_priority(p_queue_name text, p_priority integer)
+returns void
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_many constant integer := 100;
+begin
+    if exists (
+        select
+        from procrastinate_priorities as p
+        where p.queue_name = p_queue_name and p.priority = p_priority
+    ) then
+        return;
+    end if;
+    if (
+        select count(*) from procrastinate_priorities as p where p.queue_name = p_queue_name
+    ) < v_many then
+        insert into procrastinate_priorities (queue_name, priority)
+        values (p_queue_name, p_priority);
+    elsif not exists (
+        select
+        from procrastinate_priorities as p
+        where p.queue_name = p_queue_name and p.priority is null
+    ) then
+        insert into procrastinate_priorities (queue_name, priority)
+        values (p_queue_name, null);
+    end if;
+end;
+$$;
+
+comment on function _procrastinate_note_priority(text, integer) is
+'Adds a priority to those that a queue has used, if it is new.';
+
+-- Makes todo and doing true for these jobs, from their present rows: for every change but the
+-- two that each job goes through, which the update trigger does itself.
+--
+-- Order: the rows of procrastinate_jobs are locked already (their statement has just changed
+-- them) -> keys of all locks concerned -> doing and todo.
+create function _procrastinate_reconcile(p_job_ids bigint[], p_locks text[] default '{}')
+returns void
+language plpgsql volatile parallel unsafe
+set search_path from current
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_nestloop = off
+set jit = off
+as $$
+declare
+    v_now constant timestamptz := procrastinate_now();
+    v_locks text[];
+    v_released text[];
+    v_priorities integer[];
+    v_ids bigint[];
+    v_xmins xid8[];
+    v_claims bigint[];
+begin
+    -- the locks of these jobs, before and after
+    select array_agg(distinct x.lock) into v_locks
+    from (
+        select l.lock from unnest(p_locks) as l (lock)
+        union all
+        select j.lock from procrastinate_jobs as j
+        where j.id = any(p_job_ids) and j.status in ('todo', 'doing')
+        union all
+        select t.lock from procrastinate_todo as t where t.job_id = any(p_job_ids)
+        union all
+        select d.lock from procrastinate_doing as d where d.job_id = any(p_job_ids)
+    ) as x
+    where x.lock is not null;
+    if v_locks is not null then
+        perform _procrastinate_take_locks(v_locks);
+    end if;
+
+    with gone as (
+        delete from procrastinate_doing as d
+        where
+            d.job_id = any(p_job_ids)
+            and d.job_id <> all(array(
+                select j.id
+                from procrastinate_jobs as j
+                where j.id = any(p_job_ids) and j.status = 'doing'
+            ))
+        returning d.lock, d.priority, d.job_id, d.head_xmin, d.claim_id
+    )
+    select
+        array_agg(g.lock), array_agg(g.priority), array_agg(g.job_id),
+        array_agg(g.head_xmin), array_agg(g.claim_id)
+    into v_released, v_priorities, v_ids, v_xmins, v_claims
+    from gone as g
+    where g.lock is not null;
+
+    delete from procrastinate_todo as t
+    where
+        t.job_id = any(p_job_ids)
+        and t.job_id <> all(array(
+            select j.id
+            from procrastinate_jobs as j
+            where j.id = any(p_job_ids) and j.status = 'todo'
+        ));
+
+    -- a job with a lock stands blocked until promote below has looked at the whole line
+    update procrastinate_todo as t
+    set
+        queue_name = j.queue_name,
+        priority = j.priority,
+        lock = j.lock,
+        queueing_lock = j.queueing_lock,
+        scheduled_at = j.scheduled_at,
+        state = case
+            when j.lock is not null then 'b'
+            when j.scheduled_at > v_now then 'd'
+            else 'a'
+        end::"char",
+        since = pg_current_xact_id(),
+        head_xmin = null,
+        free_after = null
+    from (select * from procrastinate_jobs as x where x.id = any(p_job_ids)) as j
+    where
+        t.job_id = any(p_job_ids)
+        and t.job_id = j.id
+        and j.status = 'todo'
+        and (t.queue_name, t.priority, t.lock, t.queueing_lock, t.scheduled_at)
+            is distinct from (j.queue_name, j.priority, j.lock, j.queueing_lock, j.scheduled_at);
+
+    insert into procrastinate_todo (
+        job_id, since, scheduled_at, priority, state, queue_name, lock, queueing_lock
+    )
+    select
+        j.id, pg_current_xact_id(), j.scheduled_at, j.priority,
+        case
+            when j.lock is not null then 'b'
+            when j.scheduled_at > v_now then 'd'
+            else 'a'
+        end::"char",
+        j.queue_name, j.lock, j.queueing_lock
+    from procrastinate_jobs as j
+    where
+        j.id = any(p_job_ids)
+        and j.status = 'todo'
+        and j.id <> all(array(
+            select t.job_id from procrastinate_todo as t where t.job_id = any(p_job_ids)
+        ))
+    order by j.queueing_lock, j.id;
+
+    update procrastinate_doing as d
+    set
+        worker_id = j.worker_id,
+        lock = j.lock,
+        head_xmin = case when d.lock is not distinct from j.lock then d.head_xmin end
+    from (select * from procrastinate_jobs as x where x.id = any(p_job_ids)) as j
+    where
+        d.job_id = any(p_job_ids)
+        and d.job_id = j.id
+        and (d.worker_id, d.lock) is distinct from (j.worker_id, j.lock);
+
+    insert into procrastinate_doing (job_id, worker_id, started_at, priority, lock)
+    select j.id, j.worker_id, v_now, j.priority, j.lock
+    from procrastinate_jobs as j
+    where
+        j.id = any(p_job_ids)
+        and j.status = 'doing'
+        and j.id <> all(array(
+            select d.job_id from procrastinate_doing as d where d.job_id = any(p_job_ids)
+        ));
+
+    if v_locks is not null then
+        perform _procrastinate_refuse_held(v_locks);
+        perform _procrastinate_promote(
+            v_released || array(
+                select l.lock
+                from unnest(v_locks) as l (lock)
+                where l.lock <> all(coalesce(v_released, '{}'))
+            ),
+            v_priorities, v_ids, v_xmins,
+            -- who holds a lock again has released nothing
+            v_claims
+        );
+    end if;
+end;
+$$;
+
+comment on function _procrastinate_reconcile(bigint[], text[]) is
+'Derives todo and doing anew for these jobs and promotes the heads of their locks.';
+
+-- The exclusion of a lock: refuses a second job in doing, after the rows were written and with
+-- the locks' keys in hand. A transaction that cannot take a fresh snapshot cannot tell.
+create function _procrastinate_refuse_held(p_locks text[])
+returns void
+language plpgsql volatile parallel unsafe
+set search_path from current
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_nestloop = on
+set jit = off
+as $$
+declare
+    v_lock text;
+begin
+    select l.lock into v_lock
+    from unnest(p_locks) as l (lock)
+    cross join lateral (
+        select count(*) as holders
+        from (
+            select from procrastinate_doing as d where d.lock = l.lock limit 2
+        ) as x
+    ) as h
+    where h.holders > 1
+    limit 1;
+    if found then
+        perform _procrastinate_raise_held(v_lock);
+    end if;
+end;
+$$;
+
+comment on function _procrastinate_refuse_held(text[]) is
+'Raises unique_violation (procrastinate_jobs_lock_idx_v1) where two jobs hold a lock.';
+
+create function _procrastinate_raise_held(p_lock text)
+returns void
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    raise exception using
+        errcode = 'unique_violation',
+        constraint = 'procrastinate_jobs_lock_idx_v1',
+        schema = current_schema(),
+        table = 'procrastinate_doing',
+        message = 'duplicate key value violates unique constraint '
+            || '"procrastinate_jobs_lock_idx_v1"',
+        detail = format('Key (lock)=(%s) already exists.', p_lock),
+        hint = 'A job with this lock is in doing: let it end, or retry it if its worker is gone.';
+end;
+$$;
+
+comment on function _procrastinate_raise_held(text) is
+'Raises unique_violation (procrastinate_jobs_lock_idx_v1) for a lock that is held.';
+
+-- Without a fresh snapshot nobody can tell whether a lock is held.
+create function _procrastinate_refuse_old_snapshot(p_what text)
+returns void
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    if current_setting('transaction_isolation') in ('repeatable read', 'serializable') then
+        perform _procrastinate_raise(
+            'PQ005',
+            format('%s needs the isolation level READ COMMITTED, not %s', p_what,
+                upper(current_setting('transaction_isolation'))),
+            'A transaction with one snapshot cannot see who holds a lock now.',
+            'Run it outside that transaction; if that is the default of the role: '
+            'ALTER ROLE … SET default_transaction_isolation TO ''read committed''.'
+        );
+    end if;
+end;
+$$;
+
+comment on function _procrastinate_refuse_old_snapshot(text) is
+'Raises PQ005 (wrong isolation) in REPEATABLE READ or stricter.';
+
+-- The event that a change of status leaves; null for none. As 3.x has it: a job that ends
+-- before it ran was cancelled, whatever its status says.
+create function _procrastinate_event_of(
+    p_from procrastinate_job_status, p_to procrastinate_job_status
+)
+returns procrastinate_job_event_type
+language sql immutable parallel safe
+return case p_from
+    when 'todo'::procrastinate_job_status then case p_to
+        when 'doing'::procrastinate_job_status then 'started'::procrastinate_job_event_type
+        when 'succeeded'::procrastinate_job_status then 'cancelled'::procrastinate_job_event_type
+        when 'failed'::procrastinate_job_status then 'cancelled'::procrastinate_job_event_type
+        when 'cancelled'::procrastinate_job_status then 'cancelled'::procrastinate_job_event_type
+    end
+    when 'doing'::procrastinate_job_status then case p_to
+        when 'todo'::procrastinate_job_status
+            then 'deferred_for_retry'::procrastinate_job_event_type
+        when 'succeeded'::procrastinate_job_status then 'succeeded'::procrastinate_job_event_type
+        when 'failed'::procrastinate_job_status then 'failed'::procrastinate_job_event_type
+        when 'aborted'::procrastinate_job_status then 'aborted'::procrastinate_job_event_type
+    end
+    when 'failed'::procrastinate_job_status then case p_to
+        when 'todo'::procrastinate_job_status then 'retried'::procrastinate_job_event_type
+    end
+end;
+
+comment on function _procrastinate_event_of(
+    procrastinate_job_status, procrastinate_job_status
+) is 'The event that a change from one status to another leaves, if any.';
+
+-- Before jobs enter doing: with the keys of their locks, refuses those whose lock is held. A
+-- promoted head knows up to which claim its lock was free.
+create function _procrastinate_jobs_started(p_job_ids bigint[], p_locks text[])
+returns void
+language plpgsql volatile parallel unsafe
+set search_path from current
+set enable_nestloop = on
+as $$
+declare
+    v_lock text;
+    v_count bigint;
+begin
+    if p_locks is null then
+        return;
+    end if;
+    perform _procrastinate_refuse_old_snapshot('Starting a job that has a lock');
+    perform _procrastinate_take_locks(p_locks);
+
+    select t.lock into v_lock
+    from procrastinate_todo as t
+    where
+        t.job_id = any(p_job_ids)
+        and t.lock is not null
+        and exists (
+            select
+            from procrastinate_doing as d
+            where d.lock = t.lock and d.claim_id > coalesce(t.free_after, 0)
+        )
+    limit 1;
+    if not found then
+        select t.lock, count(*) into v_lock, v_count
+        from procrastinate_todo as t
+        where t.job_id = any(p_job_ids) and t.lock is not null
+        group by t.lock
+        having count(*) > 1
+        limit 1;
+    end if;
+    if v_lock is not null then
+        perform _procrastinate_raise_held(v_lock);
+    end if;
+end;
+$$;
+
+comment on function _procrastinate_jobs_started(bigint[], text[]) is
+'Raises unique_violation (procrastinate_jobs_lock_idx_v1) if one of these locks is held.';
+
+-- doing -> ended: the rows of doing go, and the next of each lock comes forward.
+create function _procrastinate_jobs_ended(p_job_ids bigint[], p_locks text[])
+returns void
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_locks text[];
+    v_priorities integer[];
+    v_ids bigint[];
+    v_xmins xid8[];
+    v_claims bigint[];
+begin
+    if p_locks is null then
+        delete from procrastinate_doing as d where d.job_id = any(p_job_ids);
+        return;
+    end if;
+    perform _procrastinate_take_locks(p_locks);
+    with gone as (
+        delete from procrastinate_doing as d
+        where d.job_id = any(p_job_ids)
+        returning d.lock, d.priority, d.job_id, d.head_xmin, d.claim_id
+    )
+    select
+        array_agg(g.lock), array_agg(g.priority), array_agg(g.job_id),
+        array_agg(g.head_xmin), array_agg(g.claim_id)
+    into v_locks, v_priorities, v_ids, v_xmins, v_claims
+    from gone as g
+    where g.lock is not null;
+    if v_locks is not null then
+        perform _procrastinate_promote(v_locks, v_priorities, v_ids, v_xmins, v_claims);
+    end if;
+end;
+$$;
+
+comment on function _procrastinate_jobs_ended(bigint[], text[]) is
+'Releases the claims of these jobs and promotes the next of each lock.';
+
+-- Tells the queues of waiting jobs that something changed, and running jobs to abort.
+create function _procrastinate_announce(p_job_ids bigint[])
+returns void
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_row record;
+begin
+    for v_row in
+        select j.queue_name, j.priority, min(j.id) as job_id
+        from procrastinate_jobs as j
+        where j.id = any(p_job_ids) and j.status = 'todo'
+        group by j.queue_name, j.priority
+    loop
+        perform _procrastinate_note_priority(v_row.queue_name, v_row.priority);
+        perform _procrastinate_notify(v_row.queue_name, 'job_inserted', v_row.job_id);
+    end loop;
+    for v_row in
+        select j.queue_name, j.id as job_id
+        from procrastinate_jobs as j
+        where j.id = any(p_job_ids) and j.status = 'doing' and j.abort_requested
+        order by j.id
+    loop
+        perform _procrastinate_notify(v_row.queue_name, 'abort_job_requested', v_row.job_id);
+    end loop;
+end;
+$$;
+
+comment on function _procrastinate_announce(bigint[]) is
+'NOTIFYs for jobs that were put back or moved, and for running jobs asked to abort.';
+
+-- doing -> ended (or gone) for the claims that still hold their job.
+--
+-- A claim that was recovered and given to another changes nothing. The claim is read from the
+-- snapshot, so where the row had to be waited for, the worker says whose run it is now: the
+-- present row is tested again for that. A pruned worker's job has no worker: its claim counts.
+create function _procrastinate_end_jobs(
+    p_worker_id bigint,
+    p_job_ids bigint[],
+    p_claim_ids bigint[],
+    p_statuses procrastinate_job_status[],
+    p_delete boolean[]
+)
+returns bigint[]
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_ended bigint[];
+    v_gone bigint[];
+begin
+    with ended as (
+        update procrastinate_jobs as j
+        set status = e.status, attempts = j.attempts + 1, abort_requested = false
+        from (
+            select u.job_id, u.claim_id, u.status
+            from unnest(p_job_ids, p_claim_ids, p_statuses, p_delete)
+                as u (job_id, claim_id, status, gone)
+            where u.gone is not true
+            order by u.job_id
+        ) as e
+        join procrastinate_doing as d on d.job_id = e.job_id and d.claim_id = e.claim_id
+        where
+            j.id = e.job_id
+            and j.status = 'doing'
+            and coalesce(j.worker_id, p_worker_id) = p_worker_id
+        returning j.id
+    )
+    select array_agg(e.id) into v_ended from ended as e;
+
+    if true = any(p_delete) then
+        with gone as (
+            delete from procrastinate_jobs as j
+            using (
+                select u.job_id, u.claim_id
+                from unnest(p_job_ids, p_claim_ids, p_delete) as u (job_id, claim_id, gone)
+                where u.gone
+                order by u.job_id
+            ) as e
+            join procrastinate_doing as d on d.job_id = e.job_id and d.claim_id = e.claim_id
+            where
+                j.id = e.job_id
+                and j.status = 'doing'
+                and coalesce(j.worker_id, p_worker_id) = p_worker_id
+            returning j.id
+        )
+        select array_agg(g.id) into v_gone from gone as g;
+    end if;
+    return coalesce(v_ended || v_gone, v_ended, v_gone, '{}');
+end;
+$$;
+
+comment on function _procrastinate_end_jobs(
+    bigint, bigint[], bigint[], procrastinate_job_status[], boolean[]
+) is 'doing -> ended or gone for these claims; returns the jobs of those that held.';
+
+-- Refuses a report that cannot be meant, before anything is written.
+create function _procrastinate_check_report(
+    p_worker_id bigint,
+    p_job_ids bigint[],
+    p_claim_ids bigint[],
+    p_statuses procrastinate_job_status[],
+    p_delete boolean[]
+)
+returns void
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_count constant integer := coalesce(cardinality(p_job_ids), 0);
+begin
+    if p_worker_id is null then
+        perform _procrastinate_raise('PQ003', 'The worker''s id is null', null,
+            'Give the id that procrastinate_register_worker_v2 returned.');
+    end if;
+    if v_count = 0 then
+        return;
+    end if;
+    if v_count <> coalesce(cardinality(p_claim_ids), 0)
+        or v_count <> coalesce(cardinality(p_statuses), 0)
+        or cardinality(p_delete) not in (0, v_count)
+        or array_position(p_job_ids, null) is not null
+        or array_position(p_claim_ids, null) is not null
+    then
+        perform _procrastinate_raise('PQ003',
+            'The arrays of ended jobs differ in length, or hold a null',
+            format('%s jobs, %s claims, %s statuses.', v_count,
+                coalesce(cardinality(p_claim_ids), 0), coalesce(cardinality(p_statuses), 0)),
+            'Give one claim and one status for each job.');
+    end if;
+    if not p_statuses <@ array['succeeded', 'failed', 'aborted']::procrastinate_job_status[]
+    then
+        perform _procrastinate_raise('PQ003',
+            'End status should be either "succeeded", "failed" or "aborted"',
+            format('Got %s.', p_statuses::text), 'Use procrastinate_retry_jobs_v1 to retry.');
+    end if;
+end;
+$$;
+
+comment on function _procrastinate_check_report(
+    bigint, bigint[], bigint[], procrastinate_job_status[], boolean[]
+) is 'Raises PQ003 (invalid argument) for a report of ended jobs that cannot be meant.';
+
+-- Claims and answers: the common part of fetch_jobs, finish_and_fetch and the old fetch.
+create function _procrastinate_fetch(
+    p_worker_id bigint, p_queues text[], p_limit integer, p_marks bigint[]
+)
+returns setof procrastinate_exchange_v1
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_claim record;
+    v_row procrastinate_exchange_v1;
+begin
+    if p_limit is null or p_limit < 0 or p_limit > 10000 then
+        perform _procrastinate_raise('PQ003',
+            format('The number of jobs to fetch is %s', coalesce(p_limit::text, 'null')),
+            null, 'Ask for 0 to 10000 jobs.');
+    end if;
+    perform _procrastinate_refuse_old_snapshot('Fetching jobs');
+    -- shared with the worker's other lanes and its heartbeat; a prune takes it whole
+    perform from procrastinate_workers as w where w.id = p_worker_id for key share skip locked;
+    if not found then
+        perform _procrastinate_raise('PQ004',
+            format('Worker %s is not registered', p_worker_id),
+            'It was pruned because its heartbeat stopped, or it has unregistered.',
+            'Register again with procrastinate_register_worker_v2; jobs that it held are '
+            'recovered or given to others.');
+    end if;
+
+    v_row.outcome := 'summary';
+    if p_limit > 0 then
+        select * into v_claim
+        from _procrastinate_claim_jobs(p_worker_id, p_queues, p_limit, p_marks);
+        v_row.contended := v_claim.o_contended;
+        v_row.more := v_claim.o_more;
+        v_row.marks := v_claim.o_marks;
+        if cardinality(v_claim.o_job_ids) > 0 then
+            return query
+            select
+                'claimed'::text, j.id, d.claim_id, j.status, j.queue_name, j.task_name,
+                j.priority, j.lock, j.queueing_lock, j.args, j.scheduled_at, j.attempts,
+                j.abort_requested, null::double precision, null::boolean, null::boolean,
+                null::bigint[]
+            from procrastinate_jobs as j
+            join procrastinate_doing as d on d.job_id = j.id
+            where j.id = any(v_claim.o_job_ids)
+            order by j.priority desc, j.id;
+        end if;
+    else
+        v_row.contended := false;
+        v_row.more := false;
+        v_row.marks := p_marks;
+    end if;
+    if p_limit > coalesce(cardinality(v_claim.o_job_ids), 0) then
+        v_row.next_due_in := _procrastinate_next_due_in(p_queues);
+    end if;
+    return next v_row;
+end;
+$$;
+
+comment on function _procrastinate_fetch(bigint, text[], integer, bigint[]) is
+'todo -> doing for a worker''s next jobs, with the summary. Raises PQ003, PQ004, PQ005.';
+
+-- Seconds until something in these queues may run that may not run now.
+create function _procrastinate_next_due_in(p_queues text[])
+returns double precision
+language plpgsql stable parallel safe
+set search_path from current
+as $$
+declare
+    v_due timestamptz;
+begin
+    select min(x.at) into v_due
+    from (
+        select (
+            select t.scheduled_at
+            from procrastinate_todo as t
+            where t.state = 'd' and t.queue_name = q.queue_name
+            order by t.scheduled_at
+            limit 1
+        ) as at
+        from _procrastinate_queues_of(p_queues) as q (queue_name)
+        where
+            not exists (
+                select
+                from procrastinate_queues as s
+                where
+                    s.queue_name = q.queue_name
+                    and s.paused_at is not null
+                    and coalesce(s.paused_until, 'infinity') > procrastinate_now()
+            )
+        union all
+        select s.paused_until
+        from procrastinate_queues as s
+        where
+            s.paused_until > procrastinate_now()
+            and (p_queues is null or s.queue_name = any(p_queues))
+    ) as x;
+    return greatest(extract(epoch from v_due - procrastinate_now()), 0);
+end;
+$$;
+
+comment on function _procrastinate_next_due_in(text[]) is
+'Seconds until the next delayed job of these queues falls due or a pause ends; else null.';
+
+-- doing -> todo for one claim; failed instead where the job was asked to abort, or where
+-- another job waits with its queueing lock: nothing stays in doing because something is in
+-- the way. The reason stands in the event.
+create function _procrastinate_put_back(
+    p_worker_id bigint,
+    p_job_id bigint,
+    p_claim_id bigint,
+    p_counted integer,
+    p_retry_at timestamptz,
+    p_priority integer,
+    p_queue_name text,
+    p_lock text
+)
+returns boolean
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_reason text;
+begin
+    begin
+        update procrastinate_jobs as j
+        set
+            status = case
+                when j.abort_requested then 'failed' else 'todo'
+            end::procrastinate_job_status,
+            attempts = j.attempts + case when j.abort_requested then 0 else p_counted end,
+            scheduled_at = case
+                when j.abort_requested then j.scheduled_at
+                else coalesce(p_retry_at, j.scheduled_at)
+            end,
+            priority = coalesce(p_priority, j.priority),
+            queue_name = coalesce(p_queue_name, j.queue_name),
+            lock = coalesce(p_lock, j.lock)
+        from procrastinate_doing as d
+        where
+            j.id = p_job_id
+            and d.job_id = p_job_id
+            and d.claim_id = p_claim_id
+            and j.status = 'doing'
+            and coalesce(j.worker_id, p_worker_id) = p_worker_id;
+        return found;
+    exception
+        when unique_violation then
+            get stacked diagnostics v_reason = constraint_name;
+            if v_reason <> 'procrastinate_jobs_queueing_lock_idx_v1' then
+                raise;
+            end if;
+    end;
+
+    update procrastinate_jobs as j
+    set status = 'failed', attempts = j.attempts + p_counted, abort_requested = false
+    from procrastinate_doing as d
+    where
+        j.id = p_job_id
+        and d.job_id = p_job_id
+        and d.claim_id = p_claim_id
+        and j.status = 'doing'
+        and coalesce(j.worker_id, p_worker_id) = p_worker_id;
+    if not found then
+        return false;
+    end if;
+    update procrastinate_events as e
+    set error = format(
+        'Not put back: another job waits with the queueing lock %s',
+        (select j.queueing_lock from procrastinate_jobs as j where j.id = p_job_id)
+    )
+    where
+        e.job_id = p_job_id
+        and e.id = (select max(x.id) from procrastinate_events as x where x.job_id = p_job_id);
+    return true;
+end;
+$$;
+
+comment on function _procrastinate_put_back(
+    bigint, bigint, bigint, integer, timestamptz, integer, text, text
+) is 'doing -> todo for one claim, or failed if that cannot be; false if it does not hold.';
+
+-- Refuses what a column cannot hold, with the name of the argument, before anything is written.
+create function _procrastinate_check_text(
+    p_value text, p_what text, p_length integer, p_required boolean
+)
+returns void
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    if p_value is null then
+        if p_required then
+            perform _procrastinate_raise('PQ003', format('The %s is null', p_what), null,
+                format('Give the %s.', p_what));
+        end if;
+    elsif p_value = '' and p_required then
+        perform _procrastinate_raise('PQ003', format('The %s is empty', p_what), null,
+            format('Give the %s.', p_what));
+    elsif length(p_value) > p_length then
+        perform _procrastinate_raise('PQ003',
+            format('The %s has %s characters: at most %s are allowed', p_what,
+                length(p_value), p_length),
+            format('It begins with "%s".', left(p_value, 40)),
+            format('Use a shorter %s.', p_what));
+    end if;
+end;
+$$;
+
+comment on function _procrastinate_check_text(text, text, integer, boolean) is
+'Raises PQ003 (invalid argument) for a text that is null, empty or too long.';
+
+create function _procrastinate_check_args(p_args jsonb)
+returns void
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    if p_args is not null and jsonb_typeof(p_args) <> 'object' then
+        perform _procrastinate_raise('PQ003',
+            format('The arguments of a job are a JSON object, not %s', jsonb_typeof(p_args)),
+            null, 'Give named arguments, such as {"order_id": 42}.');
+    end if;
+end;
+$$;
+
+comment on function _procrastinate_check_args(jsonb) is
+'Raises PQ003 (invalid argument) for arguments that are not a JSON object.';
+
+-- – -> todo for jobs in parallel arrays. Bad ones are refused by name before any is written.
+create function _procrastinate_check_jobs(
+    p_queue_names text[],
+    p_task_names text[],
+    p_args jsonb[]
+)
+returns void
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_job record;
+begin
+    for v_job in
+        select u.queue_name, u.task_name, u.args
+        from unnest(p_queue_names, p_task_names, p_args) as u (queue_name, task_name, args)
+        where
+            coalesce(length(u.queue_name), 0) not between 1 and 128
+            or coalesce(length(u.task_name), 0) not between 1 and 128
+            or jsonb_typeof(u.args) <> 'object'
+        limit 1
+    loop
+        perform _procrastinate_check_text(v_job.queue_name, 'queue name', 128, true);
+        perform _procrastinate_check_text(v_job.task_name, 'task name', 128, true);
+        perform _procrastinate_check_args(v_job.args);
+    end loop;
+end;
+$$;
+
+comment on function _procrastinate_check_jobs(text[], text[], jsonb[]) is
+'Raises PQ003 (invalid argument) for the first job whose names or arguments cannot be.';
+
+-- The ids come in the order given: they are drawn in it, and the rows are inserted in it.
+create function _procrastinate_defer_jobs(
+    p_queue_names text[],
+    p_task_names text[],
+    p_priorities integer[],
+    p_locks text[],
+    p_queueing_locks text[],
+    p_args jsonb[],
+    p_scheduled_ats timestamptz[]
+)
+returns setof bigint
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    perform _procrastinate_check_jobs(p_queue_names, p_task_names, p_args);
+    return query
+    insert into procrastinate_jobs as j (
+        queue_name, task_name, priority, lock, queueing_lock, args, scheduled_at
+    )
+    select
+        u.queue_name, u.task_name, coalesce(u.priority, 0), u.lock, u.queueing_lock,
+        coalesce(u.args, '{}'), u.scheduled_at
+    from unnest(
+        p_queue_names, p_task_names, p_priorities, p_locks, p_queueing_locks, p_args,
+        p_scheduled_ats
+    ) as u (queue_name, task_name, priority, lock, queueing_lock, args, scheduled_at)
+    returning j.id;
+end;
+$$;
+
+comment on function _procrastinate_defer_jobs(
+    text[], text[], integer[], text[], text[], jsonb[], timestamptz[]
+) is 'Inserts jobs in todo; their ids in the order given. Raises PQ003, unique_violation.';
+
+-- One tick of a periodic task becomes a job once, however many workers come with it. The ticks
+-- before it are forgotten.
+create function _procrastinate_defer_periodic(
+    p_task_name text,
+    p_periodic_id text,
+    p_defer_timestamp bigint,
+    p_queue_name text,
+    p_priority integer,
+    p_lock text,
+    p_queueing_lock text,
+    p_args jsonb
+)
+returns bigint
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_id bigint;
+    v_job_id bigint;
+begin
+    insert into procrastinate_periodic_defers (task_name, periodic_id, defer_timestamp)
+    values (p_task_name, p_periodic_id, p_defer_timestamp)
+    on conflict do nothing
+    returning id into v_id;
+    if v_id is null then
+        return null;
+    end if;
+
+    insert into procrastinate_jobs (
+        queue_name, task_name, priority, lock, queueing_lock, args
+    )
+    values (
+        p_queue_name, p_task_name, coalesce(p_priority, 0), p_lock, p_queueing_lock,
+        coalesce(p_args, '{}')
+    )
+    returning id into v_job_id;
+
+    update procrastinate_periodic_defers as p set job_id = v_job_id where p.id = v_id;
+    delete from procrastinate_periodic_defers as p
+    where p.id in (
+        select x.id
+        from procrastinate_periodic_defers as x
+        where
+            x.task_name = p_task_name
+            and x.periodic_id = p_periodic_id
+            and x.defer_timestamp < p_defer_timestamp
+        order by x.id
+        for update skip locked
+    );
+    return v_job_id;
+end;
+$$;
+
+comment on function _procrastinate_defer_periodic(
+    text, text, bigint, text, integer, text, text, jsonb
+) is 'Defers one tick of a periodic task, or returns null if that tick was taken.';
+
+-- Removes workers, and their number from the jobs in doing, at once; that of finished jobs is
+-- taken off by the sweep. With an age only those whose heartbeat is older, and none of those
+-- that are in the middle of an exchange: they live.
+create function _procrastinate_remove_workers(p_worker_ids bigint[], p_older_than interval)
+returns setof bigint
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_gone bigint[];
+begin
+    if p_older_than is null then
+        with gone as (
+            delete from procrastinate_workers as w
+            where w.id = any(p_worker_ids)
+            returning w.id
+        )
+        select array_agg(g.id order by g.id) into v_gone from gone as g;
+    else
+        with gone as (
+            delete from procrastinate_workers as w
+            where
+                w.id in (
+                    select x.id
+                    from procrastinate_workers as x
+                    where x.last_heartbeat < procrastinate_now() - p_older_than
+                    order by x.id
+                    for update skip locked
+                )
+            returning w.id
+        )
+        select array_agg(g.id order by g.id) into v_gone from gone as g;
+    end if;
+    if v_gone is null then
+        return;
+    end if;
+
+    update procrastinate_jobs as j
+    set worker_id = null
+    where
+        j.id in (
+            select d.job_id
+            from procrastinate_doing as d
+            where d.worker_id = any(v_gone)
+            order by d.job_id
+        )
+        and j.worker_id = any(v_gone)
+        and j.status = 'doing';
+    return query select g.id from unnest(v_gone) as g (id) order by g.id;
+end;
+$$;
+
+comment on function _procrastinate_remove_workers(bigint[], interval) is
+'Removes these workers, or those with an old heartbeat, and returns the ids that are gone.';
+
+-- The locks whose head stands parked though no job holds them: there should be none.
+create function _procrastinate_lost_heads()
+returns table (lock text, job_id bigint)
+language sql stable parallel safe
+begin atomic
+    select b.lock, h.job_id
+    from (
+        select distinct t.lock
+        from procrastinate_todo as t
+        where t.state = 'b' and t.lock is not null
+    ) as b
+    cross join lateral (
+        select t.job_id, t.state
+        from procrastinate_todo as t
+        where t.lock = b.lock
+        order by ~t.priority, t.job_id
+        limit 1
+    ) as h
+    where
+        h.state = 'b'
+        and not exists (select from procrastinate_doing as d where d.lock = b.lock)
+    order by b.lock;
+end;
+
+comment on function _procrastinate_lost_heads() is
+'Locks that nobody holds whose head is blocked all the same, with that job.';
+
+-- todo -> cancelled or gone, doing asked to abort: the common part of the front door and the
+-- old wire. Returns the job, or null where it does not apply.
+create function _procrastinate_cancel(p_job_id bigint, p_abort boolean, p_delete boolean)
+returns bigint
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_id bigint;
+begin
+    if p_delete then
+        delete from procrastinate_jobs as j
+        where j.id = p_job_id and j.status = 'todo'
+        returning j.id into v_id;
+    end if;
+    if v_id is null and p_abort then
+        update procrastinate_jobs as j
+        set
+            abort_requested = true,
+            status = case
+                when j.status = 'todo' then 'cancelled'::procrastinate_job_status else j.status
+            end
+        where j.id = p_job_id and j.status in ('todo', 'doing')
+        returning j.id into v_id;
+    elsif v_id is null then
+        update procrastinate_jobs as j
+        set status = 'cancelled'
+        where j.id = p_job_id and j.status = 'todo'
+        returning j.id into v_id;
+    end if;
+    return v_id;
+end;
+$$;
+
+comment on function _procrastinate_cancel(bigint, boolean, boolean) is
+'todo -> cancelled or gone, doing: abort asked; the job, or null where it does not apply.';
+
+-- failed (or any other end) -> todo by an operator; a job in doing that was asked to abort
+-- fails instead. Returns false where the present status does not allow it.
+create function _procrastinate_retry(
+    p_job_id bigint,
+    p_retry_at timestamptz,
+    p_priority integer,
+    p_queue_name text,
+    p_lock text
+)
+returns boolean
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    update procrastinate_jobs as j
+    set
+        status = case
+            when j.status = 'doing' and j.abort_requested then 'failed' else 'todo'
+        end::procrastinate_job_status,
+        attempts = case
+            when j.status = 'doing' and j.abort_requested then j.attempts else j.attempts + 1
+        end,
+        abort_requested = j.status = 'doing' and j.abort_requested,
+        scheduled_at = p_retry_at,
+        priority = coalesce(p_priority, j.priority),
+        queue_name = coalesce(p_queue_name, j.queue_name),
+        lock = coalesce(p_lock, j.lock)
+    where j.id = p_job_id and j.status in ('doing', 'failed');
+    return found;
+end;
+$$;
+
+comment on function _procrastinate_retry(bigint, timestamptz, integer, text, text) is
+'doing or failed -> todo by hand; false where the status of the job does not allow it.';
+
+-- For functions that answer false where a transition does not apply: an unknown job is an error.
+create function _procrastinate_require_job(p_job_id bigint)
+returns void
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    if p_job_id is null or not exists (
+        select from procrastinate_jobs as j where j.id = p_job_id
+    ) then
+        perform _procrastinate_raise('PQ002',
+            format('There is no job %s', coalesce(p_job_id::text, 'null')),
+            'It was never deferred, or it was deleted.', 'Look for it in procrastinate_jobs.');
+    end if;
+end;
+$$;
+
+comment on function _procrastinate_require_job(bigint) is
+'Raises PQ002 (job not found) for an id that no job has.';
+
+-- A queue's name, for the functions that take one.
+create function _procrastinate_require_queue(p_queue_name text)
+returns void
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    perform _procrastinate_check_text(p_queue_name, 'queue name', 128, true);
+end;
+$$;
+
+comment on function _procrastinate_require_queue(text) is
+'Raises PQ003 (invalid argument) for a name that no queue can have.';
+
+-- The channels on which a worker of these queues is told of jobs.
+create function procrastinate_channels_v1(p_queues text[])
+returns setof text
+language plpgsql immutable parallel safe
+set search_path from current
+as $$
+begin
+    if p_queues is null then
+        return next 'procrastinate_any_queue_v1';
+        return;
+    end if;
+    return query
+    select distinct _procrastinate_channel(q.queue_name) as channel
+    from unnest(p_queues) as q (queue_name)
+    where q.queue_name is not null
+    order by channel;
+end;
+$$;
+
+comment on function procrastinate_channels_v1(text[]) is
+'Channels to LISTEN on for these queues; null: the one for all queues.';
+
+-- – -> todo for many jobs, all or nothing.
+create function procrastinate_defer_jobs_v2(
+    p_queue_names text[],
+    p_task_names text[],
+    p_priorities integer[],
+    p_locks text[],
+    p_queueing_locks text[],
+    p_args jsonb[],
+    p_scheduled_ats timestamptz[]
+)
+returns setof bigint
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    if cardinality(p_queue_names) <> cardinality(p_task_names) then
+        perform _procrastinate_raise('PQ003', 'The arrays of jobs differ in length',
+            format('%s queue names, %s task names.', cardinality(p_queue_names),
+                cardinality(p_task_names)),
+            'Give one of each for each job; the others may hold nulls.');
+    end if;
+    return query
+    select *
+    from _procrastinate_defer_jobs(
+        p_queue_names, p_task_names, p_priorities, p_locks, p_queueing_locks, p_args,
+        p_scheduled_ats
+    );
+end;
+$$;
+
+comment on function procrastinate_defer_jobs_v2(
+    text[], text[], integer[], text[], text[], jsonb[], timestamptz[]
+) is 'Defers jobs, all or none; ids in the order given. Raises PQ003, unique_violation.';
+
+-- – -> todo for one tick of a periodic task, once.
+create function procrastinate_defer_periodic_job_v3(
+    p_task_name text,
+    p_periodic_id text,
+    p_defer_timestamp bigint,
+    p_queue_name text,
+    p_priority integer,
+    p_lock text,
+    p_queueing_lock text,
+    p_args jsonb
+)
+returns bigint
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    perform _procrastinate_check_text(p_queue_name, 'queue name', 128, true);
+    perform _procrastinate_check_text(p_task_name, 'task name', 128, true);
+    perform _procrastinate_check_text(
+        coalesce(p_periodic_id, ''), 'periodic id', 128, false
+    );
+    perform _procrastinate_check_args(p_args);
+    if p_defer_timestamp is null then
+        perform _procrastinate_raise('PQ003', 'The tick of the periodic task is null', null,
+            'Give the time of the tick in seconds since the epoch.');
+    end if;
+    return _procrastinate_defer_periodic(
+        p_task_name, coalesce(p_periodic_id, ''), p_defer_timestamp, p_queue_name, p_priority,
+        p_lock, p_queueing_lock, p_args
+    );
+end;
+$$;
+
+comment on function procrastinate_defer_periodic_job_v3(
+    text, text, bigint, text, integer, text, text, jsonb
+) is 'Defers one tick of a periodic task: its job, or null if the tick was taken. Raises PQ003.';
+
+-- todo -> doing: a worker's next jobs.
+create function procrastinate_fetch_jobs_v1(
+    p_worker_id bigint,
+    p_queues text[],
+    p_limit integer,
+    p_marks bigint[] default null
+)
+returns setof procrastinate_exchange_v1
+language plpgsql volatile parallel unsafe
+set search_path from current
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set jit = off
+as $$
+begin
+    return query select * from _procrastinate_fetch(p_worker_id, p_queues, p_limit, p_marks);
+end;
+$$;
+
+comment on function procrastinate_fetch_jobs_v1(bigint, text[], integer, bigint[]) is
+'todo -> doing for at most p_limit jobs, then a summary row. Raises PQ003, PQ004, PQ005.';
+
+-- doing -> ended for what a worker reports, todo -> doing for what fits in its free slots:
+-- one round trip. Ends that are not answered were applied; not_held ones changed nothing.
+create function procrastinate_finish_and_fetch_v1(
+    p_worker_id bigint,
+    p_queues text[],
+    p_limit integer,
+    p_marks bigint[],
+    p_job_ids bigint[],
+    p_claim_ids bigint[],
+    p_statuses procrastinate_job_status[],
+    p_delete boolean[]
+)
+returns setof procrastinate_exchange_v1
+language plpgsql volatile parallel unsafe
+set search_path from current
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set jit = off
+as $$
+declare
+    v_ended bigint[];
+    v_left record;
+begin
+    perform _procrastinate_check_report(
+        p_worker_id, p_job_ids, p_claim_ids, p_statuses, p_delete
+    );
+    if cardinality(p_job_ids) > 0 then
+        -- heads that this promotes are most often claimed below: told of after that
+        perform set_config('procrastinate.exchange', 'on', true);
+        v_ended := _procrastinate_end_jobs(
+            p_worker_id, p_job_ids, p_claim_ids, p_statuses, p_delete
+        );
+        perform set_config('procrastinate.exchange', '', true);
+        if cardinality(v_ended) < cardinality(p_job_ids) then
+            return query
+            select
+                'not_held'::text, u.job_id, u.claim_id, j.status, j.queue_name, j.task_name,
+                j.priority, j.lock, j.queueing_lock, null::jsonb, j.scheduled_at, j.attempts,
+                j.abort_requested, null::double precision, null::boolean, null::boolean,
+                null::bigint[]
+            from unnest(p_job_ids, p_claim_ids) as u (job_id, claim_id)
+            left join procrastinate_jobs as j on j.id = u.job_id
+            where u.job_id <> all(v_ended);
+        end if;
+    end if;
+
+    return query select * from _procrastinate_fetch(p_worker_id, p_queues, p_limit, p_marks);
+
+    if cardinality(v_ended) > 0 then
+        for v_left in
+            select t.queue_name, min(t.job_id) as job_id
+            from procrastinate_todo as t
+            where t.state = 'a' and t.since = pg_current_xact_id()
+            group by t.queue_name
+        loop
+            perform _procrastinate_notify(v_left.queue_name, 'job_inserted', v_left.job_id);
+        end loop;
+    end if;
+end;
+$$;
+
+comment on function procrastinate_finish_and_fetch_v1(
+    bigint, text[], integer, bigint[], bigint[], bigint[], procrastinate_job_status[], boolean[]
+) is
+'doing -> ended for a report, todo -> doing for free slots. Raises PQ003, PQ004, PQ005.';
+
+-- doing -> succeeded, failed or aborted (or gone), for the claims that still hold their job.
+create function procrastinate_finish_jobs_v1(
+    p_worker_id bigint,
+    p_job_ids bigint[],
+    p_claim_ids bigint[],
+    p_statuses procrastinate_job_status[],
+    p_delete boolean[]
+)
+returns table (job_id bigint, outcome text, status procrastinate_job_status)
+language plpgsql volatile parallel unsafe
+set search_path from current
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set jit = off
+as $$
+#variable_conflict use_column
+declare
+    v_ended bigint[];
+begin
+    perform _procrastinate_check_report(
+        p_worker_id, p_job_ids, p_claim_ids, p_statuses, p_delete
+    );
+    v_ended := _procrastinate_end_jobs(
+        p_worker_id, p_job_ids, p_claim_ids, p_statuses, p_delete
+    );
+    return query
+    select
+        u.job_id,
+        case when u.job_id = any(v_ended) then 'finished' else 'not_held' end,
+        j.status
+    from unnest(p_job_ids) with ordinality as u (job_id, nr)
+    left join procrastinate_jobs as j on j.id = u.job_id
+    order by u.nr;
+end;
+$$;
+
+comment on function procrastinate_finish_jobs_v1(
+    bigint, bigint[], bigint[], procrastinate_job_status[], boolean[]
+) is 'doing -> ended for these claims; an outcome for each job. Raises PQ003.';
+
+-- A worker lives; what it holds, for it to compare with what it runs.
+create function procrastinate_heartbeat_v1(p_worker_id bigint)
+returns table (job_id bigint, claim_id bigint, abort_requested boolean)
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+#variable_conflict use_column
+begin
+    update procrastinate_workers as w
+    set last_heartbeat = procrastinate_now()
+    where w.id = p_worker_id;
+    if not found then
+        perform _procrastinate_raise('PQ004',
+            format('Worker %s is not registered', p_worker_id),
+            'It was pruned because its heartbeat stopped, or it has unregistered.',
+            'Register again with procrastinate_register_worker_v2.');
+    end if;
+    return query
+    select d.job_id, d.claim_id, j.abort_requested
+    from procrastinate_doing as d
+    join procrastinate_jobs as j on j.id = d.job_id
+    where d.worker_id = p_worker_id
+    order by d.job_id;
+end;
+$$;
+
+comment on function procrastinate_heartbeat_v1(bigint) is
+'Beats for a worker and lists the claims that it holds. Raises PQ004 (not registered).';
+
+-- The jobs that a worker runs and that were asked to abort.
+create function procrastinate_list_jobs_to_abort_v1(p_worker_id bigint)
+returns setof bigint
+language plpgsql stable parallel safe
+set search_path from current
+as $$
+begin
+    return query
+    select d.job_id
+    from procrastinate_doing as d
+    join procrastinate_jobs as j on j.id = d.job_id
+    where d.worker_id = p_worker_id and j.abort_requested
+    order by d.job_id;
+end;
+$$;
+
+comment on function procrastinate_list_jobs_to_abort_v1(bigint) is
+'Ids of the jobs of a worker that were asked to abort.';
+
+-- Removes the workers whose heartbeat stopped.
+create function procrastinate_prune_workers_v1(p_older_than interval)
+returns setof bigint
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    if p_older_than is null or p_older_than < interval '0' then
+        perform _procrastinate_raise('PQ003',
+            format('The age of a stalled worker is %s', coalesce(p_older_than::text, 'null')),
+            null, 'Give the age of the last heartbeat from which a worker counts as stalled.');
+    end if;
+    return query select w.id from _procrastinate_remove_workers(null, p_older_than) as w (id);
+end;
+$$;
+
+comment on function procrastinate_prune_workers_v1(interval) is
+'Removes the workers whose heartbeat is older than this; returns their ids. Raises PQ003.';
+
+-- A new worker, with what it says of itself.
+create function procrastinate_register_worker_v2(
+    p_name text default null,
+    p_queues text[] default null,
+    p_description jsonb default '{}'
+)
+returns bigint
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_id bigint;
+begin
+    insert into procrastinate_workers (name, queues, description, last_heartbeat, started_at)
+    values (
+        p_name, p_queues, coalesce(p_description, '{}'), procrastinate_now(),
+        procrastinate_now()
+    )
+    returning id into v_id;
+    return v_id;
+end;
+$$;
+
+comment on function procrastinate_register_worker_v2(text, text[], jsonb) is
+'Registers a worker and returns its id.';
+
+-- doing -> todo: a worker gives back what it holds and has not run. No attempt is counted.
+create function procrastinate_release_jobs_v1(
+    p_worker_id bigint, p_job_ids bigint[], p_claim_ids bigint[]
+)
+returns table (job_id bigint, outcome text, status procrastinate_job_status)
+language plpgsql volatile parallel unsafe
+set search_path from current
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set jit = off
+as $$
+#variable_conflict use_column
+declare
+    v_job record;
+    v_released boolean;
+begin
+    -- one by one: each may meet a waiting job with its queueing lock
+    for v_job in
+        select u.job_id, u.claim_id
+        from unnest(p_job_ids, p_claim_ids) as u (job_id, claim_id)
+        order by u.job_id
+    loop
+        job_id := v_job.job_id;
+        v_released := _procrastinate_put_back(
+            p_worker_id, v_job.job_id, v_job.claim_id, 0, null, null, null, null
+        );
+        select j.status into status from procrastinate_jobs as j where j.id = v_job.job_id;
+        outcome := case
+            when not v_released then 'not_held'
+            when status = 'todo' then 'released'
+            else status::text
+        end;
+        return next;
+    end loop;
+end;
+$$;
+
+comment on function procrastinate_release_jobs_v1(bigint, bigint[], bigint[]) is
+'doing -> todo without counting an attempt, for these claims; an outcome for each job.';
+
+-- doing -> todo: runs that failed and are to be tried again, with a new schedule, priority,
+-- queue or lock where given. A job asked to abort, or whose queueing lock is taken by a waiting
+-- job, ends as failed instead.
+create function procrastinate_retry_jobs_v1(
+    p_worker_id bigint,
+    p_job_ids bigint[],
+    p_claim_ids bigint[],
+    p_retry_ats timestamptz[],
+    p_priorities integer[],
+    p_queue_names text[],
+    p_locks text[]
+)
+returns table (job_id bigint, outcome text, status procrastinate_job_status)
+language plpgsql volatile parallel unsafe
+set search_path from current
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set jit = off
+as $$
+#variable_conflict use_column
+declare
+    v_job record;
+    v_held boolean;
+begin
+    perform _procrastinate_check_report(
+        p_worker_id, p_job_ids, p_claim_ids,
+        array_fill('failed'::procrastinate_job_status, array[cardinality(p_job_ids)]), '{}'
+    );
+    perform _procrastinate_check_text(x.queue_name, 'queue name', 128, true)
+    from unnest(p_queue_names) as x (queue_name)
+    where x.queue_name is not null;
+    for v_job in
+        select u.*
+        from unnest(
+            p_job_ids, p_claim_ids, p_retry_ats, p_priorities, p_queue_names, p_locks
+        ) as u (job_id, claim_id, retry_at, priority, queue_name, lock)
+        order by u.job_id
+    loop
+        job_id := v_job.job_id;
+        v_held := _procrastinate_put_back(
+            p_worker_id, v_job.job_id, v_job.claim_id, 1,
+            coalesce(v_job.retry_at, procrastinate_now()), v_job.priority, v_job.queue_name,
+            v_job.lock
+        );
+        select j.status into status from procrastinate_jobs as j where j.id = v_job.job_id;
+        outcome := case
+            when not v_held then 'not_held'
+            when status = 'todo' then 'retried'
+            else status::text
+        end;
+        return next;
+    end loop;
+end;
+$$;
+
+comment on function procrastinate_retry_jobs_v1(
+    bigint, bigint[], bigint[], timestamptz[], integer[], text[], text[]
+) is 'doing -> todo for these claims, attempts + 1; an outcome for each job. Raises PQ003.';
+
+-- What each worker does now and then for all: heads that stand parked though nobody holds
+-- their lock (a caller in REPEATABLE READ may leave one) are promoted, and the numbers of
+-- workers that are gone are taken off finished jobs, a bounded number a call.
+create function procrastinate_sweep_v1(p_max_jobs integer default 1000)
+returns table (promoted bigint, unlinked bigint)
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_lost text[];
+    v_from bigint;
+    v_to bigint;
+begin
+    perform _procrastinate_refuse_old_snapshot('Sweeping');
+    v_lost := array(select h.lock from _procrastinate_lost_heads() as h limit p_max_jobs);
+    promoted := 0;
+    if cardinality(v_lost) > 0 then
+        perform _procrastinate_take_locks(v_lost);
+        perform _procrastinate_promote(
+            v_lost, null::integer[], null::bigint[], null::xid8[], null::bigint[]
+        );
+        promoted := cardinality(v_lost) - (
+            select count(*) from _procrastinate_lost_heads() as h where h.lock = any(v_lost)
+        );
+    end if;
+
+    select s.last_value into v_from from procrastinate_sweep_seq as s;
+    select max(x.id) into v_to
+    from (
+        select j.id from procrastinate_jobs as j where j.id > v_from order by j.id
+        limit p_max_jobs
+    ) as x;
+    perform setval('procrastinate_sweep_seq', coalesce(v_to, 0));  -- at the end: from the start
+    with mine as (
+        update procrastinate_jobs as j
+        set worker_id = null
+        where
+            j.id in (
+                select x.id
+                from procrastinate_jobs as x
+                where
+                    x.id > v_from and x.id <= v_to
+                    and x.worker_id is not null
+                    and x.status not in ('todo', 'doing')
+                    and not exists (
+                        select from procrastinate_workers as w where w.id = x.worker_id
+                    )
+                order by x.id
+                for no key update skip locked
+            )
+        returning j.id
+    )
+    select count(*) into unlinked from mine as m;
+    return next;
+end;
+$$;
+
+comment on function procrastinate_sweep_v1(integer) is
+'Promotes heads of locks that were left parked, unlinks finished jobs from gone workers.';
+
+-- – -> todo for many jobs, each for itself: a job whose queueing lock is taken is told and the
+-- others are deferred.
+create function procrastinate_try_defer_jobs_v1(
+    p_queue_names text[],
+    p_task_names text[],
+    p_priorities integer[],
+    p_locks text[],
+    p_queueing_locks text[],
+    p_args jsonb[],
+    p_scheduled_ats timestamptz[]
+)
+returns table (ordinal integer, job_id bigint, conflict text)
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+#variable_conflict use_column
+declare
+    v_job record;
+    v_ids bigint[];
+    v_constraint text;
+begin
+    perform _procrastinate_check_jobs(p_queue_names, p_task_names, p_args);
+    begin
+        v_ids := array(
+            select x.id
+            from procrastinate_defer_jobs_v2(
+                p_queue_names, p_task_names, p_priorities, p_locks, p_queueing_locks, p_args,
+                p_scheduled_ats
+            ) as x (id)
+        );
+        return query
+        select i.nr::integer, i.id, null::text
+        from unnest(v_ids) with ordinality as i (id, nr)
+        order by i.nr;
+        return;
+    exception
+        when unique_violation then
+            get stacked diagnostics v_constraint = constraint_name;
+            if v_constraint <> 'procrastinate_jobs_queueing_lock_idx_v1' then
+                raise;
+            end if;
+    end;
+
+    -- one by one, in the order of the queueing locks, so that two batches cannot wait for
+    -- each other
+    v_ids := array_fill(null::bigint, array[cardinality(p_queue_names)]);
+    for v_job in
+        select u.*
+        from unnest(
+            p_queue_names, p_task_names, p_priorities, p_locks, p_queueing_locks, p_args,
+            p_scheduled_ats
+        ) with ordinality as u (
+            queue_name, task_name, priority, lock, queueing_lock, args, scheduled_at, nr
+        )
+        order by u.queueing_lock nulls first, u.nr
+    loop
+        begin
+            v_ids[v_job.nr] := (
+                select x.id
+                from _procrastinate_defer_jobs(
+                    array[v_job.queue_name], array[v_job.task_name], array[v_job.priority],
+                    array[v_job.lock], array[v_job.queueing_lock], array[v_job.args],
+                    array[v_job.scheduled_at]
+                ) as x (id)
+            );
+        exception
+            when unique_violation then
+                get stacked diagnostics v_constraint = constraint_name;
+                if v_constraint <> 'procrastinate_jobs_queueing_lock_idx_v1' then
+                    raise;
+                end if;
+        end;
+    end loop;
+    return query
+    select
+        u.nr::integer, v_ids[u.nr], case when v_ids[u.nr] is null then u.queueing_lock end
+    from unnest(p_queueing_locks) with ordinality as u (queueing_lock, nr)
+    order by u.nr;
+end;
+$$;
+
+comment on function procrastinate_try_defer_jobs_v1(
+    text[], text[], integer[], text[], text[], jsonb[], timestamptz[]
+) is 'Defers each job that can be: its id, or the queueing lock that was taken. Raises PQ003.';
+
+-- A worker that ends takes its row with it; jobs that it leaves in doing are stalled at once.
+create function procrastinate_unregister_worker_v2(p_worker_id bigint)
+returns boolean
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    return exists (
+        select from _procrastinate_remove_workers(array[p_worker_id], null)
+    );
+end;
+$$;
+
+comment on function procrastinate_unregister_worker_v2(bigint) is
+'Removes a worker; false if it was not registered.';
+
+-- todo -> cancelled (or gone); with abort, a job in doing is asked to abort.
+create function procrastinate_cancel_job(
+    job_id bigint, abort boolean default false, delete_job boolean default false
+)
+returns boolean
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    return _procrastinate_cancel($1, coalesce($2, false), coalesce($3, false)) is not null;
+end;
+$$;
+
+comment on function procrastinate_cancel_job(bigint, boolean, boolean) is
+'todo -> cancelled or gone; doing: asks to abort, if abort is true. False: does not apply.';
+
+create function procrastinate_abort_job(job_id bigint)
+returns boolean
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    return _procrastinate_cancel($1, true, false) is not null;
+end;
+$$;
+
+comment on function procrastinate_abort_job(bigint) is
+'todo -> cancelled; doing: asks the job to abort. False: the job is neither.';
+
+-- – -> todo: one job. The positional order is that of 2.x.
+create function procrastinate_defer_job(
+    queue_name text,
+    task_name text,
+    priority integer default 0,
+    lock text default null,
+    queueing_lock text default null,
+    args jsonb default '{}',
+    scheduled_at timestamptz default null
+)
+returns bigint
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+#variable_conflict use_column
+declare
+    v_id bigint;
+begin
+    if coalesce(length($1), 0) not between 1 and 128
+        or coalesce(length($2), 0) not between 1 and 128
+        or jsonb_typeof($6) <> 'object'
+    then
+        perform _procrastinate_check_jobs(array[$1], array[$2], array[$6]);
+    end if;
+    insert into procrastinate_jobs (
+        queue_name, task_name, priority, lock, queueing_lock, args, scheduled_at
+    )
+    values ($1, $2, coalesce($3, 0), $4, $5, coalesce($6, '{}'), $7)
+    returning id into v_id;
+    return v_id;
+end;
+$$;
+
+comment on function procrastinate_defer_job(
+    text, text, integer, text, text, jsonb, timestamptz
+) is 'Defers one job and returns its id. Raises PQ003, unique_violation (queueing lock taken).';
+
+-- – -> todo: many jobs, all or none.
+create function procrastinate_defer_jobs(jobs procrastinate_job_to_defer_v1[])
+returns setof bigint
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    if array_position(jobs, null) is not null then
+        perform _procrastinate_raise('PQ003', 'A job to defer is null', null,
+            'Give rows of type procrastinate_job_to_defer_v1.');
+    end if;
+    perform _procrastinate_check_jobs(
+        array(select j.queue_name from unnest(jobs) as j),
+        array(select j.task_name from unnest(jobs) as j),
+        array(select j.args from unnest(jobs) as j)
+    );
+    return query
+    insert into procrastinate_jobs as i (
+        queue_name, task_name, priority, lock, queueing_lock, args, scheduled_at
+    )
+    select
+        j.queue_name, j.task_name, coalesce(j.priority, 0), j.lock, j.queueing_lock,
+        coalesce(j.args, '{}'), j.scheduled_at
+    from unnest(jobs) as j
+    returning i.id;
+end;
+$$;
+
+comment on function procrastinate_defer_jobs(procrastinate_job_to_defer_v1[]) is
+'Defers jobs, all or none; ids in the order given. Raises PQ003, unique_violation.';
+
+-- A paused queue's jobs stay where they are and no fetch looks at them: one row is written,
+-- however many wait.
+create function procrastinate_pause_queue(
+    queue_name text, reason text default null, until timestamptz default null
+)
+returns void
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    perform _procrastinate_require_queue($1);
+    insert into procrastinate_queues as q (queue_name, paused_at, pause_reason, paused_until)
+    values ($1, procrastinate_now(), $2, $3)
+    on conflict on constraint procrastinate_queues_pkey do update
+    set
+        paused_at = excluded.paused_at,
+        pause_reason = excluded.pause_reason,
+        paused_until = excluded.paused_until;
+end;
+$$;
+
+comment on function procrastinate_pause_queue(text, text, timestamptz) is
+'From the next fetch on nobody gets jobs of this queue, for ever or until then. Raises PQ003.';
+
+create function procrastinate_resume_queue(queue_name text)
+returns void
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    perform _procrastinate_require_queue($1);
+    update procrastinate_queues as q
+    set paused_at = null, pause_reason = null, paused_until = null
+    where q.queue_name = $1 and q.paused_at is not null;
+    if found then
+        perform _procrastinate_notify($1, 'job_inserted', 0);
+    end if;
+end;
+$$;
+
+comment on function procrastinate_resume_queue(text) is
+'Ends the pause of a queue and wakes its workers; nothing if it was not paused. Raises PQ003.';
+
+-- Deletes finished jobs whose last event is old, oldest ids first, a bounded number a call: a
+-- scheduled event in the future keeps a job, as in 3.x.
+create function procrastinate_purge_jobs(
+    older_than interval,
+    queue_name text default null,
+    statuses procrastinate_job_status[] default '{succeeded}',
+    max_jobs integer default 10000
+)
+returns bigint
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_count bigint;
+begin
+    if $1 is null or coalesce($4, 0) < 1 or coalesce(cardinality($3), 0) = 0 then
+        perform _procrastinate_raise('PQ003',
+            'A purge needs an age, a status and a number of jobs',
+            format('older_than %s, statuses %s, max_jobs %s.', coalesce($1::text, 'null'),
+                coalesce($3::text, 'null'), coalesce($4::text, 'null')),
+            'For example procrastinate_purge_jobs(interval ''30 days'').');
+    end if;
+    if $3 && array['todo', 'doing']::procrastinate_job_status[] then
+        perform _procrastinate_raise('PQ003',
+            'Only finished jobs can be purged', format('Got %s.', $3::text),
+            'Leave out todo and doing; cancel waiting jobs first.');
+    end if;
+    delete from procrastinate_jobs as j
+    where
+        j.id in (
+            select x.id
+            from procrastinate_jobs as x
+            where
+                x.status = any($3)
+                and ($2 is null or x.queue_name = $2)
+                and coalesce(
+                    (
+                        select max(e.at) from procrastinate_events as e where e.job_id = x.id
+                    ) < procrastinate_now() - $1,
+                    true
+                )
+            order by x.id
+            limit $4
+            for update skip locked
+        );
+    get diagnostics v_count = row_count;
+    return v_count;
+end;
+$$;
+
+comment on function procrastinate_purge_jobs(
+    interval, text, procrastinate_job_status[], integer
+) is 'Deletes at most max_jobs finished jobs whose last event is older; how many. Raises PQ003.';
+
+-- A waiting job gets another time: "run now" is a time that has come.
+create function procrastinate_reschedule_job(job_id bigint, scheduled_at timestamptz)
+returns boolean
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    update procrastinate_jobs as j
+    set scheduled_at = $2
+    where j.id = $1 and j.status = 'todo';
+    if found then
+        return true;
+    end if;
+    perform _procrastinate_require_job($1);
+    return false;
+end;
+$$;
+
+comment on function procrastinate_reschedule_job(bigint, timestamptz) is
+'Gives a job in todo another time; null or the past: at once. False: not in todo. Raises PQ002.';
+
+-- failed -> todo (or doing -> todo, for a job whose worker is lost), by hand.
+create function procrastinate_retry_job(
+    job_id bigint,
+    retry_at timestamptz default null,
+    priority integer default null,
+    queue_name text default null,
+    lock text default null
+)
+returns boolean
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    perform _procrastinate_check_text($4, 'queue name', 128, $4 is not null);
+    if _procrastinate_retry($1, coalesce($2, procrastinate_now()), $3, $4, $5) then
+        return true;
+    end if;
+    perform _procrastinate_require_job($1);
+    return false;
+end;
+$$;
+
+comment on function procrastinate_retry_job(bigint, timestamptz, integer, text, text) is
+'failed or doing -> todo, attempts + 1. False: another status. Raises PQ002, unique_violation.';
+
+-- Workers whose heartbeat stopped are removed; their jobs stay in doing, with no worker.
+create function procrastinate_prune_stalled_workers(older_than interval default '30 seconds')
+returns setof bigint
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    return query select * from procrastinate_prune_workers_v1($1);
+end;
+$$;
+
+comment on function procrastinate_prune_stalled_workers(interval) is
+'Removes workers whose heartbeat is older than this and returns their ids. Raises PQ003.';
+
+-- doing -> todo for jobs whose worker is gone or silent, attempts + 1. The claim goes with it,
+-- so that a late finish of that worker changes nothing. A job that was asked to abort, or whose
+-- queueing lock is taken, ends as failed.
+create function procrastinate_recover_stalled_jobs(
+    older_than interval default '30 seconds', max_jobs integer default 1000
+)
+returns setof bigint
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_job record;
+begin
+    if $1 is null or $1 < interval '0' or coalesce($2, 0) < 1 then
+        perform _procrastinate_raise('PQ003',
+            'Recovering needs an age and a number of jobs',
+            format('older_than %s, max_jobs %s.', coalesce($1::text, 'null'),
+                coalesce($2::text, 'null')),
+            'For example procrastinate_recover_stalled_jobs(interval ''30 seconds'').');
+    end if;
+    for v_job in
+        select d.job_id, d.claim_id, d.worker_id
+        from procrastinate_doing as d
+        join procrastinate_jobs as j on j.id = d.job_id
+        left join procrastinate_workers as w on w.id = d.worker_id
+        where
+            j.status = 'doing'
+            and coalesce(w.last_heartbeat < procrastinate_now() - $1, true)
+        order by d.job_id
+        limit $2
+        for no key update of j skip locked
+    loop
+        if _procrastinate_put_back(
+            coalesce(v_job.worker_id, 0), v_job.job_id, v_job.claim_id, 1,
+            null, null, null, null
+        ) then
+            return next v_job.job_id;
+        end if;
+    end loop;
+end;
+$$;
+
+comment on function procrastinate_recover_stalled_jobs(interval, integer) is
+'doing -> todo for jobs of workers that are gone or silent, attempts + 1; their ids.';
+
+-- The version of the schema: of the last migration that made it.
+create function procrastinate_version()
+returns text
+language plpgsql stable parallel safe
+set search_path from current
+as $$
+begin
+    return (
+        select split_part(m.name, '_', 1)
+        from procrastinate_migrations as m
+        order by m.name desc
+        limit 1
+    );
+end;
+$$;
+
+comment on function procrastinate_version() is
+'Version of the schema, of the form 04.00.00; null if no migration was recorded.';
+
+-- After a DELETE: what belongs to the jobs goes with them.
+create function _procrastinate_jobs_deleted()
+returns trigger
+language plpgsql volatile parallel unsafe security definer
+set search_path from current
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_nestloop = off
+set jit = off
+as $$
+declare
+    v_ids bigint[];
+    v_active boolean;
+    v_locks text[];
+begin
+    if pg_trigger_depth() > 1 then
+        perform set_config('procrastinate.nested', 'on', true);
+    end if;
+    select
+        array_agg(o.id order by o.id),
+        bool_or(o.status in ('todo', 'doing')),
+        array_agg(distinct o.lock) filter (
+            where o.lock is not null and o.status in ('todo', 'doing')
+        )
+    into v_ids, v_active, v_locks
+    from old_jobs as o;
+    if v_ids is null then
+        return null;
+    end if;
+
+    if v_active then
+        perform _procrastinate_reconcile(v_ids, v_locks);
+    end if;
+    delete from procrastinate_events as e where e.job_id = any(v_ids);
+    delete from procrastinate_results as r where r.job_id = any(v_ids);
+    delete from procrastinate_keys as k where k.job_id = any(v_ids);
+    update procrastinate_periodic_defers as p
+    set job_id = null
+    where p.job_id = any(v_ids);
+    return null;
+end;
+$$;
+
+comment on function _procrastinate_jobs_deleted() is
+'Trigger after DELETE on procrastinate_jobs: derived rows, history and results go too.';
+
+create trigger procrastinate_jobs_deleted_v1
+after delete on procrastinate_jobs
+referencing old table as old_jobs
+for each statement execute function _procrastinate_jobs_deleted();
+
+-- After a TRUNCATE. Rows that the same statement has truncated are gone already, and
+-- truncating their table a second time would be refused: hence the look before.
+create function _procrastinate_jobs_truncated()
+returns trigger
+language plpgsql volatile parallel unsafe security definer
+set search_path from current
+as $$
+begin
+    if exists (select from procrastinate_todo) then
+        truncate procrastinate_todo;
+    end if;
+    if exists (select from procrastinate_doing) then
+        truncate procrastinate_doing;
+    end if;
+    if exists (select from procrastinate_results) then
+        truncate procrastinate_results;
+    end if;
+    if exists (select from procrastinate_keys) then
+        truncate procrastinate_keys;
+    end if;
+    if exists (select from procrastinate_events) then
+        truncate procrastinate_events;
+    end if;
+    update procrastinate_periodic_defers as p
+    set job_id = null
+    where p.job_id is not null;
+    return null;
+end;
+$$;
+
+comment on function _procrastinate_jobs_truncated() is
+'Trigger after TRUNCATE on procrastinate_jobs: derived rows, history and results go too.';
+
+create trigger procrastinate_jobs_truncated_v1
+after truncate on procrastinate_jobs
+for each statement execute function _procrastinate_jobs_truncated();
+
+-- After an INSERT: todo and doing, the history and the wake-up, whoever wrote the rows.
+--
+-- A row of a lock starts blocked where this statement brings another that goes before it: that
+-- one is met by a fetch, or promoted, and whoever ends it sees both. The first of each lock is
+-- ready, though its lock may be held: only a fetch, which has the lock's key, can tell.
+create function _procrastinate_jobs_inserted()
+returns trigger
+language plpgsql volatile parallel unsafe security definer
+set search_path from current
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_nestloop = off
+set jit = off
+as $$
+declare
+    v_now constant timestamptz := procrastinate_now();
+    v_todo bigint;
+    v_doing bigint;
+    v_locks boolean;
+    v_queueing boolean;
+    v_scheduled boolean;
+    v_pair record;
+    v_queue text;
+begin
+    select
+        count(*) filter (where n.status = 'todo'),
+        count(*) filter (where n.status = 'doing'),
+        bool_or(n.lock is not null),
+        bool_or(n.queueing_lock is not null),
+        bool_or(n.scheduled_at is not null)
+    into v_todo, v_doing, v_locks, v_queueing, v_scheduled
+    from new_jobs as n;
+
+    if v_doing > 0 or (
+        v_todo > 0 and coalesce(current_setting('procrastinate.nested', true), '') = 'on'
+    ) then
+        perform _procrastinate_reconcile(array(select n.id from new_jobs as n));
+    elsif v_todo = 0 then
+        return null;
+    elsif v_locks then
+        insert into procrastinate_todo (
+            job_id, since, scheduled_at, priority, state, queue_name, lock, queueing_lock
+        )
+        select
+            n.id,
+            case when n.lock is not null then pg_current_xact_id() end,
+            n.scheduled_at, n.priority,
+            case
+                when n.lock is not null and n.nr > 1 then 'b'
+                when n.scheduled_at > v_now then 'd'
+                else 'r'
+            end::"char",
+            n.queue_name, n.lock, n.queueing_lock
+        from (
+            select x.*, row_number() over (partition by x.lock order by ~x.priority, x.id) as nr
+            from new_jobs as x
+            where x.status = 'todo'
+        ) as n
+        order by n.queueing_lock, n.id;
+    elsif v_queueing then  -- in one order, so that two batches do not wait for each other
+        insert into procrastinate_todo (
+            job_id, scheduled_at, priority, state, queue_name, queueing_lock
+        )
+        select
+            n.id, n.scheduled_at, n.priority,
+            case when n.scheduled_at > v_now then 'd' else 'r' end::"char",
+            n.queue_name, n.queueing_lock
+        from new_jobs as n
+        where n.status = 'todo'
+        order by n.queueing_lock, n.id;
+    else
+        insert into procrastinate_todo (job_id, scheduled_at, priority, state, queue_name)
+        select
+            n.id, n.scheduled_at, n.priority,
+            case when n.scheduled_at > v_now then 'd' else 'r' end::"char",
+            n.queue_name
+        from new_jobs as n
+        where n.status = 'todo';
+    end if;
+
+    if v_scheduled then
+        insert into procrastinate_events (job_id, type, at)
+        select n.id, e.type, case when e.nr = 1 then n.scheduled_at else v_now end
+        from new_jobs as n
+        cross join (
+            values
+                (1, 'scheduled'::procrastinate_job_event_type),
+                (2, 'deferred'::procrastinate_job_event_type)
+        ) as e (nr, type)
+        where n.status = 'todo' and (e.nr = 2 or n.scheduled_at is not null)
+        order by n.id, e.nr;
+    else
+        insert into procrastinate_events (job_id, type, at)
+        select n.id, 'deferred', v_now
+        from new_jobs as n
+        where n.status = 'todo';
+    end if;
+
+    for v_pair in
+        select n.queue_name, n.priority, min(n.id) as job_id
+        from new_jobs as n
+        where n.status = 'todo'
+        group by n.queue_name, n.priority
+        order by n.queue_name, n.priority
+    loop
+        perform _procrastinate_note_priority(v_pair.queue_name, v_pair.priority);
+        if v_queue is distinct from v_pair.queue_name then
+            v_queue := v_pair.queue_name;
+            perform _procrastinate_notify(v_queue, 'job_inserted', v_pair.job_id);
+        end if;
+    end loop;
+    return null;
+end;
+$$;
+
+comment on function _procrastinate_jobs_inserted() is
+'Trigger after INSERT on procrastinate_jobs: derived rows, history, NOTIFY.';
+
+create trigger procrastinate_jobs_inserted_v1
+after insert on procrastinate_jobs
+referencing new table as new_jobs
+for each statement execute function _procrastinate_jobs_inserted();
+
+-- After an UPDATE: refuses what the state machine does not allow, then todo and doing, the
+-- history, the next holder of a lock and the wake-ups, whoever wrote the rows.
+--
+-- The transition tables say which jobs changed and how: that is the history. The two changes
+-- that each job goes through have a short way, for statements that change nothing else; all
+-- others, and all where a trigger of a user has changed these jobs once more before us, are
+-- derived from the jobs' present rows.
+create function _procrastinate_jobs_updated()
+returns trigger
+language plpgsql volatile parallel unsafe security definer
+set search_path from current
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_nestloop = off
+set jit = off
+as $$
+declare
+    v_nested constant boolean
+        := coalesce(current_setting('procrastinate.nested', true), '') = 'on';
+    v_changed bigint[];
+    v_locks text[];
+    v_started bigint;
+    v_ended bigint;
+    v_left bigint;
+    v_back bigint;
+    v_other bigint;
+    v_illegal bigint;
+    v_scheduled boolean;
+    v_aborts boolean;
+begin
+    if pg_trigger_depth() > 1 then
+        perform set_config('procrastinate.nested', 'on', true);
+    end if;
+
+    select
+        array_agg(n.id order by n.id),
+        array_agg(distinct o.lock) filter (where o.lock is not null),
+        count(*) filter (where o.status = 'todo' and n.status = 'doing'
+            and o.lock is not distinct from n.lock),
+        count(*) filter (where o.status = 'doing' and n.status in (
+            'succeeded', 'failed', 'aborted'
+        )),
+        count(*) filter (where o.status = 'todo' and n.status in (
+            'succeeded', 'failed', 'aborted', 'cancelled'
+        )),
+        count(*) filter (where o.status <> 'todo' and n.status = 'todo'),
+        min(n.id) filter (where o.status <> n.status and n.status <> 'todo' and not (
+            (o.status = 'todo' and n.status in (
+                'doing', 'succeeded', 'failed', 'cancelled', 'aborted'
+            ))
+            or (o.status = 'doing' and n.status in ('succeeded', 'failed', 'aborted'))
+        )),
+        coalesce(bool_or(n.status = 'todo' and n.scheduled_at is not null), false),
+        coalesce(bool_or(n.abort_requested and not o.abort_requested), false)
+    into
+        v_changed, v_locks, v_started, v_ended, v_left, v_back, v_illegal, v_scheduled,
+        v_aborts
+    from old_jobs as o
+    join new_jobs as n on n.id = o.id
+    where
+        o.status <> n.status
+        or o.abort_requested <> n.abort_requested
+        or (n.status = 'todo' and n.scheduled_at is not null)
+        or (
+            n.status in ('todo', 'doing')
+            and (
+                o.queue_name, o.priority, o.lock, o.queueing_lock, o.scheduled_at, o.worker_id
+            ) is distinct from (
+                n.queue_name, n.priority, n.lock, n.queueing_lock, n.scheduled_at, n.worker_id
+            )
+        );
+
+    if v_changed is null then
+        return null;
+    end if;
+    if v_illegal is not null then
+        perform _procrastinate_raise(
+            'PQ001',
+            format(
+                'Job %s is %s: it cannot become %s', v_illegal,
+                (select o.status from old_jobs as o where o.id = v_illegal),
+                (select n.status from new_jobs as n where n.id = v_illegal)
+            ),
+            'Allowed: todo to doing, cancelled, succeeded, failed or aborted; doing to '
+            'succeeded, failed, aborted or todo; any ended status to todo.',
+            'To run the job again use procrastinate_retry_job, or set its status to todo.'
+        );
+    end if;
+
+    v_other := cardinality(v_changed) - v_started - v_ended;
+    if v_other = 0 and not v_nested and (v_started = 0 or v_ended = 0) then
+        if v_started > 0 then
+            perform _procrastinate_jobs_started(v_changed, v_locks);
+            insert into procrastinate_doing (
+                job_id, worker_id, head_xmin, started_at, priority, lock
+            )
+            select
+                n.id, n.worker_id,
+                case when n.lock is not null then (
+                    select t.head_xmin from procrastinate_todo as t where t.job_id = n.id
+                ) end,
+                procrastinate_now(), n.priority, n.lock
+            from new_jobs as n
+            where n.id = any(v_changed);
+            delete from procrastinate_todo as t where t.job_id = any(v_changed);
+        else
+            perform _procrastinate_jobs_ended(v_changed, v_locks);
+        end if;
+    else
+        if v_started > 0 and exists (
+            select from new_jobs as n where n.status = 'doing' and n.lock is not null
+        ) then
+            perform _procrastinate_refuse_old_snapshot('Starting a job that has a lock');
+        end if;
+        perform _procrastinate_reconcile(v_changed, v_locks);
+    end if;
+
+    if not (v_aborts or v_scheduled or v_nested) then
+        insert into procrastinate_events (job_id, type, at, attempt, worker_id)
+        select
+            n.id,
+            _procrastinate_event_of(o.status, n.status),
+            procrastinate_now(), n.attempts,
+            case when n.status = 'doing' or o.status = 'doing' then n.worker_id end
+        from new_jobs as n
+        join old_jobs as o on o.id = n.id
+        where _procrastinate_event_of(o.status, n.status) is not null;
+    else
+        insert into procrastinate_events (job_id, type, at, attempt, worker_id)
+        select
+            n.id, e.type, coalesce(e.at, procrastinate_now()), n.attempts,
+            case when n.status = 'doing' or o.status = 'doing' then n.worker_id end
+        from new_jobs as n
+        join old_jobs as o on o.id = n.id
+        cross join lateral (
+            select 1 as nr, 'abort_requested'::procrastinate_job_event_type as type,
+                null::timestamptz as at
+            where n.abort_requested and not o.abort_requested
+            union all
+            select 2, 'scheduled', n.scheduled_at
+            where n.status = 'todo' and n.scheduled_at is not null
+            union all
+            select 3, _procrastinate_event_of(o.status, n.status), null
+            where _procrastinate_event_of(o.status, n.status) is not null
+        ) as e
+        where
+            not v_nested
+            or n.id = any(array(
+                select j.id from procrastinate_jobs as j where j.id = any(v_changed)
+            ))
+        order by n.id, e.nr;
+    end if;
+
+    if v_other > 0 then
+        perform _procrastinate_announce(v_changed);
+    end if;
+    return null;
+end;
+$$;
+
+comment on function _procrastinate_jobs_updated() is
+'Trigger after UPDATE on procrastinate_jobs: state machine, derived rows, history, NOTIFY.';
+
+create trigger procrastinate_jobs_updated_v1
+after update on procrastinate_jobs
+referencing old table as old_jobs new table as new_jobs
+for each statement execute function _procrastinate_jobs_updated();
+
+-- A job's number is its address in every other table.
+create function _procrastinate_jobs_refuse_id()
+returns trigger
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    perform _procrastinate_raise(
+        'PQ006',
+        format('The id of job %s cannot be changed to %s', old.id, new.id),
+        'Events, results and users'' own tables know the job by its id.',
+        'Defer a new job instead.'
+    );
+    return null;
+end;
+$$;
+
+comment on function _procrastinate_jobs_refuse_id() is
+'Trigger before UPDATE of id on procrastinate_jobs. Raises PQ006 (id change).';
+
+create trigger procrastinate_jobs_refuse_id_v1
+before update of id on procrastinate_jobs
+for each row
+when (old.id is distinct from new.id)
+execute function _procrastinate_jobs_refuse_id();
+
+insert into procrastinate_migrations (name, sha256)
+values
+    ('04.00.00_01_pre_baseline', '35627388b7875c1b680fc071cfd6c2d50a756ef6598a43be2117b4d215119f51');
+
+-- Back to the caller's search_path.
+do $$
+declare
+    v_local boolean := coalesce(current_setting('procrastinate.one_transaction', true), '') = 'yes';
+begin
+    perform set_config('search_path', current_setting('procrastinate.caller_path'), v_local);
+    perform set_config('procrastinate.caller_path', '', v_local);
+    perform set_config('procrastinate.target_schema', '', v_local);
+end;
+$$;
