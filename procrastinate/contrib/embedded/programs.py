@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from procrastinate.contrib.embedded.errors import EmbeddedServerError
 from procrastinate.contrib.embedded.keeper import Account
 
+MEMORY = "/dev/shm"  # noqa: S108
+MEMORY_NEEDED = 4 << 30  # bytes; the largest tests fill a few tables with a million rows
 ACCOUNTS = ("postgres", "nobody", "daemon")  # the first that exists runs root's servers
 
 
@@ -60,14 +62,23 @@ def is_open(path: pathlib.Path) -> bool:
     return above and path.stat().st_mode & 0o005 == 0o005
 
 
-def temporary_directory(account: Account | None) -> str | None:
-    """Where a throwaway server lives; for root, where another account can follow."""
-    if account is None:
-        return None  # tempfile's own choice
-    for candidate in (tempfile.gettempdir(), "/tmp", "/var/tmp"):  # noqa: S108
+def temporary_directory(account: Account | None, *, durable: bool) -> str:
+    """
+    Where a throwaway server lives: for root, where another account can follow.
+
+    In memory, if nothing need outlive the machine: there a database is made from a template
+    in 15 ms, on a disk in 350.
+    """
+    in_memory = [MEMORY] if not durable else []
+    for candidate in (*in_memory, tempfile.gettempdir(), "/tmp", "/var/tmp"):  # noqa: S108
         path = pathlib.Path(candidate)
-        if path.is_dir() and is_open(path):
-            return candidate
+        if not path.is_dir() or not os.access(path, os.W_OK | os.X_OK):
+            continue
+        if account is not None and not is_open(path):
+            continue
+        if candidate == MEMORY and shutil.disk_usage(path).free < MEMORY_NEEDED:
+            continue
+        return candidate
     raise EmbeddedServerError("There is no temporary directory that every account may enter")
 
 

@@ -59,6 +59,7 @@ class EmbeddedServer:
         bin_directory: str | os.PathLike[str] | None = None,
     ) -> None:
         self._directory = None if directory is None else pathlib.Path(directory).absolute()
+        self._durable = durable
         self._settings = {**({} if durable else NOT_DURABLE), **(settings or {})}
         self._bin_directory = None if bin_directory is None else pathlib.Path(bin_directory)
         self._home: pathlib.Path | None = None
@@ -135,7 +136,7 @@ class EmbeddedServer:
 
     def _make_home(self, account: keeper.Account | None) -> pathlib.Path:
         if self._directory is None:
-            where = programs.temporary_directory(account)
+            where = programs.temporary_directory(account, durable=self._durable)
             home = pathlib.Path(tempfile.mkdtemp(prefix="procrastinate-", dir=where))
             if account:
                 home.chmod(0o755)

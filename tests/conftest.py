@@ -1,0 +1,219 @@
+"""
+The server that all tests share, and a database of its own for each.
+
+The server is the one that PROCRASTINATE_DSN names, else an embedded one that lives as long as
+the run. Databases are copies of a template that holds the schema, made and dropped here.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any
+
+import attrs
+import psycopg
+import psycopg.conninfo
+import pytest
+from psycopg import pq, sql
+from pytest_postgresql import factories
+from pytest_postgresql.janitor import DatabaseJanitor
+
+import procrastinate.sql
+from procrastinate.contrib.embedded import ChosenServer, EmbeddedServer, choose_server
+
+ROOT = pathlib.Path(__file__).parent.parent
+TEMPLATE = f"procrastinate_test_{os.getpid()}"  # several runs may share a given server
+CHOSEN = pytest.StashKey[ChosenServer]()
+
+Connect = Callable[..., psycopg.Connection]
+AsyncConnect = Callable[..., Awaitable[psycopg.AsyncConnection]]
+
+
+@attrs.frozen(kw_only=True)
+class Server:
+    """A server that runs, in the words of pytest-postgresql."""
+
+    dsn: str  # of its maintenance database
+    host: str
+    port: str
+    user: str
+    password: str
+    maintenance_dbname: str
+    options: str = ""
+    template_dbname: str | None = None
+
+    def database(self, name: str) -> str:
+        """The connection string of a database on it."""
+        return psycopg.conninfo.make_conninfo(self.dsn, dbname=name)
+
+
+class Janitor(DatabaseJanitor):
+    """pytest-postgresql's, with the strategy that is the faster one without fsync."""
+
+    def _build_create_database_sql(self) -> sql.Composed:
+        return super()._build_create_database_sql() + sql.SQL(" strategy file_copy")
+
+
+@pytest.fixture(scope="session")
+def embedded_server() -> EmbeddedServer:
+    """The embedded server that the tests use if no other is given; not started by this."""
+    return EmbeddedServer(
+        durable=False,
+        settings={"max_connections": "200", "autovacuum_naptime": "1min"},
+        bin_directory=os.environ.get("PROCRASTINATE_TEST_BIN"),
+    )
+
+
+@pytest.fixture(scope="session")
+def server(
+    request: pytest.FixtureRequest, embedded_server: EmbeddedServer
+) -> Iterator[Server]:
+    """The server of this run."""
+    with (
+        pytest.MonkeyPatch.context() as environment,
+        choose_server(libpq=False, embedded=embedded_server) as chosen,
+    ):
+        for option in pq.Conninfo.get_defaults():
+            if option.envvar:  # it could send a test to another database
+                environment.delenv(option.envvar.decode(), raising=False)
+        request.config.stash[CHOSEN] = chosen
+        parts = psycopg.conninfo.conninfo_to_dict(chosen.dsn)
+        yield Server(
+            dsn=chosen.dsn,
+            host=str(parts.get("host") or parts.get("hostaddr") or ""),
+            port=str(parts.get("port") or 5432),
+            user=str(parts.get("user") or "postgres"),
+            password=str(parts.get("password") or ""),
+            maintenance_dbname=str(parts.get("dbname") or "postgres"),
+        )
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    chosen = config.stash.get(CHOSEN, None)
+    if chosen is not None:
+        terminalreporter.write_line(f"PostgreSQL: {chosen}")
+
+
+def load_schema(
+    *, host: str, port: str, user: str, password: str, dbname: str, **_: Any
+) -> None:
+    """Install the schema, as strictly as PL/pgSQL can be asked to look at it."""
+    dsn = psycopg.conninfo.make_conninfo(
+        host=host, port=port, user=user, password=password, dbname=dbname
+    )
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("set plpgsql.extra_errors = 'all'")
+        names = procrastinate.sql.installed_names()
+        connection.execute("\n".join(map(procrastinate.sql.read, names)).encode())
+
+
+template = factories.postgresql_noproc(
+    dbname=TEMPLATE, depends_on="server", load=[load_schema]
+)
+
+
+@pytest.fixture(scope="session")
+def make_database(server: Server) -> Callable[..., Janitor]:
+    """Describe a database on the server: entering what this returns makes it."""
+
+    def make(name: str, *, template: str | None = None) -> Janitor:
+        return Janitor(
+            host=server.host,
+            port=server.port,
+            user=server.user,
+            password=server.password,
+            maintenance_dbname=server.maintenance_dbname,
+            dbname=name,
+            template_dbname=template,
+        )
+
+    return make
+
+
+@pytest.fixture
+def dsn(
+    server: Server, template: Any, make_database: Callable[..., Janitor]
+) -> Iterator[str]:
+    """The connection string of a database of this test's own, with the schema."""
+    name = f"{TEMPLATE}_own"
+    janitor = make_database(name, template=template.template_dbname)
+    with janitor:
+        yield server.database(name)
+
+
+@pytest.fixture
+def empty_dsn(server: Server, make_database: Callable[..., Janitor]) -> Iterator[str]:
+    """The connection string of an empty database of this test's own."""
+    name = f"{TEMPLATE}_empty"
+    with make_database(name):
+        yield server.database(name)
+
+
+@pytest.fixture
+def connect(dsn: str) -> Iterator[Connect]:
+    """Open a connection (autocommit, unless told otherwise); closed after the test."""
+    opened: list[psycopg.Connection] = []
+
+    def open_one(conninfo: str = dsn, **options: Any) -> psycopg.Connection:
+        connection = psycopg.connect(conninfo, **{"autocommit": True, **options})
+        opened.append(connection)
+        return connection
+
+    yield open_one
+    for connection in opened:
+        connection.close()
+
+
+@pytest.fixture
+def conn(connect: Connect) -> psycopg.Connection:
+    """One synchronous connection in autocommit."""
+    return connect()
+
+
+@pytest.fixture
+async def aconnect(dsn: str) -> AsyncIterator[AsyncConnect]:
+    """Open an asynchronous connection; closed after the test."""
+    opened: list[psycopg.AsyncConnection] = []
+
+    async def open_one(conninfo: str = dsn, **options: Any) -> psycopg.AsyncConnection:
+        connection = await psycopg.AsyncConnection.connect(
+            conninfo, **{"autocommit": True, **options}
+        )
+        opened.append(connection)
+        return connection
+
+    yield open_one
+    for connection in opened:
+        await connection.close()
+
+
+@pytest.fixture
+async def aconn(aconnect: AsyncConnect) -> psycopg.AsyncConnection:
+    """One asynchronous connection in autocommit."""
+    return await aconnect()
+
+
+@pytest.fixture(scope="session")
+def psql(embedded_server: EmbeddedServer) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run psql, the embedded wheel's: no start-up file, stop at the first error."""
+    program = str(embedded_server.bin_directory / "psql")
+
+    def run(dsn: str, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [program, "-X", "-v", "ON_ERROR_STOP=1", *arguments, "-d", dsn],
+            **{
+                "stdin": None if "input" in options else subprocess.DEVNULL,
+                "capture_output": True,
+                "text": True,
+                "check": False,
+                "cwd": ROOT,
+                **options,
+            },
+        )
+
+    return run
