@@ -3034,6 +3034,98 @@ $$;
 comment on function procrastinate_abort_job(bigint) is
 'todo -> cancelled; doing: asks the job to abort. False: the job is neither.';
 
+-- Is everything derived true? A row for every breach; none is what it should say.
+create function procrastinate_check()
+returns table (breach text, job_id bigint, detail text)
+language plpgsql stable parallel safe
+set search_path from current
+as $$
+#variable_conflict use_column
+begin
+    return query
+    select
+        case
+            when t.job_id is null then 'todo: row missing'
+            when j.id is null then 'todo: row of no waiting job'
+            else 'todo: row differs from its job'
+        end,
+        coalesce(j.id, t.job_id),
+        format('job: %s; row: %s', to_jsonb(j), to_jsonb(t))
+    from (
+        select x.id, x.queue_name, x.priority, x.lock, x.queueing_lock, x.scheduled_at
+        from procrastinate_jobs as x
+        where x.status = 'todo'
+    ) as j
+    full join procrastinate_todo as t on t.job_id = j.id
+    where
+        j.id is null or t.job_id is null
+        or (j.queue_name, j.priority, j.lock, j.queueing_lock, j.scheduled_at)
+            is distinct from (t.queue_name, t.priority, t.lock, t.queueing_lock, t.scheduled_at)
+        or t.state not in ('r', 'a', 'd', 'b')
+        or (t.state = 'b' and t.lock is null)
+        or (t.state = 'd' and t.scheduled_at is null);
+
+    return query
+    select
+        case
+            when d.job_id is null then 'doing: row missing'
+            when j.id is null then 'doing: row of no running job'
+            else 'doing: row differs from its job'
+        end,
+        coalesce(j.id, d.job_id),
+        format('job: %s; row: %s', to_jsonb(j), to_jsonb(d))
+    from (
+        select x.id, x.lock, x.worker_id
+        from procrastinate_jobs as x
+        where x.status = 'doing'
+    ) as j
+    full join procrastinate_doing as d on d.job_id = j.id
+    where
+        j.id is null or d.job_id is null
+        or (j.lock, j.worker_id) is distinct from (d.lock, d.worker_id);
+
+    return query
+    select 'lock: held by more than one job', min(d.job_id), format('lock %s', d.lock)
+    from procrastinate_doing as d
+    where d.lock is not null
+    group by d.lock
+    having count(*) > 1;
+
+    return query
+    select 'lock: its next job is blocked by nobody', h.job_id, format('lock %s', h.lock)
+    from _procrastinate_lost_heads() as h;
+
+    return query
+    select
+        'queue: priority not known to fetches', min(t.job_id),
+        format('queue %s, priority %s', t.queue_name, t.priority)
+    from procrastinate_todo as t
+    where
+        not exists (
+            select
+            from procrastinate_priorities as p
+            where
+                p.queue_name = t.queue_name
+                and coalesce(p.priority, t.priority) = t.priority
+        )
+    group by t.queue_name, t.priority;
+
+    return query
+    select 'results: row of no job', r.job_id, null::text
+    from procrastinate_results as r
+    where not exists (select from procrastinate_jobs as j where j.id = r.job_id);
+
+    return query
+    select 'events: history of no job', e.job_id, format('%s events', count(*))
+    from procrastinate_events as e
+    where not exists (select from procrastinate_jobs as j where j.id = e.job_id)
+    group by e.job_id;
+end;
+$$;
+
+comment on function procrastinate_check() is
+'Reads everything and returns a row for each thing derived that is not true; writes nothing.';
+
 -- – -> todo: one job. The positional order is that of 2.x.
 create function procrastinate_defer_job(
     queue_name text,
@@ -3101,6 +3193,137 @@ $$;
 
 comment on function procrastinate_defer_jobs(procrastinate_job_to_defer_v1[]) is
 'Defers jobs, all or none; ids in the order given. Raises PQ003, unique_violation.';
+
+-- Why does this job not run? One row for each gate that it waits for or has passed.
+create function procrastinate_explain_job(job_id bigint)
+returns table (gate text, open boolean, detail text)
+language plpgsql stable parallel safe
+set search_path from current
+as $$
+#variable_conflict use_column
+declare
+    v_job procrastinate_jobs;
+    v_now constant timestamptz := procrastinate_now();
+    v_row record;
+begin
+    perform _procrastinate_require_job($1);
+    select * into v_job from procrastinate_jobs as j where j.id = $1;
+
+    return query values (
+        'status', v_job.status = 'todo', _procrastinate_describe_job($1)
+    );
+    if v_job.status = 'doing' then
+        return query
+        select
+            'worker', coalesce(w.last_heartbeat > v_now - interval '30 seconds', false),
+            case
+                when w.id is null then 'Its worker is gone: procrastinate_recover_stalled_jobs '
+                    'gives the job to another.'
+                else format('Worker %s%s has run it since %s; its last heartbeat was at %s.',
+                    w.id, coalesce(' (' || w.name || ')', ''), d.started_at, w.last_heartbeat)
+            end || case when v_job.abort_requested then ' It was asked to abort.' else '' end
+        from procrastinate_doing as d
+        left join procrastinate_workers as w on w.id = d.worker_id
+        where d.job_id = $1;
+        return;
+    elsif v_job.status <> 'todo' then
+        return query
+        select
+            'history', false,
+            format('%s at %s%s', e.type, e.at, coalesce(': ' || e.error, ''))
+        from procrastinate_events as e
+        where e.job_id = $1
+        order by e.id;
+        return;
+    end if;
+
+    return query values (
+        'schedule',
+        coalesce(v_job.scheduled_at <= v_now, true),
+        case
+            when v_job.scheduled_at is null then 'It may run at once.'
+            else format('It may run from %s on.', v_job.scheduled_at)
+        end
+    );
+    if v_job.lock is null then
+        return query values ('lock', true, 'It has no lock.');
+    else
+        select x.open, x.detail into v_row
+        from (
+            select
+                false as open, 0 as nr,
+                format('Job %s holds the lock %s since %s.', d.job_id, d.lock, d.started_at)
+                as detail
+            from procrastinate_doing as d
+            where d.lock = v_job.lock
+            union all
+            select * from (
+                select
+                    t.job_id = $1, 1,
+                    case
+                        when t.job_id = $1 then format('It is the next of the lock %s.', t.lock)
+                        else format(
+                            'Job %s of queue %s comes first for the lock %s%s.', t.job_id,
+                            t.queue_name, t.lock, coalesce(', from ' || t.scheduled_at, '')
+                        )
+                    end
+                from procrastinate_todo as t
+                where t.lock = v_job.lock
+                order by t.priority desc, t.job_id
+                limit 1
+            ) as h
+        ) as x (open, nr, detail)
+        order by x.nr
+        limit 1;
+        return query values ('lock', v_row.open, v_row.detail);
+    end if;
+
+    select q.paused_at, q.pause_reason, q.paused_until into v_row
+    from procrastinate_queues as q
+    where
+        q.queue_name = v_job.queue_name
+        and q.paused_at is not null
+        and coalesce(q.paused_until, 'infinity') > v_now;
+    return query values (
+        'queue', not found,
+        case
+            when v_row.paused_at is null then format('Queue %s is not paused.', v_job.queue_name)
+            else format('Queue %s is paused since %s%s%s.', v_job.queue_name, v_row.paused_at,
+                coalesce(' until ' || v_row.paused_until, ''),
+                coalesce(': ' || v_row.pause_reason, ''))
+        end
+    );
+
+    return query
+    select
+        'ahead', s.ahead = 0,
+        format('%s jobs that may run come before it in queue %s.', s.ahead, v_job.queue_name)
+    from (
+        select count(*) as ahead
+        from (
+            select
+            from procrastinate_todo as t
+            where
+                t.queue_name = v_job.queue_name
+                and t.state in ('r', 'a')
+                and (~t.priority, t.job_id) < (~v_job.priority, $1)
+            limit 10000
+        ) as x
+    ) as s;
+
+    return query
+    select
+        'workers', count(*) > 0,
+        format('%s live workers serve queue %s.', count(*), v_job.queue_name)
+    from procrastinate_workers as w
+    where
+        w.last_heartbeat > v_now - interval '30 seconds'
+        and (w.queues is null or v_job.queue_name = any(w.queues));
+end;
+$$;
+
+comment on function procrastinate_explain_job(bigint) is
+'What a job waits for: gates status, schedule, lock, queue, ahead, workers. Raises PQ002.';
 
 -- A paused queue's jobs stay where they are and no fetch looks at them: one row is written,
 -- however many wait.
@@ -3198,6 +3421,95 @@ $$;
 comment on function procrastinate_purge_jobs(
     interval, text, procrastinate_job_status[], integer
 ) is 'Deletes at most max_jobs finished jobs whose last event is older; how many. Raises PQ003.';
+
+-- Derives todo and doing anew from procrastinate_jobs: after a restore or a replica that fired
+-- no trigger. Everybody who writes jobs waits meanwhile. Claims are numbered anew, so that
+-- whoever ran a job before cannot end it: those jobs are stalled, and recovered as such.
+create function procrastinate_repair()
+returns bigint
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_breaches bigint;
+    v_now constant timestamptz := procrastinate_now();
+begin
+    lock table procrastinate_jobs in share row exclusive mode;
+    select count(*) into v_breaches from procrastinate_check();
+    if v_breaches = 0 then
+        return 0;
+    end if;
+
+    -- of jobs that run under one lock all but the first claimed, or first deferred, wait again
+    update procrastinate_jobs as j
+    set status = 'todo', abort_requested = false
+    from (
+        select
+            x.id,
+            row_number() over (partition by x.lock order by d.claim_id nulls last, x.id) as nr
+        from procrastinate_jobs as x
+        left join procrastinate_doing as d on d.job_id = x.id
+        where x.status = 'doing' and x.lock is not null
+    ) as h
+    where j.id = h.id and h.nr > 1;
+
+    delete from procrastinate_doing as d
+    where
+        not exists (
+            select
+            from procrastinate_jobs as j
+            where
+                j.id = d.job_id
+                and j.status = 'doing'
+                and (j.lock, j.worker_id) is not distinct from (d.lock, d.worker_id)
+        );
+    insert into procrastinate_doing (job_id, worker_id, started_at, priority, lock)
+    select j.id, j.worker_id, v_now, j.priority, j.lock
+    from procrastinate_jobs as j
+    where
+        j.status = 'doing'
+        and not exists (select from procrastinate_doing as d where d.job_id = j.id);
+
+    delete from procrastinate_todo;
+    insert into procrastinate_todo (
+        job_id, since, scheduled_at, priority, state, queue_name, lock, queueing_lock
+    )
+    select
+        j.id, pg_current_xact_id(), j.scheduled_at, j.priority,
+        case
+            when j.lock is not null and (
+                j.nr > 1
+                or exists (select from procrastinate_doing as d where d.lock = j.lock)
+            ) then 'b'
+            when j.scheduled_at > v_now then 'd'
+            else 'a'
+        end::"char",
+        j.queue_name, j.lock, j.queueing_lock
+    from (
+        select x.*, row_number() over (partition by x.lock order by ~x.priority, x.id) as nr
+        from procrastinate_jobs as x
+        where x.status = 'todo'
+    ) as j
+    order by j.queueing_lock, j.id;
+
+    perform
+        _procrastinate_note_priority(p.queue_name, p.priority),
+        _procrastinate_notify(p.queue_name, 'job_inserted', p.job_id)
+    from (
+        select t.queue_name, t.priority, min(t.job_id) as job_id
+        from procrastinate_todo as t
+        group by t.queue_name, t.priority
+    ) as p;
+    delete from procrastinate_results as r
+    where not exists (select from procrastinate_jobs as j where j.id = r.job_id);
+    delete from procrastinate_events as e
+    where not exists (select from procrastinate_jobs as j where j.id = e.job_id);
+    return v_breaches;
+end;
+$$;
+
+comment on function procrastinate_repair() is
+'Derives todo and doing anew from the jobs; how many breaches procrastinate_check() had found.';
 
 -- A waiting job gets another time: "run now" is a time that has come.
 create function procrastinate_reschedule_job(job_id bigint, scheduled_at timestamptz)
@@ -3322,6 +3634,255 @@ $$;
 
 comment on function procrastinate_version() is
 'Version of the schema, of the form 04.00.00; null if no migration was recorded.';
+
+-- Of 3.x: todo -> cancelled or gone; with abort, doing is asked to abort.
+create function procrastinate_cancel_job_v1(job_id bigint, abort boolean, delete_job boolean)
+returns bigint
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    return _procrastinate_cancel($1, coalesce($2, false), coalesce($3, false));
+end;
+$$;
+
+comment on function procrastinate_cancel_job_v1(bigint, boolean, boolean) is
+'Called by 3.x: cancels or asks to abort; the job, or null where it does not apply.';
+
+-- Of 3.x: defers jobs, all or none; their ids in an array.
+create function procrastinate_defer_jobs_v1(jobs procrastinate_job_to_defer_v1[])
+returns bigint[]
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    return array(select d.id from procrastinate_defer_jobs($1) as d (id));
+end;
+$$;
+
+comment on function procrastinate_defer_jobs_v1(procrastinate_job_to_defer_v1[]) is
+'Called by 3.x: defers jobs, all or none.';
+
+-- Of 3.x: one tick of a periodic task.
+create function procrastinate_defer_periodic_job_v2(
+    _queue_name character varying,
+    _lock character varying,
+    _queueing_lock character varying,
+    _task_name character varying,
+    _priority integer,
+    _periodic_id character varying,
+    _defer_timestamp bigint,
+    _args jsonb
+)
+returns bigint
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    return _procrastinate_defer_periodic(
+        _task_name, _periodic_id, _defer_timestamp, _queue_name, _priority, _lock,
+        _queueing_lock, _args
+    );
+end;
+$$;
+
+comment on function procrastinate_defer_periodic_job_v2(
+    varchar, varchar, varchar, varchar, integer, varchar, bigint, jsonb
+) is 'Called by 3.x: defers one tick of a periodic task, or returns null if it was taken.';
+
+-- Of 3.x: the next job of a worker, a row of nulls if there is none.
+create function procrastinate_fetch_job_v2(
+    target_queue_names character varying[], p_worker_id bigint
+)
+returns procrastinate_jobs
+language plpgsql volatile parallel unsafe
+set search_path from current
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set jit = off
+as $$
+declare
+    v_job procrastinate_jobs;
+    v_id bigint;
+begin
+    select f.job_id into v_id
+    from _procrastinate_fetch(p_worker_id, target_queue_names, 1, null) as f
+    where f.outcome = 'claimed';
+    if v_id is not null then
+        select * into v_job from procrastinate_jobs as j where j.id = v_id;
+    end if;
+    return v_job;
+end;
+$$;
+
+comment on function procrastinate_fetch_job_v2(varchar[], bigint) is
+'Called by 3.x: todo -> doing for a worker''s next job.';
+
+-- Of 3.x: doing or todo -> ended, or gone. It knows no claims: whoever calls is believed.
+create function procrastinate_finish_job_v1(
+    job_id bigint, end_status procrastinate_job_status, delete_job boolean
+)
+returns void
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_found boolean;
+begin
+    if $2 is null or $2 not in ('succeeded', 'failed', 'aborted') then
+        raise exception 'End status should be either "succeeded", "failed" or "aborted" (job id: %)',
+            $1;
+    end if;
+    if $3 then
+        delete from procrastinate_jobs as j
+        where j.id = $1 and j.status in ('todo', 'doing');
+    else
+        update procrastinate_jobs as j
+        set
+            status = $2,
+            abort_requested = false,
+            attempts = j.attempts + case when j.status = 'doing' then 1 else 0 end
+        where j.id = $1 and j.status in ('todo', 'doing');
+    end if;
+    v_found := found;
+    if not v_found then
+        raise exception 'Job was not found or not in "doing" or "todo" status (job id: %)', $1;
+    end if;
+end;
+$$;
+
+comment on function procrastinate_finish_job_v1(bigint, procrastinate_job_status, boolean) is
+'Called by 3.x: todo or doing -> ended, or gone. Raises P0001 for another status.';
+
+-- Of 3.x: removes the workers whose heartbeat stopped.
+create function procrastinate_prune_stalled_workers_v1(
+    seconds_since_heartbeat double precision
+)
+returns table (worker_id bigint)
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    return query
+    select w.id
+    from procrastinate_prune_workers_v1(make_interval(secs => $1)) as w (id);
+end;
+$$;
+
+comment on function procrastinate_prune_stalled_workers_v1(double precision) is
+'Called by 3.x: removes workers whose heartbeat is older than these seconds.';
+
+-- Of 3.x: a new worker.
+create function procrastinate_register_worker_v1()
+returns table (worker_id bigint)
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    worker_id := procrastinate_register_worker_v2();
+    return next;
+end;
+$$;
+
+comment on function procrastinate_register_worker_v1() is
+'Called by 3.x: registers a worker and returns its id.';
+
+-- Of 3.x: -> todo. From doing only, as its callers of 3.0 to 3.3 expect.
+create function procrastinate_retry_job_v1(
+    job_id bigint,
+    retry_at timestamp with time zone,
+    new_priority integer,
+    new_queue_name character varying,
+    new_lock character varying
+)
+returns void
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_claim record;
+begin
+    select d.claim_id, d.worker_id into v_claim
+    from procrastinate_doing as d
+    where d.job_id = $1;
+    if found and _procrastinate_put_back(
+        coalesce(v_claim.worker_id, 0), $1, v_claim.claim_id, 1, $2, $3, $4, $5
+    ) then
+        return;
+    end if;
+
+    raise exception 'Job was not found or has an invalid status to retry (job id: %)', $1;
+end;
+$$;
+
+comment on function procrastinate_retry_job_v1(
+    bigint, timestamptz, integer, varchar, varchar
+) is 'Called by 3.x: back to todo, attempts + 1. Raises P0001 for another status.';
+
+-- Of 3.x: -> todo. From doing or failed.
+create function procrastinate_retry_job_v2(
+    job_id bigint,
+    retry_at timestamp with time zone,
+    new_priority integer,
+    new_queue_name character varying,
+    new_lock character varying
+)
+returns void
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_claim record;
+begin
+    select d.claim_id, d.worker_id into v_claim
+    from procrastinate_doing as d
+    where d.job_id = $1;
+    if found and _procrastinate_put_back(
+        coalesce(v_claim.worker_id, 0), $1, v_claim.claim_id, 1, $2, $3, $4, $5
+    ) then
+        return;
+    end if;
+    if _procrastinate_retry($1, $2, $3, $4, $5) then
+        return;
+    end if;
+    raise exception 'Job was not found or has an invalid status to retry (job id: %)', $1;
+end;
+$$;
+
+comment on function procrastinate_retry_job_v2(
+    bigint, timestamptz, integer, varchar, varchar
+) is 'Called by 3.x: back to todo, attempts + 1. Raises P0001 for another status.';
+
+-- Of 3.x: a worker ends.
+create function procrastinate_unregister_worker_v1(worker_id bigint)
+returns void
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    perform procrastinate_unregister_worker_v2($1);
+end;
+$$;
+
+comment on function procrastinate_unregister_worker_v1(bigint) is
+'Called by 3.x: removes a worker; an unknown one changes nothing.';
+
+-- Of 3.x: a worker lives. An unknown one changes nothing.
+create function procrastinate_update_heartbeat_v1(worker_id bigint)
+returns void
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    update procrastinate_workers as w
+    set last_heartbeat = procrastinate_now()
+    where w.id = $1;
+end;
+$$;
+
+comment on function procrastinate_update_heartbeat_v1(bigint) is
+'Called by 3.x: beats for a worker.';
 
 -- After a DELETE: what belongs to the jobs goes with them.
 create function _procrastinate_jobs_deleted()
@@ -3731,9 +4292,52 @@ for each row
 when (old.id is distinct from new.id)
 execute function _procrastinate_jobs_refuse_id();
 
+-- What each queue does now, from the narrow tables. Finished jobs are many and counted nowhere
+-- but in their own table: see procrastinate_jobs for totals.
+create view procrastinate_overview as
+select
+    q.queue_name,
+    coalesce(t.todo, 0) as todo,
+    coalesce(t.ready, 0) as ready,
+    coalesce(t.delayed, 0) as delayed,
+    coalesce(t.blocked, 0) as blocked,
+    coalesce(d.doing, 0) as doing,
+    t.oldest_job_id,
+    t.next_due_at,
+    s.paused_at is not null and coalesce(s.paused_until, 'infinity') > procrastinate_now()
+    as paused,
+    s.pause_reason
+from (
+    select p.queue_name from procrastinate_priorities as p
+    union
+    select x.queue_name from procrastinate_queues as x
+) as q
+left join (
+    select
+        x.queue_name,
+        count(*) as todo,
+        count(*) filter (where x.state in ('r', 'a')) as ready,
+        count(*) filter (where x.state = 'd') as delayed,
+        count(*) filter (where x.state = 'b') as blocked,
+        min(x.job_id) filter (where x.state in ('r', 'a')) as oldest_job_id,
+        min(x.scheduled_at) filter (where x.state = 'd') as next_due_at
+    from procrastinate_todo as x
+    group by x.queue_name
+) as t on t.queue_name = q.queue_name
+left join (
+    select j.queue_name, count(*) as doing
+    from procrastinate_doing as x
+    join procrastinate_jobs as j on j.id = x.job_id
+    group by j.queue_name
+) as d on d.queue_name = q.queue_name
+left join procrastinate_queues as s on s.queue_name = q.queue_name;
+
+-- Who may do what: the owner of the schema, and whoever the owner grants it to. PostgreSQL
+-- gives EXECUTE on each new function to everybody; here it is taken back.
+
 insert into procrastinate_migrations (name, sha256)
 values
-    ('04.00.00_01_pre_baseline', '35627388b7875c1b680fc071cfd6c2d50a756ef6598a43be2117b4d215119f51');
+    ('04.00.00_01_pre_baseline', '3a7bdf5851a1aa3ee5e78d847d3e7ddc3709bcbd5fabb3e80e76281b247b5bcf');
 
 -- Back to the caller's search_path.
 do $$

@@ -1,0 +1,88 @@
+-- Derives todo and doing anew from procrastinate_jobs: after a restore or a replica that fired
+-- no trigger. Everybody who writes jobs waits meanwhile. Claims are numbered anew, so that
+-- whoever ran a job before cannot end it: those jobs are stalled, and recovered as such.
+create function procrastinate_repair()
+returns bigint
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_breaches bigint;
+    v_now constant timestamptz := procrastinate_now();
+begin
+    lock table procrastinate_jobs in share row exclusive mode;
+    select count(*) into v_breaches from procrastinate_check();
+    if v_breaches = 0 then
+        return 0;
+    end if;
+
+    -- of jobs that run under one lock all but the first claimed, or first deferred, wait again
+    update procrastinate_jobs as j
+    set status = 'todo', abort_requested = false
+    from (
+        select
+            x.id,
+            row_number() over (partition by x.lock order by d.claim_id nulls last, x.id) as nr
+        from procrastinate_jobs as x
+        left join procrastinate_doing as d on d.job_id = x.id
+        where x.status = 'doing' and x.lock is not null
+    ) as h
+    where j.id = h.id and h.nr > 1;
+
+    delete from procrastinate_doing as d
+    where
+        not exists (
+            select
+            from procrastinate_jobs as j
+            where
+                j.id = d.job_id
+                and j.status = 'doing'
+                and (j.lock, j.worker_id) is not distinct from (d.lock, d.worker_id)
+        );
+    insert into procrastinate_doing (job_id, worker_id, started_at, priority, lock)
+    select j.id, j.worker_id, v_now, j.priority, j.lock
+    from procrastinate_jobs as j
+    where
+        j.status = 'doing'
+        and not exists (select from procrastinate_doing as d where d.job_id = j.id);
+
+    delete from procrastinate_todo;
+    insert into procrastinate_todo (
+        job_id, since, scheduled_at, priority, state, queue_name, lock, queueing_lock
+    )
+    select
+        j.id, pg_current_xact_id(), j.scheduled_at, j.priority,
+        case
+            when j.lock is not null and (
+                j.nr > 1
+                or exists (select from procrastinate_doing as d where d.lock = j.lock)
+            ) then 'b'
+            when j.scheduled_at > v_now then 'd'
+            else 'a'
+        end::"char",
+        j.queue_name, j.lock, j.queueing_lock
+    from (
+        select x.*, row_number() over (partition by x.lock order by ~x.priority, x.id) as nr
+        from procrastinate_jobs as x
+        where x.status = 'todo'
+    ) as j
+    order by j.queueing_lock, j.id;
+
+    perform
+        _procrastinate_note_priority(p.queue_name, p.priority),
+        _procrastinate_notify(p.queue_name, 'job_inserted', p.job_id)
+    from (
+        select t.queue_name, t.priority, min(t.job_id) as job_id
+        from procrastinate_todo as t
+        group by t.queue_name, t.priority
+    ) as p;
+    delete from procrastinate_results as r
+    where not exists (select from procrastinate_jobs as j where j.id = r.job_id);
+    delete from procrastinate_events as e
+    where not exists (select from procrastinate_jobs as j where j.id = e.job_id);
+    return v_breaches;
+end;
+$$;
+
+comment on function procrastinate_repair() is
+'Derives todo and doing anew from the jobs; how many breaches procrastinate_check() had found.';

@@ -1,0 +1,20 @@
+-- A waiting job gets another time: "run now" is a time that has come.
+create function procrastinate_reschedule_job(job_id bigint, scheduled_at timestamptz)
+returns boolean
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    update procrastinate_jobs as j
+    set scheduled_at = $2
+    where j.id = $1 and j.status = 'todo';
+    if found then
+        return true;
+    end if;
+    perform _procrastinate_require_job($1);
+    return false;
+end;
+$$;
+
+comment on function procrastinate_reschedule_job(bigint, timestamptz) is
+'Gives a job in todo another time; null or the past: at once. False: not in todo. Raises PQ002.';

@@ -1,0 +1,58 @@
+-- Workers whose heartbeat stopped are removed; their jobs stay in doing, with no worker.
+create function procrastinate_prune_stalled_workers(older_than interval default '30 seconds')
+returns setof bigint
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    return query select * from procrastinate_prune_workers_v1($1);
+end;
+$$;
+
+comment on function procrastinate_prune_stalled_workers(interval) is
+'Removes workers whose heartbeat is older than this and returns their ids. Raises PQ003.';
+
+-- doing -> todo for jobs whose worker is gone or silent, attempts + 1. The claim goes with it,
+-- so that a late finish of that worker changes nothing. A job that was asked to abort, or whose
+-- queueing lock is taken, ends as failed.
+create function procrastinate_recover_stalled_jobs(
+    older_than interval default '30 seconds', max_jobs integer default 1000
+)
+returns setof bigint
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_job record;
+begin
+    if $1 is null or $1 < interval '0' or coalesce($2, 0) < 1 then
+        perform _procrastinate_raise('PQ003',
+            'Recovering needs an age and a number of jobs',
+            format('older_than %s, max_jobs %s.', coalesce($1::text, 'null'),
+                coalesce($2::text, 'null')),
+            'For example procrastinate_recover_stalled_jobs(interval ''30 seconds'').');
+    end if;
+    for v_job in
+        select d.job_id, d.claim_id, d.worker_id
+        from procrastinate_doing as d
+        join procrastinate_jobs as j on j.id = d.job_id
+        left join procrastinate_workers as w on w.id = d.worker_id
+        where
+            j.status = 'doing'
+            and coalesce(w.last_heartbeat < procrastinate_now() - $1, true)
+        order by d.job_id
+        limit $2
+        for no key update of j skip locked
+    loop
+        if _procrastinate_put_back(
+            coalesce(v_job.worker_id, 0), v_job.job_id, v_job.claim_id, 1,
+            null, null, null, null
+        ) then
+            return next v_job.job_id;
+        end if;
+    end loop;
+end;
+$$;
+
+comment on function procrastinate_recover_stalled_jobs(interval, integer) is
+'doing -> todo for jobs of workers that are gone or silent, attempts + 1; their ids.';

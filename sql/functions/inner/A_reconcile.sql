@@ -1,0 +1,151 @@
+-- Makes todo and doing true for these jobs, from their present rows: for every change but the
+-- two that each job goes through, which the update trigger does itself.
+--
+-- Order: the rows of procrastinate_jobs are locked already (their statement has just changed
+-- them) -> keys of all locks concerned -> doing and todo.
+create function _procrastinate_reconcile(p_job_ids bigint[], p_locks text[] default '{}')
+returns void
+language plpgsql volatile parallel unsafe
+set search_path from current
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_nestloop = off
+set jit = off
+as $$
+declare
+    v_now constant timestamptz := procrastinate_now();
+    v_locks text[];
+    v_released text[];
+    v_priorities integer[];
+    v_ids bigint[];
+    v_xmins xid8[];
+    v_claims bigint[];
+begin
+    -- the locks of these jobs, before and after
+    select array_agg(distinct x.lock) into v_locks
+    from (
+        select l.lock from unnest(p_locks) as l (lock)
+        union all
+        select j.lock from procrastinate_jobs as j
+        where j.id = any(p_job_ids) and j.status in ('todo', 'doing')
+        union all
+        select t.lock from procrastinate_todo as t where t.job_id = any(p_job_ids)
+        union all
+        select d.lock from procrastinate_doing as d where d.job_id = any(p_job_ids)
+    ) as x
+    where x.lock is not null;
+    if v_locks is not null then
+        perform _procrastinate_take_locks(v_locks);
+    end if;
+
+    with gone as (
+        delete from procrastinate_doing as d
+        where
+            d.job_id = any(p_job_ids)
+            and d.job_id <> all(array(
+                select j.id
+                from procrastinate_jobs as j
+                where j.id = any(p_job_ids) and j.status = 'doing'
+            ))
+        returning d.lock, d.priority, d.job_id, d.head_xmin, d.claim_id
+    )
+    select
+        array_agg(g.lock), array_agg(g.priority), array_agg(g.job_id),
+        array_agg(g.head_xmin), array_agg(g.claim_id)
+    into v_released, v_priorities, v_ids, v_xmins, v_claims
+    from gone as g
+    where g.lock is not null;
+
+    delete from procrastinate_todo as t
+    where
+        t.job_id = any(p_job_ids)
+        and t.job_id <> all(array(
+            select j.id
+            from procrastinate_jobs as j
+            where j.id = any(p_job_ids) and j.status = 'todo'
+        ));
+
+    -- a job with a lock stands blocked until promote below has looked at the whole line
+    update procrastinate_todo as t
+    set
+        queue_name = j.queue_name,
+        priority = j.priority,
+        lock = j.lock,
+        queueing_lock = j.queueing_lock,
+        scheduled_at = j.scheduled_at,
+        state = case
+            when j.lock is not null then 'b'
+            when j.scheduled_at > v_now then 'd'
+            else 'a'
+        end::"char",
+        since = pg_current_xact_id(),
+        head_xmin = null,
+        free_after = null
+    from (select * from procrastinate_jobs as x where x.id = any(p_job_ids)) as j
+    where
+        t.job_id = any(p_job_ids)
+        and t.job_id = j.id
+        and j.status = 'todo'
+        and (t.queue_name, t.priority, t.lock, t.queueing_lock, t.scheduled_at)
+            is distinct from (j.queue_name, j.priority, j.lock, j.queueing_lock, j.scheduled_at);
+
+    insert into procrastinate_todo (
+        job_id, since, scheduled_at, priority, state, queue_name, lock, queueing_lock
+    )
+    select
+        j.id, pg_current_xact_id(), j.scheduled_at, j.priority,
+        case
+            when j.lock is not null then 'b'
+            when j.scheduled_at > v_now then 'd'
+            else 'a'
+        end::"char",
+        j.queue_name, j.lock, j.queueing_lock
+    from procrastinate_jobs as j
+    where
+        j.id = any(p_job_ids)
+        and j.status = 'todo'
+        and j.id <> all(array(
+            select t.job_id from procrastinate_todo as t where t.job_id = any(p_job_ids)
+        ))
+    order by j.queueing_lock, j.id;
+
+    update procrastinate_doing as d
+    set
+        worker_id = j.worker_id,
+        lock = j.lock,
+        head_xmin = case when d.lock is not distinct from j.lock then d.head_xmin end
+    from (select * from procrastinate_jobs as x where x.id = any(p_job_ids)) as j
+    where
+        d.job_id = any(p_job_ids)
+        and d.job_id = j.id
+        and (d.worker_id, d.lock) is distinct from (j.worker_id, j.lock);
+
+    insert into procrastinate_doing (job_id, worker_id, started_at, priority, lock)
+    select j.id, j.worker_id, v_now, j.priority, j.lock
+    from procrastinate_jobs as j
+    where
+        j.id = any(p_job_ids)
+        and j.status = 'doing'
+        and j.id <> all(array(
+            select d.job_id from procrastinate_doing as d where d.job_id = any(p_job_ids)
+        ));
+
+    if v_locks is not null then
+        perform _procrastinate_refuse_held(v_locks);
+        perform _procrastinate_promote(
+            v_released || array(
+                select l.lock
+                from unnest(v_locks) as l (lock)
+                where l.lock <> all(coalesce(v_released, '{}'))
+            ),
+            v_priorities, v_ids, v_xmins,
+            -- who holds a lock again has released nothing
+            v_claims
+        );
+    end if;
+end;
+$$;
+
+comment on function _procrastinate_reconcile(bigint[], text[]) is
+'Derives todo and doing anew for these jobs and promotes the heads of their locks.';

@@ -1,0 +1,111 @@
+-- doing -> ended (or gone) for the claims that still hold their job.
+--
+-- A claim that was recovered and given to another changes nothing. The claim is read from the
+-- snapshot, so where the row had to be waited for, the worker says whose run it is now: the
+-- present row is tested again for that. A pruned worker's job has no worker: its claim counts.
+create function _procrastinate_end_jobs(
+    p_worker_id bigint,
+    p_job_ids bigint[],
+    p_claim_ids bigint[],
+    p_statuses procrastinate_job_status[],
+    p_delete boolean[]
+)
+returns bigint[]
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_ended bigint[];
+    v_gone bigint[];
+begin
+    with ended as (
+        update procrastinate_jobs as j
+        set status = e.status, attempts = j.attempts + 1, abort_requested = false
+        from (
+            select u.job_id, u.claim_id, u.status
+            from unnest(p_job_ids, p_claim_ids, p_statuses, p_delete)
+                as u (job_id, claim_id, status, gone)
+            where u.gone is not true
+            order by u.job_id
+        ) as e
+        join procrastinate_doing as d on d.job_id = e.job_id and d.claim_id = e.claim_id
+        where
+            j.id = e.job_id
+            and j.status = 'doing'
+            and coalesce(j.worker_id, p_worker_id) = p_worker_id
+        returning j.id
+    )
+    select array_agg(e.id) into v_ended from ended as e;
+
+    if true = any(p_delete) then
+        with gone as (
+            delete from procrastinate_jobs as j
+            using (
+                select u.job_id, u.claim_id
+                from unnest(p_job_ids, p_claim_ids, p_delete) as u (job_id, claim_id, gone)
+                where u.gone
+                order by u.job_id
+            ) as e
+            join procrastinate_doing as d on d.job_id = e.job_id and d.claim_id = e.claim_id
+            where
+                j.id = e.job_id
+                and j.status = 'doing'
+                and coalesce(j.worker_id, p_worker_id) = p_worker_id
+            returning j.id
+        )
+        select array_agg(g.id) into v_gone from gone as g;
+    end if;
+    return coalesce(v_ended || v_gone, v_ended, v_gone, '{}');
+end;
+$$;
+
+comment on function _procrastinate_end_jobs(
+    bigint, bigint[], bigint[], procrastinate_job_status[], boolean[]
+) is 'doing -> ended or gone for these claims; returns the jobs of those that held.';
+
+-- Refuses a report that cannot be meant, before anything is written.
+create function _procrastinate_check_report(
+    p_worker_id bigint,
+    p_job_ids bigint[],
+    p_claim_ids bigint[],
+    p_statuses procrastinate_job_status[],
+    p_delete boolean[]
+)
+returns void
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_count constant integer := coalesce(cardinality(p_job_ids), 0);
+begin
+    if p_worker_id is null then
+        perform _procrastinate_raise('PQ003', 'The worker''s id is null', null,
+            'Give the id that procrastinate_register_worker_v2 returned.');
+    end if;
+    if v_count = 0 then
+        return;
+    end if;
+    if v_count <> coalesce(cardinality(p_claim_ids), 0)
+        or v_count <> coalesce(cardinality(p_statuses), 0)
+        or cardinality(p_delete) not in (0, v_count)
+        or array_position(p_job_ids, null) is not null
+        or array_position(p_claim_ids, null) is not null
+    then
+        perform _procrastinate_raise('PQ003',
+            'The arrays of ended jobs differ in length, or hold a null',
+            format('%s jobs, %s claims, %s statuses.', v_count,
+                coalesce(cardinality(p_claim_ids), 0), coalesce(cardinality(p_statuses), 0)),
+            'Give one claim and one status for each job.');
+    end if;
+    if not p_statuses <@ array['succeeded', 'failed', 'aborted']::procrastinate_job_status[]
+    then
+        perform _procrastinate_raise('PQ003',
+            'End status should be either "succeeded", "failed" or "aborted"',
+            format('Got %s.', p_statuses::text), 'Use procrastinate_retry_jobs_v1 to retry.');
+    end if;
+end;
+$$;
+
+comment on function _procrastinate_check_report(
+    bigint, bigint[], bigint[], procrastinate_job_status[], boolean[]
+) is 'Raises PQ003 (invalid argument) for a report of ended jobs that cannot be meant.';

@@ -1,0 +1,56 @@
+-- One tick of a periodic task becomes a job once, however many workers come with it. The ticks
+-- before it are forgotten.
+create function _procrastinate_defer_periodic(
+    p_task_name text,
+    p_periodic_id text,
+    p_defer_timestamp bigint,
+    p_queue_name text,
+    p_priority integer,
+    p_lock text,
+    p_queueing_lock text,
+    p_args jsonb
+)
+returns bigint
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_id bigint;
+    v_job_id bigint;
+begin
+    insert into procrastinate_periodic_defers (task_name, periodic_id, defer_timestamp)
+    values (p_task_name, p_periodic_id, p_defer_timestamp)
+    on conflict do nothing
+    returning id into v_id;
+    if v_id is null then
+        return null;
+    end if;
+
+    insert into procrastinate_jobs (
+        queue_name, task_name, priority, lock, queueing_lock, args
+    )
+    values (
+        p_queue_name, p_task_name, coalesce(p_priority, 0), p_lock, p_queueing_lock,
+        coalesce(p_args, '{}')
+    )
+    returning id into v_job_id;
+
+    update procrastinate_periodic_defers as p set job_id = v_job_id where p.id = v_id;
+    delete from procrastinate_periodic_defers as p
+    where p.id in (
+        select x.id
+        from procrastinate_periodic_defers as x
+        where
+            x.task_name = p_task_name
+            and x.periodic_id = p_periodic_id
+            and x.defer_timestamp < p_defer_timestamp
+        order by x.id
+        for update skip locked
+    );
+    return v_job_id;
+end;
+$$;
+
+comment on function _procrastinate_defer_periodic(
+    text, text, bigint, text, integer, text, text, jsonb
+) is 'Defers one tick of a periodic task, or returns null if that tick was taken.';

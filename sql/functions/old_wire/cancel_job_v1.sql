@@ -1,0 +1,13 @@
+-- Of 3.x: todo -> cancelled or gone; with abort, doing is asked to abort.
+create function procrastinate_cancel_job_v1(job_id bigint, abort boolean, delete_job boolean)
+returns bigint
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    return _procrastinate_cancel($1, coalesce($2, false), coalesce($3, false));
+end;
+$$;
+
+comment on function procrastinate_cancel_job_v1(bigint, boolean, boolean) is
+'Called by 3.x: cancels or asks to abort; the job, or null where it does not apply.';

@@ -1,0 +1,28 @@
+-- Of 3.x: the next job of a worker, a row of nulls if there is none.
+create function procrastinate_fetch_job_v2(
+    target_queue_names character varying[], p_worker_id bigint
+)
+returns procrastinate_jobs
+language plpgsql volatile parallel unsafe
+set search_path from current
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set jit = off
+as $$
+declare
+    v_job procrastinate_jobs;
+    v_id bigint;
+begin
+    select f.job_id into v_id
+    from _procrastinate_fetch(p_worker_id, target_queue_names, 1, null) as f
+    where f.outcome = 'claimed';
+    if v_id is not null then
+        select * into v_job from procrastinate_jobs as j where j.id = v_id;
+    end if;
+    return v_job;
+end;
+$$;
+
+comment on function procrastinate_fetch_job_v2(varchar[], bigint) is
+'Called by 3.x: todo -> doing for a worker''s next job.';

@@ -1,0 +1,33 @@
+-- – -> todo for many jobs, all or nothing.
+create function procrastinate_defer_jobs_v2(
+    p_queue_names text[],
+    p_task_names text[],
+    p_priorities integer[],
+    p_locks text[],
+    p_queueing_locks text[],
+    p_args jsonb[],
+    p_scheduled_ats timestamptz[]
+)
+returns setof bigint
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    if cardinality(p_queue_names) <> cardinality(p_task_names) then
+        perform _procrastinate_raise('PQ003', 'The arrays of jobs differ in length',
+            format('%s queue names, %s task names.', cardinality(p_queue_names),
+                cardinality(p_task_names)),
+            'Give one of each for each job; the others may hold nulls.');
+    end if;
+    return query
+    select *
+    from _procrastinate_defer_jobs(
+        p_queue_names, p_task_names, p_priorities, p_locks, p_queueing_locks, p_args,
+        p_scheduled_ats
+    );
+end;
+$$;
+
+comment on function procrastinate_defer_jobs_v2(
+    text[], text[], integer[], text[], text[], jsonb[], timestamptz[]
+) is 'Defers jobs, all or none; ids in the order given. Raises PQ003, unique_violation.';

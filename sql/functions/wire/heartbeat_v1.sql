@@ -1,0 +1,28 @@
+-- A worker lives; what it holds, for it to compare with what it runs.
+create function procrastinate_heartbeat_v1(p_worker_id bigint)
+returns table (job_id bigint, claim_id bigint, abort_requested boolean)
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+#variable_conflict use_column
+begin
+    update procrastinate_workers as w
+    set last_heartbeat = procrastinate_now()
+    where w.id = p_worker_id;
+    if not found then
+        perform _procrastinate_raise('PQ004',
+            format('Worker %s is not registered', p_worker_id),
+            'It was pruned because its heartbeat stopped, or it has unregistered.',
+            'Register again with procrastinate_register_worker_v2.');
+    end if;
+    return query
+    select d.job_id, d.claim_id, j.abort_requested
+    from procrastinate_doing as d
+    join procrastinate_jobs as j on j.id = d.job_id
+    where d.worker_id = p_worker_id
+    order by d.job_id;
+end;
+$$;
+
+comment on function procrastinate_heartbeat_v1(bigint) is
+'Beats for a worker and lists the claims that it holds. Raises PQ004 (not registered).';

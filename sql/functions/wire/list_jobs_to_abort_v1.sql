@@ -1,0 +1,18 @@
+-- The jobs that a worker runs and that were asked to abort.
+create function procrastinate_list_jobs_to_abort_v1(p_worker_id bigint)
+returns setof bigint
+language plpgsql stable parallel safe
+set search_path from current
+as $$
+begin
+    return query
+    select d.job_id
+    from procrastinate_doing as d
+    join procrastinate_jobs as j on j.id = d.job_id
+    where d.worker_id = p_worker_id and j.abort_requested
+    order by d.job_id;
+end;
+$$;
+
+comment on function procrastinate_list_jobs_to_abort_v1(bigint) is
+'Ids of the jobs of a worker that were asked to abort.';

@@ -1,0 +1,18 @@
+-- Removes the workers whose heartbeat stopped.
+create function procrastinate_prune_workers_v1(p_older_than interval)
+returns setof bigint
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    if p_older_than is null or p_older_than < interval '0' then
+        perform _procrastinate_raise('PQ003',
+            format('The age of a stalled worker is %s', coalesce(p_older_than::text, 'null')),
+            null, 'Give the age of the last heartbeat from which a worker counts as stalled.');
+    end if;
+    return query select w.id from _procrastinate_remove_workers(null, p_older_than) as w (id);
+end;
+$$;
+
+comment on function procrastinate_prune_workers_v1(interval) is
+'Removes the workers whose heartbeat is older than this; returns their ids. Raises PQ003.';

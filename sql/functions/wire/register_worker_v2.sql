@@ -1,0 +1,25 @@
+-- A new worker, with what it says of itself.
+create function procrastinate_register_worker_v2(
+    p_name text default null,
+    p_queues text[] default null,
+    p_description jsonb default '{}'
+)
+returns bigint
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_id bigint;
+begin
+    insert into procrastinate_workers (name, queues, description, last_heartbeat, started_at)
+    values (
+        p_name, p_queues, coalesce(p_description, '{}'), procrastinate_now(),
+        procrastinate_now()
+    )
+    returning id into v_id;
+    return v_id;
+end;
+$$;
+
+comment on function procrastinate_register_worker_v2(text, text[], jsonb) is
+'Registers a worker and returns its id.';

@@ -1,0 +1,59 @@
+-- What each worker does now and then for all: heads that stand parked though nobody holds
+-- their lock (a caller in REPEATABLE READ may leave one) are promoted, and the numbers of
+-- workers that are gone are taken off finished jobs, a bounded number a call.
+create function procrastinate_sweep_v1(p_max_jobs integer default 1000)
+returns table (promoted bigint, unlinked bigint)
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_lost text[];
+    v_from bigint;
+    v_to bigint;
+begin
+    perform _procrastinate_refuse_old_snapshot('Sweeping');
+    v_lost := array(select h.lock from _procrastinate_lost_heads() as h limit p_max_jobs);
+    promoted := 0;
+    if cardinality(v_lost) > 0 then
+        perform _procrastinate_take_locks(v_lost);
+        perform _procrastinate_promote(
+            v_lost, null::integer[], null::bigint[], null::xid8[], null::bigint[]
+        );
+        promoted := cardinality(v_lost) - (
+            select count(*) from _procrastinate_lost_heads() as h where h.lock = any(v_lost)
+        );
+    end if;
+
+    select s.last_value into v_from from procrastinate_sweep_seq as s;
+    select max(x.id) into v_to
+    from (
+        select j.id from procrastinate_jobs as j where j.id > v_from order by j.id
+        limit p_max_jobs
+    ) as x;
+    perform setval('procrastinate_sweep_seq', coalesce(v_to, 0));  -- at the end: from the start
+    with mine as (
+        update procrastinate_jobs as j
+        set worker_id = null
+        where
+            j.id in (
+                select x.id
+                from procrastinate_jobs as x
+                where
+                    x.id > v_from and x.id <= v_to
+                    and x.worker_id is not null
+                    and x.status not in ('todo', 'doing')
+                    and not exists (
+                        select from procrastinate_workers as w where w.id = x.worker_id
+                    )
+                order by x.id
+                for no key update skip locked
+            )
+        returning j.id
+    )
+    select count(*) into unlinked from mine as m;
+    return next;
+end;
+$$;
+
+comment on function procrastinate_sweep_v1(integer) is
+'Promotes heads of locks that were left parked, unlinks finished jobs from gone workers.';

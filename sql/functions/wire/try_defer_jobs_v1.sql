@@ -1,0 +1,84 @@
+-- – -> todo for many jobs, each for itself: a job whose queueing lock is taken is told and the
+-- others are deferred.
+create function procrastinate_try_defer_jobs_v1(
+    p_queue_names text[],
+    p_task_names text[],
+    p_priorities integer[],
+    p_locks text[],
+    p_queueing_locks text[],
+    p_args jsonb[],
+    p_scheduled_ats timestamptz[]
+)
+returns table (ordinal integer, job_id bigint, conflict text)
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+#variable_conflict use_column
+declare
+    v_job record;
+    v_ids bigint[];
+    v_constraint text;
+begin
+    perform _procrastinate_check_jobs(p_queue_names, p_task_names, p_args);
+    begin
+        v_ids := array(
+            select x.id
+            from procrastinate_defer_jobs_v2(
+                p_queue_names, p_task_names, p_priorities, p_locks, p_queueing_locks, p_args,
+                p_scheduled_ats
+            ) as x (id)
+        );
+        return query
+        select i.nr::integer, i.id, null::text
+        from unnest(v_ids) with ordinality as i (id, nr)
+        order by i.nr;
+        return;
+    exception
+        when unique_violation then
+            get stacked diagnostics v_constraint = constraint_name;
+            if v_constraint <> 'procrastinate_jobs_queueing_lock_idx_v1' then
+                raise;
+            end if;
+    end;
+
+    -- one by one, in the order of the queueing locks, so that two batches cannot wait for
+    -- each other
+    v_ids := array_fill(null::bigint, array[cardinality(p_queue_names)]);
+    for v_job in
+        select u.*
+        from unnest(
+            p_queue_names, p_task_names, p_priorities, p_locks, p_queueing_locks, p_args,
+            p_scheduled_ats
+        ) with ordinality as u (
+            queue_name, task_name, priority, lock, queueing_lock, args, scheduled_at, nr
+        )
+        order by u.queueing_lock nulls first, u.nr
+    loop
+        begin
+            v_ids[v_job.nr] := (
+                select x.id
+                from _procrastinate_defer_jobs(
+                    array[v_job.queue_name], array[v_job.task_name], array[v_job.priority],
+                    array[v_job.lock], array[v_job.queueing_lock], array[v_job.args],
+                    array[v_job.scheduled_at]
+                ) as x (id)
+            );
+        exception
+            when unique_violation then
+                get stacked diagnostics v_constraint = constraint_name;
+                if v_constraint <> 'procrastinate_jobs_queueing_lock_idx_v1' then
+                    raise;
+                end if;
+        end;
+    end loop;
+    return query
+    select
+        u.nr::integer, v_ids[u.nr], case when v_ids[u.nr] is null then u.queueing_lock end
+    from unnest(p_queueing_locks) with ordinality as u (queueing_lock, nr)
+    order by u.nr;
+end;
+$$;
+
+comment on function procrastinate_try_defer_jobs_v1(
+    text[], text[], integer[], text[], text[], jsonb[], timestamptz[]
+) is 'Defers each job that can be: its id, or the queueing lock that was taken. Raises PQ003.';

@@ -1,0 +1,15 @@
+-- A worker that ends takes its row with it; jobs that it leaves in doing are stalled at once.
+create function procrastinate_unregister_worker_v2(p_worker_id bigint)
+returns boolean
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    return exists (
+        select from _procrastinate_remove_workers(array[p_worker_id], null)
+    );
+end;
+$$;
+
+comment on function procrastinate_unregister_worker_v2(bigint) is
+'Removes a worker; false if it was not registered.';

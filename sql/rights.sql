@@ -1,0 +1,2 @@
+-- Who may do what: the owner of the schema, and whoever the owner grants it to. PostgreSQL
+-- gives EXECUTE on each new function to everybody; here it is taken back.

@@ -1,0 +1,123 @@
+-- After an INSERT: todo and doing, the history and the wake-up, whoever wrote the rows.
+--
+-- A row of a lock starts blocked where this statement brings another that goes before it: that
+-- one is met by a fetch, or promoted, and whoever ends it sees both. The first of each lock is
+-- ready, though its lock may be held: only a fetch, which has the lock's key, can tell.
+create function _procrastinate_jobs_inserted()
+returns trigger
+language plpgsql volatile parallel unsafe security definer
+set search_path from current
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_nestloop = off
+set jit = off
+as $$
+declare
+    v_now constant timestamptz := procrastinate_now();
+    v_todo bigint;
+    v_doing bigint;
+    v_locks boolean;
+    v_queueing boolean;
+    v_scheduled boolean;
+    v_pair record;
+    v_queue text;
+begin
+    select
+        count(*) filter (where n.status = 'todo'),
+        count(*) filter (where n.status = 'doing'),
+        bool_or(n.lock is not null),
+        bool_or(n.queueing_lock is not null),
+        bool_or(n.scheduled_at is not null)
+    into v_todo, v_doing, v_locks, v_queueing, v_scheduled
+    from new_jobs as n;
+
+    if v_doing > 0 or (
+        v_todo > 0 and coalesce(current_setting('procrastinate.nested', true), '') = 'on'
+    ) then
+        perform _procrastinate_reconcile(array(select n.id from new_jobs as n));
+    elsif v_todo = 0 then
+        return null;
+    elsif v_locks then
+        insert into procrastinate_todo (
+            job_id, since, scheduled_at, priority, state, queue_name, lock, queueing_lock
+        )
+        select
+            n.id,
+            case when n.lock is not null then pg_current_xact_id() end,
+            n.scheduled_at, n.priority,
+            case
+                when n.lock is not null and n.nr > 1 then 'b'
+                when n.scheduled_at > v_now then 'd'
+                else 'r'
+            end::"char",
+            n.queue_name, n.lock, n.queueing_lock
+        from (
+            select x.*, row_number() over (partition by x.lock order by ~x.priority, x.id) as nr
+            from new_jobs as x
+            where x.status = 'todo'
+        ) as n
+        order by n.queueing_lock, n.id;
+    elsif v_queueing then  -- in one order, so that two batches do not wait for each other
+        insert into procrastinate_todo (
+            job_id, scheduled_at, priority, state, queue_name, queueing_lock
+        )
+        select
+            n.id, n.scheduled_at, n.priority,
+            case when n.scheduled_at > v_now then 'd' else 'r' end::"char",
+            n.queue_name, n.queueing_lock
+        from new_jobs as n
+        where n.status = 'todo'
+        order by n.queueing_lock, n.id;
+    else
+        insert into procrastinate_todo (job_id, scheduled_at, priority, state, queue_name)
+        select
+            n.id, n.scheduled_at, n.priority,
+            case when n.scheduled_at > v_now then 'd' else 'r' end::"char",
+            n.queue_name
+        from new_jobs as n
+        where n.status = 'todo';
+    end if;
+
+    if v_scheduled then
+        insert into procrastinate_events (job_id, type, at)
+        select n.id, e.type, case when e.nr = 1 then n.scheduled_at else v_now end
+        from new_jobs as n
+        cross join (
+            values
+                (1, 'scheduled'::procrastinate_job_event_type),
+                (2, 'deferred'::procrastinate_job_event_type)
+        ) as e (nr, type)
+        where n.status = 'todo' and (e.nr = 2 or n.scheduled_at is not null)
+        order by n.id, e.nr;
+    else
+        insert into procrastinate_events (job_id, type, at)
+        select n.id, 'deferred', v_now
+        from new_jobs as n
+        where n.status = 'todo';
+    end if;
+
+    for v_pair in
+        select n.queue_name, n.priority, min(n.id) as job_id
+        from new_jobs as n
+        where n.status = 'todo'
+        group by n.queue_name, n.priority
+        order by n.queue_name, n.priority
+    loop
+        perform _procrastinate_note_priority(v_pair.queue_name, v_pair.priority);
+        if v_queue is distinct from v_pair.queue_name then
+            v_queue := v_pair.queue_name;
+            perform _procrastinate_notify(v_queue, 'job_inserted', v_pair.job_id);
+        end if;
+    end loop;
+    return null;
+end;
+$$;
+
+comment on function _procrastinate_jobs_inserted() is
+'Trigger after INSERT on procrastinate_jobs: derived rows, history, NOTIFY.';
+
+create trigger procrastinate_jobs_inserted_v1
+after insert on procrastinate_jobs
+referencing new table as new_jobs
+for each statement execute function _procrastinate_jobs_inserted();
