@@ -21,7 +21,7 @@ from psycopg import pq, sql
 from pytest_postgresql import factories
 from pytest_postgresql.janitor import DatabaseJanitor
 
-import procrastinate.sql
+from procrastinate import migrations
 from procrastinate.contrib.embedded import ChosenServer, EmbeddedServer, choose_server
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -108,8 +108,7 @@ def load_schema(
     )
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute("set plpgsql.extra_errors = 'all'")
-        names = procrastinate.sql.installed_names()
-        connection.execute("\n".join(map(procrastinate.sql.read, names)).encode())
+        connection.execute(migrations.one_file_schema().encode())
 
 
 template = factories.postgresql_noproc(
