@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from typing import (
+    TYPE_CHECKING,
     Any,
     Concatenate,
     Literal,
@@ -16,9 +16,12 @@ from typing import (
 )
 
 from procrastinate import exceptions, jobs, middleware, periodic, retry, utils
-from procrastinate.job_context import JobContext
 from procrastinate.tasks import ConfigureTaskOptions, Task
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from procrastinate.job_context import JobContext
 
 logger = logging.getLogger(__name__)
 
@@ -98,8 +101,10 @@ class Blueprint:
         if utils.caller_module_name() != "__main__":
             return
         logger.warning(
-            f"{type(self).__name__} is instantiated in the main Python module "
-            f"({utils.main_module_path()}). See {_TOP_LEVEL_APP_URL}",
+            "%s is instantiated in the main Python module (%s). See %s",
+            type(self).__name__,
+            utils.main_module_path(),
+            _TOP_LEVEL_APP_URL,
             extra={"action": "app_defined_in___main__"},
         )
 
@@ -348,7 +353,7 @@ class Blueprint:
             Additional parameters are passed to `Task.configure`.
         """
         return cast(
-            Any,
+            "Any",
             self.periodic_registry.periodic_decorator(
                 cron=cron, periodic_id=periodic_id, **configure_kwargs
             ),

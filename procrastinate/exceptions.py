@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from procrastinate.retry import RetryDecision
 
 
-class ProcrastinateException(Exception):
+class ProcrastinateException(Exception):  # noqa: N818  (3.x published the name)
     """
     Unexpected Procrastinate error.
     """
@@ -154,6 +154,13 @@ class UniqueViolation(ConnectorException):
         super().__init__(*args)
         self.constraint_name = constraint_name
         self.queueing_lock = queueing_lock
+
+
+class DatabaseUnavailable(ConnectorException):
+    """
+    The database can't answer just now: it can't be reached, the connection broke,
+    it is out of resources, or it cancelled the statement. Trying again may help.
+    """
 
 
 # What the database refuses with a code of our own: sql/sqlstates.md is their table.

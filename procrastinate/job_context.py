@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 import time
-from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -12,6 +11,8 @@ import attrs
 from procrastinate import jobs, utils
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from procrastinate import app as app_module
     from procrastinate import tasks
 

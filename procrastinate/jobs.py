@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import enum
 import functools
 import logging
@@ -10,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import attrs
 
-from procrastinate import types
-
 if TYPE_CHECKING:
-    from procrastinate import manager
+    import datetime
+
+    from procrastinate import manager, types
 
 
 logger = logging.getLogger(__name__)
@@ -108,7 +107,7 @@ class Job:
 
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> Job:
-        """Make a job of a row of ``procrastinate_jobs``; columns it doesn't know are ignored."""
+        """Make a job of a row of ``procrastinate_jobs``; other columns are ignored."""
         return cls(
             id=row["id"],
             status=row["status"],
@@ -129,7 +128,7 @@ class Job:
         return {field.name: getattr(self, field.name) for field in attrs.fields(type(self))}
 
     def log_context(self) -> types.JSONDict:
-        """Return what log records carry as ``job``: the fields, as JSON, and the call string."""
+        """Return what log records carry as ``job``: the fields and the call string."""
         context: types.JSONDict = self.asdict()
         if self.scheduled_at is not None:
             context["scheduled_at"] = self.scheduled_at.isoformat()
@@ -235,7 +234,8 @@ def _log_before(jobs: list[Job]) -> None:
     if not logger.isEnabledFor(logging.DEBUG):
         return  # The context of a big batch costs more than the batch.
     logger.debug(
-        f"About to defer {_count(jobs)}",
+        "About to defer %s",
+        _count(jobs),
         extra={
             "action": "about_to_defer_jobs",
             "jobs": [job.log_context() for job in jobs],
@@ -247,6 +247,7 @@ def _log_after(jobs: list[Job]) -> None:
     if not logger.isEnabledFor(logging.INFO):
         return
     logger.info(
-        f"Deferred {_count(jobs)}",
+        "Deferred %s",
+        _count(jobs),
         extra={"action": "jobs_deferred", "jobs": [job.log_context() for job in jobs]},
     )

@@ -7,7 +7,6 @@ import functools
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, Unpack, cast
 
 import attrs
@@ -15,6 +14,8 @@ import attrs
 from procrastinate import exceptions, types
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
     import croniter as croniter_module
 
     from procrastinate import tasks
@@ -121,8 +122,10 @@ class PeriodicRegistry:
                 "schedules of the same task."
             )
         logger.info(
-            f"Registering task {task.name} with periodic id {periodic_id!r} to run "
-            f"periodically with cron {cron}",
+            "Registering task %s with periodic id %r to run periodically with cron %s",
+            task.name,
+            periodic_id,
+            cron,
             extra={
                 "action": "registering_periodic_task",
                 "task": task.name,
@@ -228,8 +231,10 @@ class PeriodicDeferrer:
                 break
             if until - timestamp > self.max_delay:
                 logger.debug(
-                    f"Ignoring periodic task {periodic_task.task.name} scheduled more than "
-                    f"{self.max_delay:g} s ago ({until - timestamp:.0f} s)",
+                    "Ignoring periodic task %s scheduled more than %g s ago (%.0f s)",
+                    periodic_task.task.name,
+                    self.max_delay,
+                    until - timestamp,
                     extra={
                         "action": "ignore_periodic_task",
                         "max_delay": self.max_delay,
@@ -264,11 +269,12 @@ class PeriodicDeferrer:
                 continue  # Its earlier tick comes first, and waits.
             try:
                 await self._defer(periodic_task, timestamp)
-            except exceptions.ConnectorException as exc:
+            except exceptions.ConnectorException:
                 failed.add(key)
                 logger.warning(
-                    f"Periodic job {key[0]} could not be deferred for timestamp {timestamp}, "
-                    f"will try again: {exc!r}",
+                    "Periodic job %s could not be deferred for timestamp %s, will try again",
+                    key[0],
+                    timestamp,
                     extra={
                         "action": "periodic_task_not_deferred",
                         "task_name": key[0],
@@ -309,30 +315,35 @@ class PeriodicDeferrer:
             )
         except exceptions.AlreadyEnqueued:
             logger.debug(
-                f"Periodic job {job_deferrer.job.call_string} cannot be enqueued: there is "
-                "already a job in the queue with the queueing lock "
-                f"{job_deferrer.job.queueing_lock}",
+                "Periodic job %s cannot be enqueued: there is already a job in the queue "
+                "with the queueing lock %s",
+                job_deferrer.job.call_string,
+                job_deferrer.job.queueing_lock,
                 extra={"action": "skip_periodic_task_queueing_lock", **description},
             )
             return
         job = job_deferrer.job.evolve(id=job_id)
         if job_id is None:
             logger.debug(
-                f"Periodic job {job.call_string} skipped for timestamp {timestamp}: "
-                "already deferred",
+                "Periodic job %s skipped for timestamp %s: already deferred",
+                job.call_string,
+                timestamp,
                 extra={"action": "periodic_task_already_deferred", **description},
             )
             return
         logger.info(
-            f"Periodic job {job.call_string} deferred for timestamp {timestamp} "
-            f"with id {job_id}",
+            "Periodic job %s deferred for timestamp %s with id %s",
+            job.call_string,
+            timestamp,
+            job_id,
             extra={"action": "periodic_task_deferred", **description},
         )
 
     async def wait(self, next_tick: float) -> None:
         """Wait for so many seconds."""
         logger.debug(
-            f"Periodic deferrer waiting for next tasks to defer ({next_tick:.0f} s)",
+            "Periodic deferrer waiting for next tasks to defer (%.0f s)",
+            next_tick,
             extra={"action": "wait_next_tick", "next_tick": next_tick},
         )
         await asyncio.sleep(next_tick)

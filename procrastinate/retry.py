@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import datetime
 import warnings
-from collections.abc import Iterable
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
 import attrs
 
 from procrastinate import exceptions, types, utils
-from procrastinate.jobs import Job
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from procrastinate.jobs import Job
 
 # The last moment a retry is put off to. Short of datetime.max by more than any UTC offset:
 # Python could not read the date back in a timezone ahead of UTC.
-_NEVER = datetime.datetime(9999, 1, 1, tzinfo=datetime.timezone.utc)
+_NEVER = datetime.datetime(9999, 1, 1, tzinfo=datetime.UTC)
 
 
 class RetryDecision:
@@ -229,7 +232,7 @@ class RetryStrategy(BaseRetryStrategy):
 
 
 def get_retry_strategy(retry: RetryValue) -> BaseRetryStrategy | None:
-    """Turn what ``@app.task(retry=...)`` takes into a strategy; nothing, 0 and False are None."""
+    """Turn what ``@app.task(retry=...)`` takes into a strategy; 0 and False are none."""
     if not retry:
         return None
     if retry is True:

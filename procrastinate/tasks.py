@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import datetime
 import functools
 import logging
-from collections.abc import Callable
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -23,6 +21,9 @@ from procrastinate import middleware as middleware_module
 from procrastinate import retry as retry_module
 
 if TYPE_CHECKING:
+    import datetime
+    from collections.abc import Callable
+
     from procrastinate import app as app_module
     from procrastinate import blueprints, manager
 
@@ -105,7 +106,10 @@ class Task(Generic[P, R, Args]):
     `procrastinate.jobs.Job` execution.
     """
     queue: str
-    """Default queue to send deferred jobs to. The queue can be overridden when a job is deferred."""
+    """
+    Default queue to send deferred jobs to. The queue can be overridden when a job is
+    deferred.
+    """
     priority: int
     """Default priority of deferred jobs. It can be overridden when a job is deferred."""
     lock: str | None
@@ -176,7 +180,7 @@ class Task(Generic[P, R, Args]):
         The job will be created with default parameters, if you want to better
         specify when and how to launch this job, see `Task.configure`.
         """
-        return await self.configure().defer_async(**cast(types.JSONDict, task_kwargs))
+        return await self.configure().defer_async(**cast("types.JSONDict", task_kwargs))
 
     def defer(self, *_: Args.args, **task_kwargs: Args.kwargs) -> int:
         """
@@ -184,7 +188,7 @@ class Task(Generic[P, R, Args]):
         The job will be created with default parameters, if you want to better
         specify when and how to launch this job, see `Task.configure`.
         """
-        return self.configure().defer(**cast(types.JSONDict, task_kwargs))
+        return self.configure().defer(**cast("types.JSONDict", task_kwargs))
 
     async def batch_defer_async(self, *task_kwargs: types.JSONDict) -> list[int]:
         """
@@ -261,7 +265,7 @@ class Task(Generic[P, R, Args]):
             ("priority", self.priority),
         ):
             if options.get(option) is None:
-                cast(dict[str, Any], options)[option] = default
+                cast("dict[str, Any]", options)[option] = default
         return configure_task(name=self.name, job_manager=app.job_manager, **options)
 
     def get_retry_exception(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import datetime
-from typing import NamedTuple, NotRequired, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, NamedTuple, NotRequired, TypeAlias, TypedDict
+
+if TYPE_CHECKING:
+    import datetime
 
 JSONValue: TypeAlias = (
     'dict[str, "JSONValue"] | list["JSONValue"] | str | int | float | bool | None'

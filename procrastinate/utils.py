@@ -10,13 +10,16 @@ import importlib
 import inspect
 import logging
 import sys
-from collections.abc import Awaitable, Callable, Generator, Iterable
-from concurrent.futures import Executor
-from types import TracebackType
-from typing import Any, Generic, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, cast
 
 from procrastinate import exceptions
-from procrastinate.types import TimeDeltaParams
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Generator, Iterable
+    from concurrent.futures import Executor
+    from types import TracebackType
+
+    from procrastinate.types import TimeDeltaParams
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -59,7 +62,7 @@ def load_from_path(path: str, allowed_type: type[T] | None = None) -> T:
             f"Object at {path} is not of type {allowed_type.__name__} "
             f"but {type(loaded).__name__}"
         )
-    return cast(T, loaded)
+    return cast("T", loaded)
 
 
 def import_all(import_paths: Iterable[str]) -> None:
@@ -95,7 +98,8 @@ def caller_module_name(prefix: str = "procrastinate") -> str:
     exceptions.CallerModuleUnknown
         Every frame is ours, or has no module.
     """
-    frame = inspect.currentframe()
+    own = inspect.currentframe()
+    frame = own.f_back if own is not None else None
     try:
         while frame is not None:
             name = frame.f_globals.get("__name__")
@@ -103,12 +107,12 @@ def caller_module_name(prefix: str = "procrastinate") -> str:
                 return name
             frame = frame.f_back
     finally:
-        del frame  # A frame that refers to itself keeps all its locals alive.
+        del own, frame  # A frame that refers to itself keeps all its locals alive.
     raise exceptions.CallerModuleUnknown
 
 
 def _is_inside(module: str, package: str) -> bool:
-    return module == package or module.startswith(f"{package}.")
+    return not package or module == package or module.startswith(f"{package}.")
 
 
 def main_module_path() -> str:
@@ -118,12 +122,12 @@ def main_module_path() -> str:
 
 def utcnow() -> datetime.datetime:
     """Return the present time, with the timezone UTC."""
-    return datetime.datetime.now(tz=datetime.timezone.utc)
+    return datetime.datetime.now(tz=datetime.UTC)
 
 
 def utcmax() -> datetime.datetime:
     """Return the last moment that Python can write down, with the timezone UTC."""
-    return datetime.datetime.max.replace(tzinfo=datetime.timezone.utc)
+    return datetime.datetime.max.replace(tzinfo=datetime.UTC)
 
 
 def parse_datetime(raw: str) -> datetime.datetime:
@@ -144,7 +148,7 @@ def parse_datetime(raw: str) -> datetime.datetime:
 
         parsed = parser.parse(raw)
     if parsed.tzinfo is None:
-        parsed = parsed.replace(tzinfo=datetime.timezone.utc)
+        parsed = parsed.replace(tzinfo=datetime.UTC)
     return parsed
 
 

@@ -1,0 +1,1 @@
+"""A job queue whose whole behaviour lives in PostgreSQL."""

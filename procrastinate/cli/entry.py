@@ -1,0 +1,76 @@
+"""Where the command line begins and ends: exit codes, errors, the app around a command."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from typing import TYPE_CHECKING, Any
+
+from procrastinate import exceptions, utils
+from procrastinate.cli import commands, loading, logs, options, parser
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+logger = logging.getLogger("procrastinate.cli")
+
+print_stderr = commands.print_stderr
+
+
+def main() -> None:
+    """
+    Run the command that ``sys.argv`` asks for.
+
+    Exits with 1 if the command fails, after one message on stderr, and with 2 if it can't be
+    understood.
+    """
+    asyncio.run(cli(sys.argv[1:]))
+
+
+async def cli(args: Sequence[str]) -> None:
+    """Run a command, given its command line."""
+    top_parser = parser.create_parser()
+    parsed = options.resolve(vars(top_parser.parse_args(args)))
+    try:
+        app = loading.load_app(parsed.pop("app"))
+    except exceptions.LoadFromPathError as exc:
+        top_parser.error(str(exc))
+    try:
+        logs.configure_logging(
+            verbosity=parsed.pop("verbose"),
+            log_level=parsed.pop("log_level"),
+            format=parsed.pop("log_format"),
+            style=parsed.pop("log_format_style"),
+        )
+        await execute_command({**parsed, "app": app})
+    except Exception as exc:
+        logger.debug("Exception details:", exc_info=exc)
+        print_stderr(error_message(exc))
+        sys.exit(1)
+
+
+async def execute_command(parsed: Mapping[str, Any]) -> None:
+    """
+    Run a command.
+
+    Parameters
+    ----------
+    parsed
+        What the parser made of the command line, with the app itself as ``app``.
+    """
+    kwargs = options.resolve(parsed)
+    app = kwargs.pop("app")
+    func = kwargs.pop("func")
+    kwargs.pop("command", None)
+    if func is commands.schema and not commands.schema_needs_database(**kwargs):
+        await func(app, **kwargs)
+        return
+    async with app.open_async():
+        await func(app, **kwargs)
+
+
+def error_message(exc: BaseException) -> str:
+    """Say what went wrong: the innermost cause first, each in its own words."""
+    messages = [str(cause).strip() for cause in utils.causes(exc)]
+    return "\n".join(reversed(messages))
