@@ -2,10 +2,12 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
 
-# The first interpreter on the path that runs and is new enough (a shim may exist and refuse).
-PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
-	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
-	&& echo $$p && break; done)
+# The first interpreter on the path that runs and is new enough (a shim may exist and refuse),
+# with what makes an environment if there is one.
+NEW := import sys; sys.exit(sys.version_info < (3, 11))
+find = $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	$$p -c '$(1)$(NEW)' 2>/dev/null && echo $$p && break; done)
+PYTHON ?= $(or $(call find,import ensurepip; import venv; ),$(call find))
 VENV := .venv
 RUN := $(VENV)/bin/python
 

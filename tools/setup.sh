@@ -2,16 +2,32 @@
 # Makes the development environment. Called by make, with PYTHON and VENV set.
 set -eu
 
-[ -n "${PYTHON:-}" ] || { echo 'No Python >= 3.11 (with venv and ensurepip) on the path.' >&2; exit 1; }
-
-echo "Setting up $VENV with $("$PYTHON" --version), once; this downloads packages."
-[ -x "$VENV/bin/python" ] || "$PYTHON" -m venv "$VENV"
+[ -n "${PYTHON:-}" ] || { echo 'There is no Python >= 3.11 on the path.' >&2; exit 1; }
 export PIP_DISABLE_PIP_VERSION_CHECK=1
+mkdir -p .cache
+
+echo "Setting up $VENV with $("$PYTHON" --version); this downloads packages, once."
+if [ ! -x "$VENV/bin/python" ]; then
+    if "$PYTHON" -c 'import venv, ensurepip' 2>/dev/null; then
+        "$PYTHON" -m venv "$VENV"
+    else  # as some distributions ship it
+        "$PYTHON" -m pip install -qq --target .cache/virtualenv virtualenv
+        PYTHONPATH=.cache/virtualenv "$PYTHON" -m virtualenv -q "$VENV"
+    fi
+fi
 "$VENV/bin/python" -m pip install -qq --editable '.[dev]'
 
-# What the wheel test installs, kept here so that it needs no network afterwards.
+# The rest is what the tests would download: with it, they need no network any more.
+# What the wheel needs where it is installed:
+"$VENV/bin/python" - > .cache/requirements.txt <<'EOF'
+import pathlib, tomllib
+project = tomllib.loads(pathlib.Path("pyproject.toml").read_text())["project"]
+print(*project["dependencies"], "psycopg[binary]", sep="\n")
+EOF
 rm -rf .cache/wheels
-"$VENV/bin/python" -m pip wheel -qq --wheel-dir .cache/wheels \
-    'attrs' 'croniter' 'psycopg[pool,binary]' 'psycopg-pool' 'hatchling>=1.26'
+"$VENV/bin/python" -m pip wheel -qq --wheel-dir .cache/wheels --requirement .cache/requirements.txt
+
+# pgTAP; without it the SQL tests are skipped, and say so.
+"$VENV/bin/python" -m tools.pgtap > /dev/null || true
 
 touch "$VENV/.ready"
