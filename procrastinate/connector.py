@@ -1,0 +1,290 @@
+"""
+What a connector is: the one thing between the rest of the package and a driver.
+
+A connector sends :class:`~procrastinate.rpc.call.Call` values, runs the queries that 3.x
+published, and listens. It alone knows a driver, and turns all of the driver's errors into
+:class:`~procrastinate.exceptions.ConnectorException`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING, Any, ClassVar, LiteralString, Protocol, TypeVar
+
+from procrastinate import exceptions, utils
+
+if TYPE_CHECKING:
+    from procrastinate.rpc.call import Call
+
+T = TypeVar("T")
+
+#: Seconds without a notification after which a listening connection is tried out.
+LISTEN_TIMEOUT = 30.0
+
+Pool = Any
+Engine = Any
+
+
+class Notify(Protocol):
+    """What is called for each notification."""
+
+    def __call__(self, *, channel: str, payload: str) -> Awaitable[None]:
+        """Take a notification."""
+        ...
+
+
+class BaseConnector:
+    """
+    The contract, and what a sync connector says to everything async.
+
+    A subclass that runs the published queries (``execute_query*``) can send calls, too: they
+    are queries like others, unless the subclass knows a faster way.
+    """
+
+    json_dumps: Callable[..., Any] | None = None
+    json_loads: Callable[..., Any] | None = None
+
+    def get_sync_connector(self) -> BaseConnector:
+        """Return the connector that sync code uses in this one's place."""
+        raise NotImplementedError
+
+    def get_async_twin(self) -> BaseAsyncConnector:
+        """
+        Return an async connector, not open yet, that was given the same arguments.
+
+        Raises
+        ------
+        exceptions.SyncConnectorConfigurationError
+            This kind of connector has none.
+        """
+        raise exceptions.SyncConnectorConfigurationError
+
+    def open(self, pool: Pool | None = None) -> None:
+        """Open, with a pool of the caller's if one is given."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Close what :meth:`open` opened; a pool of the caller's stays open."""
+        raise NotImplementedError
+
+    def execute_query(self, query: LiteralString, **arguments: Any) -> None:
+        """Run a query for its effect."""
+        raise NotImplementedError
+
+    def execute_query_one(self, query: LiteralString, **arguments: Any) -> dict[str, Any]:
+        """Run a query and return its first row."""
+        raise NotImplementedError
+
+    def execute_query_all(self, query: LiteralString, **arguments: Any) -> list[dict[str, Any]]:
+        """Run a query and return its rows."""
+        raise NotImplementedError
+
+    def execute_query_one_with_connection(
+        self, connection: Any, query: LiteralString, **arguments: Any
+    ) -> dict[str, Any]:
+        """Run a query in the caller's transaction and return its first row."""
+        raise self._no_external_connections()
+
+    def execute_query_all_with_connection(
+        self, connection: Any, query: LiteralString, **arguments: Any
+    ) -> list[dict[str, Any]]:
+        """Run a query in the caller's transaction and return its rows."""
+        raise self._no_external_connections()
+
+    def call(self, call: Call[T], *, connection: Any | None = None) -> T:
+        """
+        Send a call and return its result.
+
+        Parameters
+        ----------
+        call
+            What to send.
+        connection
+            A connection of the caller's: the call becomes part of its transaction, which
+            nobody but the caller commits.
+        """
+        text: Any = call.function.text
+        encoded = call.encode(self.json_dumps)
+        rows = (
+            self.execute_query_all(text, **encoded)
+            if connection is None
+            else self.execute_query_all_with_connection(connection, text, **encoded)
+        )
+        return call.decode([tuple(row.values()) for row in rows])
+
+    async def open_async(self, pool: Pool | None = None) -> None:
+        """Open, with a pool of the caller's if one is given."""
+        raise exceptions.SyncConnectorConfigurationError
+
+    async def close_async(self) -> None:
+        """Close what :meth:`open_async` opened; a pool of the caller's stays open."""
+        raise exceptions.SyncConnectorConfigurationError
+
+    async def execute_query_async(self, query: LiteralString, **arguments: Any) -> None:
+        """Run a query for its effect."""
+        raise exceptions.SyncConnectorConfigurationError
+
+    async def execute_query_one_async(
+        self, query: LiteralString, **arguments: Any
+    ) -> dict[str, Any]:
+        """Run a query and return its first row."""
+        raise exceptions.SyncConnectorConfigurationError
+
+    async def execute_query_all_async(
+        self, query: LiteralString, **arguments: Any
+    ) -> list[dict[str, Any]]:
+        """Run a query and return its rows."""
+        raise exceptions.SyncConnectorConfigurationError
+
+    async def execute_query_one_async_with_connection(
+        self, connection: Any, query: LiteralString, **arguments: Any
+    ) -> dict[str, Any]:
+        """Run a query in the caller's transaction and return its first row."""
+        raise self._no_external_connections()
+
+    async def execute_query_all_async_with_connection(
+        self, connection: Any, query: LiteralString, **arguments: Any
+    ) -> list[dict[str, Any]]:
+        """Run a query in the caller's transaction and return its rows."""
+        raise self._no_external_connections()
+
+    async def call_async(self, call: Call[T], *, connection: Any | None = None) -> T:
+        """Send a call and return its result; see :meth:`call`."""
+        text: Any = call.function.text
+        encoded = call.encode(self.json_dumps)
+        rows = (
+            await self.execute_query_all_async(text, **encoded)
+            if connection is None
+            else await self.execute_query_all_async_with_connection(connection, text, **encoded)
+        )
+        return call.decode([tuple(row.values()) for row in rows])
+
+    async def listen_notify(
+        self,
+        on_notification: Notify,
+        channels: Iterable[str],
+        on_listening: Callable[[], None] | None = None,
+    ) -> None:
+        """
+        Listen on channels, and call ``on_notification`` for what arrives, until cancelled.
+
+        Parameters
+        ----------
+        on_notification
+            Awaited for each notification.
+        channels
+            What to listen on.
+        on_listening
+            Called once nothing can be missed any more, and again whenever something may have
+            been: what was announced before must be looked for.
+
+        Raises
+        ------
+        exceptions.DatabaseUnavailable
+            The connection was lost, or could not be made. Notifications were missed.
+        """
+        raise exceptions.SyncConnectorConfigurationError
+
+    def _no_external_connections(self) -> exceptions.ConnectorException:
+        return exceptions.ConnectorException(
+            f"{type(self).__name__} does not support external connections"
+        )
+
+
+class BaseAsyncConnector(BaseConnector):
+    """
+    An async connector. What is sync it does on the event loop that it was opened in.
+
+    So sync code of the same program, in another thread, shares the async pool.
+    """
+
+    _loop: asyncio.AbstractEventLoop | None = None
+
+    #: What :meth:`_in_loop` says where it would wait for itself; 3.x's words.
+    _IN_LOOP_MESSAGE: ClassVar[str] = (
+        "You cannot use AsyncToSync in the same thread as an async event loop - "
+        "just await the async function directly."
+    )
+
+    async def open_async(self, pool: Pool | None = None) -> None:
+        """Open, with a pool of the caller's if one is given."""
+        raise NotImplementedError
+
+    async def close_async(self) -> None:
+        """Close what :meth:`open_async` opened; a pool of the caller's stays open."""
+        raise NotImplementedError
+
+    async def execute_query_async(self, query: LiteralString, **arguments: Any) -> None:
+        """Run a query for its effect."""
+        raise NotImplementedError
+
+    async def execute_query_one_async(
+        self, query: LiteralString, **arguments: Any
+    ) -> dict[str, Any]:
+        """Run a query and return its first row."""
+        raise NotImplementedError
+
+    async def execute_query_all_async(
+        self, query: LiteralString, **arguments: Any
+    ) -> list[dict[str, Any]]:
+        """Run a query and return its rows."""
+        raise NotImplementedError
+
+    async def listen_notify(
+        self,
+        on_notification: Notify,
+        channels: Iterable[str],
+        on_listening: Callable[[], None] | None = None,
+    ) -> None:
+        """Listen on channels until cancelled; see :meth:`BaseConnector.listen_notify`."""
+        raise NotImplementedError
+
+    def execute_query(self, query: LiteralString, **arguments: Any) -> None:
+        """Run a query for its effect."""
+        return self._in_loop(self.execute_query_async, query, **arguments)
+
+    def execute_query_one(self, query: LiteralString, **arguments: Any) -> dict[str, Any]:
+        """Run a query and return its first row."""
+        return self._in_loop(self.execute_query_one_async, query, **arguments)
+
+    def execute_query_all(self, query: LiteralString, **arguments: Any) -> list[dict[str, Any]]:
+        """Run a query and return its rows."""
+        return self._in_loop(self.execute_query_all_async, query, **arguments)
+
+    def execute_query_one_with_connection(
+        self, connection: Any, query: LiteralString, **arguments: Any
+    ) -> dict[str, Any]:
+        """Run a query in the caller's transaction and return its first row."""
+        return self._in_loop(
+            self.execute_query_one_async_with_connection, connection, query, **arguments
+        )
+
+    def execute_query_all_with_connection(
+        self, connection: Any, query: LiteralString, **arguments: Any
+    ) -> list[dict[str, Any]]:
+        """Run a query in the caller's transaction and return its rows."""
+        return self._in_loop(
+            self.execute_query_all_async_with_connection, connection, query, **arguments
+        )
+
+    def call(self, call: Call[T], *, connection: Any | None = None) -> T:
+        """Send a call and return its result; see :meth:`BaseConnector.call`."""
+        return self._in_loop(self.call_async, call, connection=connection)
+
+    def _in_loop(self, func: Callable[..., Awaitable[T]], *args: Any, **kwargs: Any) -> T:
+        """Call an async function of ours from sync code, on the loop that owns the pool."""
+        loop = self._loop
+        if loop is None or not loop.is_running():
+            return utils.async_to_sync(func, *args, **kwargs)
+        try:
+            running = asyncio.get_running_loop()
+        except RuntimeError:
+            running = None
+        if running is loop:
+            raise RuntimeError(self._IN_LOOP_MESSAGE)
+
+        async def run() -> T:
+            return await func(*args, **kwargs)
+
+        return asyncio.run_coroutine_threadsafe(run(), loop).result()

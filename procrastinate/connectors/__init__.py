@@ -1,0 +1,1 @@
+"""The connectors that come with the package: the modules that know a driver."""

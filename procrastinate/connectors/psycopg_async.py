@@ -1,0 +1,271 @@
+"""The async connector on psycopg 3."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any, LiteralString, TypeVar
+
+import psycopg
+import psycopg.rows
+import psycopg.sql
+import psycopg.types.json
+import psycopg_pool
+
+from procrastinate import connector, exceptions
+from procrastinate.connectors import psycopg_errors, psycopg_json, psycopg_sync
+from procrastinate.rpc import errors
+from procrastinate.rpc.call import Call
+
+T = TypeVar("T")
+
+AsyncPool = psycopg_pool.AsyncConnectionPool[psycopg.AsyncConnection[Any]]
+
+
+async def check_connection(connection: psycopg.AsyncConnection[Any]) -> None:
+    """Raise if an idle connection is broken, so that the pool takes another."""
+    if not psycopg_sync.is_quiet(connection):
+        await psycopg_pool.AsyncConnectionPool.check_connection(connection)
+
+
+class PsycopgConnector(connector.BaseAsyncConnector):
+    """
+    Create a PostgreSQL connector using psycopg. The connector uses an
+    ``psycopg_pool.AsyncConnectionPool``, which is created internally, or set into the
+    connector by calling `App.open_async`. You can also pass a custom callable which
+    returns an ``psycopg_pool.AsyncConnectionPool`` instance as ``pool_factory``.
+
+    All other arguments than ``pool_factory``, ``json_dumps`` and ``json_loads`` are
+    passed to ``pool_factory``. Connections are in autocommit mode, so that a call is
+    one round trip.
+
+    Parameters
+    ----------
+    json_dumps :
+        A function to serialize JSON objects to a string. If not provided, JSON objects
+        will be serialized using ``json.dumps``.
+    json_loads :
+        A function to deserialize JSON objects from a string. If not provided, JSON
+        objects will be deserialized using psycopg's default JSON deserializer.
+    pool_factory :
+        A callable which returns an ``psycopg_pool.AsyncConnectionPool`` instance. The
+        other arguments are passed to it as keyword arguments. You can set this to
+        ``psycopg_pool.AsyncNullConnectionPool`` to disable pooling.
+    """
+
+    def __init__(
+        self,
+        *,
+        json_dumps: Callable[..., Any] | None = None,
+        json_loads: Callable[..., Any] | None = None,
+        pool_factory: Callable[..., AsyncPool] = psycopg_pool.AsyncConnectionPool,
+        **kwargs: Any,
+    ) -> None:
+        self.json_dumps = json_dumps
+        self.json_loads = json_loads
+        self._pool_factory = pool_factory
+        self._given_args = kwargs
+        self._user_configure: Callable[[Any], Any] | None = kwargs.get("configure")
+        self._pool_args: dict[str, Any] = {
+            "check": check_connection,
+            **kwargs,
+            "kwargs": {"autocommit": True, **(kwargs.get("kwargs") or {})},
+            "configure": self._configure,
+            "open": False,
+        }
+        self._async_pool: AsyncPool | None = None
+        self._pool_is_ours = False
+        self._sync_connector: psycopg_sync.SyncPsycopgConnector | None = None
+
+    async def _configure(self, connection: psycopg.AsyncConnection[Any]) -> None:
+        if self.json_loads:
+            psycopg.types.json.set_json_loads(self.json_loads, connection)
+        if self.json_dumps:
+            psycopg.types.json.set_json_dumps(self.json_dumps, connection)
+        if self._user_configure:
+            await self._user_configure(connection)
+
+    def get_sync_connector(self) -> connector.BaseConnector:
+        """
+        Return the connector that sync code uses.
+
+        This one, once it is open: its calls are done on its loop. Until then a sync connector
+        with the same arguments.
+        """
+        if self._async_pool is not None:
+            return self
+        if self._sync_connector is None:
+            self._sync_connector = psycopg_sync.SyncPsycopgConnector(
+                json_dumps=self.json_dumps,
+                json_loads=self.json_loads,
+                # Callbacks for async connections are no use to sync ones.
+                **{
+                    name: value
+                    for name, value in self._given_args.items()
+                    if name not in {"configure", "check", "reset", "connection_class"}
+                },
+            )
+        return self._sync_connector
+
+    @property
+    def pool(self) -> AsyncPool:
+        """The pool; raises :class:`exceptions.AppNotOpen` if there is none yet."""
+        if self._async_pool is None:
+            raise exceptions.AppNotOpen
+        return self._async_pool
+
+    async def open_async(self, pool: AsyncPool | None = None) -> None:
+        """Open, with a pool of the caller's if one is given. Open already, nothing happens."""
+        if self._async_pool is not None:
+            return
+        if pool is None:
+            psycopg_errors.check_conninfo(self._pool_args)
+            pool = self._pool_factory(**self._pool_args)
+            timeout = self._pool_args.get("timeout", psycopg_sync.OPEN_TIMEOUT)
+            with psycopg_errors.translated():
+                await pool.open(wait=True, timeout=timeout)
+            self._pool_is_ours = True
+        self._loop = asyncio.get_running_loop()
+        self._async_pool = pool
+
+    async def close_async(self) -> None:
+        """Close the pool, if it is ours. Closed already, nothing happens."""
+        pool, self._async_pool = self._async_pool, None
+        self._loop = None
+        if pool is not None and self._pool_is_ours:
+            self._pool_is_ours = False
+            await pool.close()
+
+    async def call_async(
+        self, call: Call[T], *, connection: psycopg.AsyncConnection[Any] | None = None
+    ) -> T:
+        """Send a call and return its result; see :meth:`BaseConnector.call`."""
+        text: Any = call.function.text
+        encoded = call.encode(self.json_dumps)
+        if connection is not None:
+            with psycopg_errors.translated():
+                rows = await self._send(connection, text, encoded)
+            return call.decode(rows)
+        for attempt in range(1, errors.MAX_TRIES + 1):
+            try:
+                async with self.pool.connection() as pooled:
+                    rows = await self._send(pooled, text, encoded)
+                break
+            except psycopg.Error as exc:
+                if exc.sqlstate in errors.TO_BE_REPEATED and attempt < errors.MAX_TRIES:
+                    continue
+                raise psycopg_errors.translate(exc) from exc
+        else:
+            raise AssertionError("unreachable: the last try returns or raises")
+        return call.decode(rows)
+
+    @staticmethod
+    async def _send(
+        connection: psycopg.AsyncConnection[Any], text: Any, encoded: dict[str, Any]
+    ) -> list[tuple[Any, ...]]:
+        async with connection.cursor(row_factory=psycopg.rows.tuple_row) as cursor:
+            await cursor.execute(text, encoded, prepare=True)
+            return await cursor.fetchall()
+
+    async def execute_query_async(self, query: LiteralString, **arguments: Any) -> None:
+        """Run a query for its effect."""
+        with psycopg_errors.translated():
+            async with self.pool.connection() as connection:
+                await connection.execute(
+                    query, psycopg_json.wrap_all(arguments, self.json_dumps)
+                )
+
+    async def execute_query_one_async(
+        self, query: LiteralString, **arguments: Any
+    ) -> dict[str, Any]:
+        """Run a query and return its first row."""
+        with psycopg_errors.translated():
+            async with self.pool.connection() as connection:
+                return await self._one(connection, query, arguments)
+
+    async def execute_query_all_async(
+        self, query: LiteralString, **arguments: Any
+    ) -> list[dict[str, Any]]:
+        """Run a query and return its rows."""
+        with psycopg_errors.translated():
+            async with self.pool.connection() as connection:
+                return await self._all(connection, query, arguments)
+
+    async def execute_query_one_async_with_connection(
+        self, connection: psycopg.AsyncConnection[Any], query: LiteralString, **arguments: Any
+    ) -> dict[str, Any]:
+        """Run a query in the caller's transaction and return its first row."""
+        with psycopg_errors.translated():
+            return await self._one(connection, query, arguments)
+
+    async def execute_query_all_async_with_connection(
+        self, connection: psycopg.AsyncConnection[Any], query: LiteralString, **arguments: Any
+    ) -> list[dict[str, Any]]:
+        """Run a query in the caller's transaction and return its rows."""
+        with psycopg_errors.translated():
+            return await self._all(connection, query, arguments)
+
+    async def _one(
+        self, connection: psycopg.AsyncConnection[Any], query: LiteralString, arguments: Any
+    ) -> dict[str, Any]:
+        async with connection.cursor(row_factory=psycopg.rows.dict_row) as cursor:
+            await cursor.execute(query, psycopg_json.wrap_all(arguments, self.json_dumps))
+            row = await cursor.fetchone()
+        if row is None:
+            raise exceptions.NoResult
+        return row
+
+    async def _all(
+        self, connection: psycopg.AsyncConnection[Any], query: LiteralString, arguments: Any
+    ) -> list[dict[str, Any]]:
+        async with connection.cursor(row_factory=psycopg.rows.dict_row) as cursor:
+            await cursor.execute(query, psycopg_json.wrap_all(arguments, self.json_dumps))
+            return await cursor.fetchall()
+
+    async def listen_notify(
+        self,
+        on_notification: connector.Notify,
+        channels: Iterable[str],
+        on_listening: Callable[[], None] | None = None,
+    ) -> None:
+        """
+        Listen on channels until cancelled; see :meth:`BaseConnector.listen_notify`.
+
+        The connection is one of its own, beside the pool: waiting on it takes nothing from
+        those who use the pool.
+        """
+        pool = self.pool
+        with psycopg_errors.translated():
+            connection = await self._connect_beside(pool)
+            async with connection:
+                for channel in channels:
+                    await connection.execute(
+                        psycopg.sql.SQL("listen {}").format(psycopg.sql.Identifier(channel))
+                    )
+                while True:
+                    if on_listening:
+                        on_listening()
+                    async for notification in connection.notifies(
+                        timeout=connector.LISTEN_TIMEOUT
+                    ):
+                        await on_notification(
+                            channel=notification.channel, payload=notification.payload
+                        )
+                    # Nothing for long: a connection that died without a word is found out.
+                    await connection.execute("select 1")
+
+    async def _connect_beside(self, pool: AsyncPool) -> psycopg.AsyncConnection[Any]:
+        conninfo: Any = pool.conninfo
+        if callable(conninfo):
+            conninfo = conninfo()
+            if inspect.isawaitable(conninfo):
+                conninfo = await conninfo
+        kwargs: Any = pool.kwargs
+        if callable(kwargs):
+            kwargs = kwargs()
+            if inspect.isawaitable(kwargs):
+                kwargs = await kwargs
+        return await pool.connection_class.connect(
+            conninfo, **{**(kwargs or {}), "autocommit": True}
+        )

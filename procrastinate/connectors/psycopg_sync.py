@@ -1,0 +1,216 @@
+"""The sync connector on psycopg 3."""
+
+from __future__ import annotations
+
+import select
+from collections.abc import Callable
+from typing import Any, LiteralString, TypeVar
+
+import psycopg
+import psycopg.rows
+import psycopg.types.json
+import psycopg_pool
+
+from procrastinate import connector, exceptions
+from procrastinate.connectors import psycopg_errors, psycopg_json
+from procrastinate.rpc import errors
+from procrastinate.rpc.call import Call
+
+T = TypeVar("T")
+
+#: Seconds that opening waits for a first connection, unless the pool was given a timeout.
+OPEN_TIMEOUT = 30.0
+
+
+def is_quiet(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
+    """
+    Whether an idle connection has nothing to say.
+
+    A server that went away leaves its goodbye in the socket. To see whether there is anything
+    costs no round trip, as a query would.
+    """
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    return not poll.poll(0)
+
+
+def check_connection(connection: psycopg.Connection[Any]) -> None:
+    """Raise if an idle connection is broken, so that the pool takes another."""
+    if not is_quiet(connection):
+        psycopg_pool.ConnectionPool.check_connection(connection)
+
+
+class SyncPsycopgConnector(connector.BaseConnector):
+    """
+    Create a PostgreSQL connector using psycopg. The connector uses a
+    ``psycopg_pool.ConnectionPool``, which is created internally, or set into the
+    connector by calling `App.open`.
+
+    Note that if you want to use a ``psycopg_pool.NullConnectionPool``, you will need
+    to initialize it yourself and pass it to the connector through the `App.open`
+    method.
+
+    All other arguments than ``json_dumps`` and ``json_loads`` are passed to
+    ``psycopg_pool.ConnectionPool``. Connections are in autocommit mode, so that a call
+    is one round trip.
+
+    Parameters
+    ----------
+    json_dumps :
+        A function to serialize JSON objects to a string. If not provided, JSON objects
+        will be serialized using ``json.dumps``.
+    json_loads :
+        A function to deserialize JSON objects from a string. If not provided, JSON
+        objects will be deserialized using psycopg's default JSON deserializer.
+    """
+
+    def __init__(
+        self,
+        *,
+        json_dumps: Callable[..., Any] | None = None,
+        json_loads: Callable[..., Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.json_dumps = json_dumps
+        self.json_loads = json_loads
+        self._pool: psycopg_pool.ConnectionPool[psycopg.Connection[Any]] | None = None
+        self._pool_is_ours = False
+        self._pool_args: dict[str, Any] = {
+            "check": check_connection,
+            **kwargs,
+            "kwargs": {"autocommit": True, **(kwargs.get("kwargs") or {})},
+            "configure": self._configure,
+            "open": False,
+        }
+        self._user_configure: Callable[[Any], None] | None = kwargs.get("configure")
+        self._given_args = kwargs
+
+    def _configure(self, connection: psycopg.Connection[Any]) -> None:
+        if self.json_loads:
+            psycopg.types.json.set_json_loads(self.json_loads, connection)
+        if self.json_dumps:
+            psycopg.types.json.set_json_dumps(self.json_dumps, connection)
+        if self._user_configure:
+            self._user_configure(connection)
+
+    def get_sync_connector(self) -> connector.BaseConnector:
+        """Return this connector: it is sync."""
+        return self
+
+    def get_async_twin(self) -> connector.BaseAsyncConnector:
+        """Return a :class:`PsycopgConnector`, not open yet, with the same arguments."""
+        # Here and not at the top: that module imports this one.
+        from procrastinate.connectors import psycopg_async  # noqa: PLC0415
+
+        return psycopg_async.PsycopgConnector(
+            json_dumps=self.json_dumps,
+            json_loads=self.json_loads,
+            # Callbacks for sync connections are no use to async ones.
+            **{
+                name: value
+                for name, value in self._given_args.items()
+                if name not in {"configure", "check", "reset", "connection_class"}
+            },
+        )
+
+    @property
+    def pool(self) -> psycopg_pool.ConnectionPool[psycopg.Connection[Any]]:
+        """The pool; raises :class:`exceptions.AppNotOpen` if there is none yet."""
+        if self._pool is None:
+            raise exceptions.AppNotOpen
+        return self._pool
+
+    def open(
+        self, pool: psycopg_pool.ConnectionPool[psycopg.Connection[Any]] | None = None
+    ) -> None:
+        """Open, with a pool of the caller's if one is given. Open already, nothing happens."""
+        if self._pool is not None:
+            return
+        if pool is not None:
+            self._pool = pool
+            return
+        psycopg_errors.check_conninfo(self._pool_args)
+        pool = psycopg_pool.ConnectionPool(**self._pool_args)
+        with psycopg_errors.translated():
+            pool.open(wait=True, timeout=self._pool_args.get("timeout", OPEN_TIMEOUT))
+        self._pool, self._pool_is_ours = pool, True
+
+    def close(self) -> None:
+        """Close the pool, if it is ours. Closed already, nothing happens."""
+        pool, self._pool = self._pool, None
+        if pool is not None and self._pool_is_ours:
+            self._pool_is_ours = False
+            pool.close()
+
+    def call(self, call: Call[T], *, connection: psycopg.Connection[Any] | None = None) -> T:
+        """Send a call and return its result; see :meth:`BaseConnector.call`."""
+        text: Any = call.function.text
+        encoded = call.encode(self.json_dumps)
+        if connection is not None:
+            return call.decode(self._send(connection, text, encoded))
+        for attempt in range(1, errors.MAX_TRIES + 1):
+            try:
+                with self.pool.connection() as pooled:
+                    rows = self._send(pooled, text, encoded)
+                break
+            except psycopg.Error as exc:
+                if exc.sqlstate in errors.TO_BE_REPEATED and attempt < errors.MAX_TRIES:
+                    continue
+                raise psycopg_errors.translate(exc) from exc
+        else:
+            raise AssertionError("unreachable: the last try returns or raises")
+        return call.decode(rows)
+
+    @staticmethod
+    def _send(
+        connection: psycopg.Connection[Any], text: Any, encoded: dict[str, Any]
+    ) -> list[tuple[Any, ...]]:
+        with connection.cursor(row_factory=psycopg.rows.tuple_row) as cursor:
+            cursor.execute(text, encoded, prepare=True)
+            return cursor.fetchall()
+
+    def execute_query(self, query: LiteralString, **arguments: Any) -> None:
+        """Run a query for its effect."""
+        with psycopg_errors.translated(), self.pool.connection() as connection:
+            connection.execute(query, psycopg_json.wrap_all(arguments, self.json_dumps))
+
+    def execute_query_one(self, query: LiteralString, **arguments: Any) -> dict[str, Any]:
+        """Run a query and return its first row."""
+        with psycopg_errors.translated(), self.pool.connection() as connection:
+            return self._one(connection, query, arguments)
+
+    def execute_query_all(self, query: LiteralString, **arguments: Any) -> list[dict[str, Any]]:
+        """Run a query and return its rows."""
+        with psycopg_errors.translated(), self.pool.connection() as connection:
+            return self._all(connection, query, arguments)
+
+    def execute_query_one_with_connection(
+        self, connection: psycopg.Connection[Any], query: LiteralString, **arguments: Any
+    ) -> dict[str, Any]:
+        """Run a query in the caller's transaction and return its first row."""
+        with psycopg_errors.translated():
+            return self._one(connection, query, arguments)
+
+    def execute_query_all_with_connection(
+        self, connection: psycopg.Connection[Any], query: LiteralString, **arguments: Any
+    ) -> list[dict[str, Any]]:
+        """Run a query in the caller's transaction and return its rows."""
+        with psycopg_errors.translated():
+            return self._all(connection, query, arguments)
+
+    def _one(
+        self, connection: psycopg.Connection[Any], query: LiteralString, arguments: Any
+    ) -> dict[str, Any]:
+        with connection.cursor(row_factory=psycopg.rows.dict_row) as cursor:
+            cursor.execute(query, psycopg_json.wrap_all(arguments, self.json_dumps))
+            row = cursor.fetchone()
+        if row is None:
+            raise exceptions.NoResult
+        return row
+
+    def _all(
+        self, connection: psycopg.Connection[Any], query: LiteralString, arguments: Any
+    ) -> list[dict[str, Any]]:
+        with connection.cursor(row_factory=psycopg.rows.dict_row) as cursor:
+            cursor.execute(query, psycopg_json.wrap_all(arguments, self.json_dumps))
+            return cursor.fetchall()

@@ -1,0 +1,175 @@
+"""
+A call of one SQL function, as a value.
+
+Nothing here talks to a database: a connector sends the call, sync or async, and hands the rows
+to its ``decode``. Arguments travel by name and as text, each cast to its SQL type by the
+statement: so every driver sends the same, and PostgreSQL prepares each statement once, whatever
+the values are.
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
+
+import attrs
+
+if TYPE_CHECKING:
+    import datetime
+
+    from procrastinate import types
+
+T = TypeVar("T")
+
+Row: TypeAlias = Sequence[Any]
+Rows: TypeAlias = Sequence[Row]
+Dumps: TypeAlias = Callable[[Any], Any]
+Text: TypeAlias = "str | None"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, enum.Enum):
+        return str(value.value)
+    return str(value)
+
+
+def _boolean(value: bool) -> str:
+    return "t" if value else "f"
+
+
+def _moment(value: datetime.datetime) -> str:
+    return value.isoformat()
+
+
+def _interval(value: datetime.timedelta) -> str:
+    # Never as days: a day is not 24 hours for PostgreSQL when the clocks change.
+    return f"{value.total_seconds():.6f} seconds"
+
+
+_ENCODERS: dict[str, Callable[[Any], str]] = {
+    "boolean": _boolean,
+    "timestamp with time zone": _moment,
+    "interval": _interval,
+}
+
+# An element of an array of these needs no quotes, whatever its value.
+_BARE = {"bigint", "integer", "boolean", "double precision"}
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _job_to_defer(job: types.JobToDefer, json_dumps: Dumps | None) -> str:
+    fields = (
+        *(None if value is None else str(value) for value in job[:5]),
+        _dumped(job.args, json_dumps),
+        None if job.scheduled_at is None else _moment(job.scheduled_at),
+    )
+    return "(" + ",".join("" if field is None else _quoted(field) for field in fields) + ")"
+
+
+def _dumped(value: Any, json_dumps: Dumps | None) -> str:
+    dumped = json_dumps(value) if json_dumps else json.dumps(value)
+    return dumped.decode() if isinstance(dumped, bytes) else str(dumped)
+
+
+def _array(element_type: str, values: Sequence[Any], encode: Callable[[Any], str]) -> str:
+    if element_type in _BARE:
+        return "{" + ",".join("NULL" if v is None else encode(v) for v in values) + "}"
+    return "{" + ",".join("NULL" if v is None else _quoted(encode(v)) for v in values) + "}"
+
+
+def encode_argument(sql_type: str, value: Any, json_dumps: Dumps | None = None) -> Text:
+    """
+    Write an argument as PostgreSQL reads it.
+
+    Parameters
+    ----------
+    sql_type
+        The type's name as ``format_type`` writes it; ``[]`` at its end makes it an array.
+    value
+        None is null, also inside of an array.
+    json_dumps
+        How ``jsonb`` is written, instead of with :func:`json.dumps`.
+    """
+    if value is None:
+        return None
+    element_type = sql_type.removesuffix("[]")
+    encode: Callable[[Any], str]
+    if element_type == "jsonb":
+        encode = functools.partial(_dumped, json_dumps=json_dumps)
+    elif element_type == "procrastinate_job_to_defer_v1":
+        encode = functools.partial(_job_to_defer, json_dumps=json_dumps)
+    else:
+        encode = _ENCODERS.get(element_type, _text)
+    if element_type is sql_type:
+        return encode(value)
+    return _array(element_type, value, encode)
+
+
+@attrs.frozen(kw_only=True, slots=False)
+class Function:
+    """
+    What is the same for every call of a SQL function.
+
+    Parameters
+    ----------
+    name
+        The function's name, or that of a query that is no function.
+    arguments
+        The SQL type of each argument, in order.
+    columns
+        The columns that ``decode`` gets, in order; empty when there is only the result itself.
+    body
+        For a query that is no function: its text, with ``%(name)s`` for the arguments.
+    """
+
+    name: str
+    arguments: Mapping[str, str] = attrs.field(factory=dict[str, str])
+    columns: tuple[str, ...] = ()
+    body: str | None = None
+
+    @functools.cached_property
+    def text(self) -> str:
+        """The statement, with ``%(name)s`` for each argument."""
+        if self.body is not None:
+            return self.body
+        arguments = ", ".join(
+            f"{name} => %({name})s::{sql_type}" for name, sql_type in self.arguments.items()
+        )
+        columns = ", ".join(self.columns) if self.columns else "*"
+        return f"select {columns} from {self.name}({arguments})"  # noqa: S608 (our own names)
+
+
+@attrs.frozen(kw_only=True)
+class Call(Generic[T]):
+    """
+    One call: a value that a connector sends, and that knows how to read the answer.
+
+    Parameters
+    ----------
+    function
+        What is called.
+    args
+        A value for each of its arguments, by name, as Python has them.
+    decode
+        Makes the result of the rows. It raises :class:`exceptions.NoResult` if it needs a row
+        that is not there.
+    """
+
+    function: Function
+    args: Mapping[str, Any] = attrs.field(factory=dict[str, Any])
+    decode: Callable[[Rows], T]
+
+    def encode(self, json_dumps: Dumps | None = None) -> dict[str, Text]:
+        """Return the arguments as PostgreSQL reads them, by name."""
+        args = self.args
+        return {
+            name: encode_argument(sql_type, args[name], json_dumps)
+            for name, sql_type in self.function.arguments.items()
+        }

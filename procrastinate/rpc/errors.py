@@ -1,0 +1,86 @@
+"""
+What the database's error codes are in Python: the one table, SQLSTATE to class.
+
+Connectors translate their driver's errors with :func:`exception_for` and raise what it returns
+``from`` the driver's error. ``sql/sqlstates.md`` says when each code of ours is raised.
+"""
+
+from __future__ import annotations
+
+import re
+
+from procrastinate import exceptions
+
+UNIQUE_VIOLATION = "23505"
+
+BY_SQLSTATE: dict[str, type[exceptions.ConnectorException]] = {
+    "PQ001": exceptions.IllegalTransition,
+    "PQ002": exceptions.JobNotFound,
+    "PQ003": exceptions.InvalidArgument,
+    "PQ004": exceptions.WorkerNotRegistered,
+    "PQ005": exceptions.WrongIsolation,
+    "PQ006": exceptions.JobIdChange,
+    "PQ007": exceptions.LocksBusy,
+    "PQ008": exceptions.SchemaMismatch,
+    "57014": exceptions.DatabaseUnavailable,  # query_canceled: a statement timeout, most often
+    "57P01": exceptions.DatabaseUnavailable,  # admin_shutdown
+    "57P02": exceptions.DatabaseUnavailable,  # crash_shutdown
+    "57P03": exceptions.DatabaseUnavailable,  # cannot_connect_now
+    "57P05": exceptions.DatabaseUnavailable,  # idle_session_timeout
+    "55P03": exceptions.DatabaseUnavailable,  # lock_not_available
+}
+
+BY_SQLSTATE_CLASS: dict[str, type[exceptions.ConnectorException]] = {
+    "08": exceptions.DatabaseUnavailable,  # connection exceptions
+    "40": exceptions.DatabaseUnavailable,  # rolled back: deadlock, serialization failure
+    "53": exceptions.DatabaseUnavailable,  # out of connections, memory, disk
+}
+
+#: The whole statement was undone because of others: doing it again at once is right.
+TO_BE_REPEATED = frozenset({"40001", "40P01"})
+
+#: How often a statement is sent in all while others get in its way.
+MAX_TRIES = 4
+
+# The sentence around it is in the server's language, but the column's name is not.
+_QUEUEING_LOCK = re.compile(r"\(queueing_lock\)=\((.*)\)", re.DOTALL)
+
+
+def exception_for(
+    *,
+    sqlstate: str | None,
+    message: str | None,
+    detail: str | None = None,
+    constraint_name: str | None = None,
+    connection_lost: bool = False,
+) -> exceptions.ConnectorException:
+    """
+    Return what an error of the database is in Python.
+
+    Parameters
+    ----------
+    sqlstate
+        The error's code, if the server raised it.
+    message
+        The primary message; shown for the codes of ours.
+    detail
+        The DETAIL; for a queueing lock that is taken it has its value.
+    constraint_name
+        For a unique violation: whose.
+    connection_lost
+        The driver has no code, but knows that it has no connection.
+    """
+    if sqlstate == UNIQUE_VIOLATION:
+        found = _QUEUEING_LOCK.search(detail or "")
+        return exceptions.UniqueViolation(
+            constraint_name=constraint_name, queueing_lock=found[1] if found else None
+        )
+    if sqlstate is None:
+        return (
+            exceptions.DatabaseUnavailable()
+            if connection_lost
+            else exceptions.ConnectorException()
+        )
+    by_class = BY_SQLSTATE_CLASS.get(sqlstate[:2], exceptions.ConnectorException)
+    # What PostgreSQL says itself stays in the cause: 3.x showed "Database error." and no more.
+    return BY_SQLSTATE.get(sqlstate, by_class)(message if sqlstate.startswith("PQ") else None)

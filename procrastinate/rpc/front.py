@@ -1,0 +1,376 @@
+"""
+The front door: what people and programs in other languages call.
+
+One function for each function of ``sql/functions/front``. Booleans say whether the transition
+applied.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from typing import Any
+
+from procrastinate import jobs, types
+from procrastinate.rpc import decode, values
+from procrastinate.rpc.call import Call, Function
+
+_DEFER_JOB = Function(
+    name="procrastinate_defer_job",
+    arguments={
+        "queue_name": "text",
+        "task_name": "text",
+        "priority": "integer",
+        "lock": "text",
+        "queueing_lock": "text",
+        "args": "jsonb",
+        "scheduled_at": "timestamp with time zone",
+    },
+)
+_DEFER_JOBS = Function(
+    name="procrastinate_defer_jobs",
+    arguments={"jobs": "procrastinate_job_to_defer_v1[]"},
+)
+_CANCEL_JOB = Function(
+    name="procrastinate_cancel_job",
+    arguments={"job_id": "bigint", "abort": "boolean", "delete_job": "boolean"},
+)
+_ABORT_JOB = Function(name="procrastinate_abort_job", arguments={"job_id": "bigint"})
+_RETRY_JOB = Function(
+    name="procrastinate_retry_job",
+    arguments={
+        "job_id": "bigint",
+        "retry_at": "timestamp with time zone",
+        "priority": "integer",
+        "queue_name": "text",
+        "lock": "text",
+    },
+)
+_RESCHEDULE_JOB = Function(
+    name="procrastinate_reschedule_job",
+    arguments={"job_id": "bigint", "scheduled_at": "timestamp with time zone"},
+)
+_PAUSE_QUEUE = Function(
+    name="procrastinate_pause_queue",
+    arguments={
+        "queue_name": "text",
+        "reason": "text",
+        "until": "timestamp with time zone",
+    },
+)
+_RESUME_QUEUE = Function(name="procrastinate_resume_queue", arguments={"queue_name": "text"})
+_PURGE_JOBS = Function(
+    name="procrastinate_purge_jobs",
+    arguments={
+        "older_than": "interval",
+        "queue_name": "text",
+        "statuses": "procrastinate_job_status[]",
+        "max_jobs": "integer",
+    },
+)
+_PRUNE_STALLED_WORKERS = Function(
+    name="procrastinate_prune_stalled_workers", arguments={"older_than": "interval"}
+)
+_RECOVER_STALLED_JOBS = Function(
+    name="procrastinate_recover_stalled_jobs",
+    arguments={"older_than": "interval", "max_jobs": "integer"},
+)
+_EXPLAIN_JOB = Function(
+    name="procrastinate_explain_job",
+    arguments={"job_id": "bigint"},
+    columns=("gate", "open", "detail"),
+)
+_CHECK = Function(name="procrastinate_check", columns=("breach", "job_id", "detail"))
+_REPAIR = Function(name="procrastinate_repair")
+_VERSION = Function(name="procrastinate_version")
+_NOW = Function(name="procrastinate_now")
+
+#: Every function of this family, for the test that compares them with the catalogue.
+FUNCTIONS = (
+    _DEFER_JOB,
+    _DEFER_JOBS,
+    _CANCEL_JOB,
+    _ABORT_JOB,
+    _RETRY_JOB,
+    _RESCHEDULE_JOB,
+    _PAUSE_QUEUE,
+    _RESUME_QUEUE,
+    _PURGE_JOBS,
+    _PRUNE_STALLED_WORKERS,
+    _RECOVER_STALLED_JOBS,
+    _EXPLAIN_JOB,
+    _CHECK,
+    _REPAIR,
+    _VERSION,
+    _NOW,
+)
+
+_STALLED = datetime.timedelta(seconds=30)  # three heartbeats of a worker: two may be lost
+
+
+def defer_job(
+    *,
+    queue_name: str,
+    task_name: str,
+    priority: int = jobs.DEFAULT_PRIORITY,
+    lock: str | None = None,
+    queueing_lock: str | None = None,
+    args: types.JSONDict | None = None,
+    scheduled_at: datetime.datetime | None = None,
+) -> Call[int]:
+    """
+    Insert one job in todo; return its id.
+
+    Raises
+    ------
+    exceptions.UniqueViolation
+        ``23505``: a waiting job has the queueing lock.
+    exceptions.InvalidArgument
+        ``PQ003``: a name, the arguments or another value can't be stored.
+
+    Source: ``sql/functions/front/defer_job.sql``
+    """
+    return Call(
+        function=_DEFER_JOB,
+        args={
+            "queue_name": queue_name,
+            "task_name": task_name,
+            "priority": priority,
+            "lock": lock,
+            "queueing_lock": queueing_lock,
+            "args": args or {},
+            "scheduled_at": scheduled_at,
+        },
+        decode=decode.one,
+    )
+
+
+def defer_jobs(*, new_jobs: Sequence[types.JobToDefer]) -> Call[list[int]]:
+    """
+    Insert jobs in todo, all or none; return their ids in the order given.
+
+    Raises
+    ------
+    exceptions.UniqueViolation
+        ``23505``: a waiting job, or another of these, has one's queueing lock.
+    exceptions.InvalidArgument
+        ``PQ003``: a name, the arguments or another value can't be stored.
+
+    Source: ``sql/functions/front/defer_jobs.sql``
+    """
+    return Call(function=_DEFER_JOBS, args={"jobs": new_jobs}, decode=decode.column)
+
+
+def cancel_job(*, job_id: int, abort: bool = False, delete_job: bool = False) -> Call[bool]:
+    """
+    Cancel a waiting job; with ``abort`` also ask a running one to abort.
+
+    ``todo`` -> ``cancelled``, or gone with ``delete_job``. False if neither applies, also for
+    an id that no job has.
+
+    Source: ``sql/functions/front/cancel_job.sql``
+    """
+    return Call(
+        function=_CANCEL_JOB,
+        args={"job_id": job_id, "abort": abort, "delete_job": delete_job},
+        decode=decode.one,
+    )
+
+
+def abort_job(*, job_id: int) -> Call[bool]:
+    """
+    Cancel a waiting job, or ask a running one to abort.
+
+    Source: ``sql/functions/front/cancel_job.sql``
+    """
+    return Call(function=_ABORT_JOB, args={"job_id": job_id}, decode=decode.one)
+
+
+def retry_job(
+    *,
+    job_id: int,
+    retry_at: datetime.datetime | None = None,
+    priority: int | None = None,
+    queue_name: str | None = None,
+    lock: str | None = None,
+) -> Call[bool]:
+    """
+    Run a failed job, or one in doing, once more: -> ``todo``; None keeps what the job has.
+
+    Raises
+    ------
+    exceptions.JobNotFound
+        ``PQ002``: no job has that id.
+    exceptions.UniqueViolation
+        ``23505``: another waiting job has its queueing lock; it stays failed.
+
+    Source: ``sql/functions/front/retry_job.sql``
+    """
+    return Call(
+        function=_RETRY_JOB,
+        args={
+            "job_id": job_id,
+            "retry_at": retry_at,
+            "priority": priority,
+            "queue_name": queue_name,
+            "lock": lock,
+        },
+        decode=decode.one,
+    )
+
+
+def reschedule_job(*, job_id: int, scheduled_at: datetime.datetime | None) -> Call[bool]:
+    """
+    Change when a waiting job is due; None is now.
+
+    Raises
+    ------
+    exceptions.JobNotFound
+        ``PQ002``: no job has that id.
+
+    Source: ``sql/functions/front/reschedule_job.sql``
+    """
+    return Call(
+        function=_RESCHEDULE_JOB,
+        args={"job_id": job_id, "scheduled_at": scheduled_at},
+        decode=decode.one,
+    )
+
+
+def pause_queue(
+    *, queue_name: str, reason: str | None = None, until: datetime.datetime | None = None
+) -> Call[None]:
+    """
+    Let no worker fetch from a queue, from its next fetch on; deferring goes on.
+
+    Source: ``sql/functions/front/pause_queue.sql``
+    """
+    return Call(
+        function=_PAUSE_QUEUE,
+        args={"queue_name": queue_name, "reason": reason, "until": until},
+        decode=decode.nothing,
+    )
+
+
+def resume_queue(*, queue_name: str) -> Call[None]:
+    """
+    Let workers fetch from a queue again, and wake them up.
+
+    Source: ``sql/functions/front/pause_queue.sql``
+    """
+    return Call(function=_RESUME_QUEUE, args={"queue_name": queue_name}, decode=decode.nothing)
+
+
+def purge_jobs(
+    *,
+    older_than: datetime.timedelta,
+    queue_name: str | None = None,
+    statuses: Sequence[jobs.Status] = (jobs.Status.SUCCEEDED,),
+    max_jobs: int = 10_000,  # a statement of some tenths of a second
+) -> Call[int]:
+    """
+    Delete finished jobs, with their events and results; return how many.
+
+    Source: ``sql/functions/front/purge_jobs.sql``
+    """
+    return Call(
+        function=_PURGE_JOBS,
+        args={
+            "older_than": older_than,
+            "queue_name": queue_name,
+            "statuses": statuses,
+            "max_jobs": max_jobs,
+        },
+        decode=decode.one,
+    )
+
+
+def prune_stalled_workers(*, older_than: datetime.timedelta = _STALLED) -> Call[list[int]]:
+    """
+    Delete the rows of workers whose last heartbeat is older; return their ids.
+
+    Source: ``sql/functions/front/stalled.sql``
+    """
+    return Call(
+        function=_PRUNE_STALLED_WORKERS,
+        args={"older_than": older_than},
+        decode=decode.column,
+    )
+
+
+def recover_stalled_jobs(
+    *, older_than: datetime.timedelta = _STALLED, max_jobs: int = 1000
+) -> Call[list[int]]:
+    """
+    Give back the jobs of dead workers: ``doing`` -> ``todo`` (``attempts`` + 1).
+
+    Returns their ids. A late report by the dead worker changes nothing.
+
+    Source: ``sql/functions/front/stalled.sql``
+    """
+    return Call(
+        function=_RECOVER_STALLED_JOBS,
+        args={"older_than": older_than, "max_jobs": max_jobs},
+        decode=decode.column,
+    )
+
+
+def explain_job(*, job_id: int) -> Call[list[values.Gate]]:
+    """
+    Say what a job waits for, or has passed: a row for each gate.
+
+    Raises
+    ------
+    exceptions.JobNotFound
+        ``PQ002``: no job has that id.
+
+    Source: ``sql/functions/front/explain_job.sql``
+    """
+    return Call(
+        function=_EXPLAIN_JOB,
+        args={"job_id": job_id},
+        decode=lambda rows: [
+            values.Gate(gate=row[0], is_open=row[1], detail=row[2]) for row in rows
+        ],
+    )
+
+
+def check() -> Call[list[values.Breach]]:
+    """
+    Return a row for each derived row that is not what the jobs say.
+
+    Source: ``sql/functions/front/check.sql``
+    """
+    return Call(
+        function=_CHECK,
+        decode=lambda rows: [
+            values.Breach(breach=row[0], job_id=row[1], detail=row[2]) for row in rows
+        ],
+    )
+
+
+def repair() -> Call[int]:
+    """
+    Rebuild the derived rows from the jobs; return how many were wrong.
+
+    Source: ``sql/functions/front/repair.sql``
+    """
+    return Call(function=_REPAIR, decode=decode.one)
+
+
+def version() -> Call[str]:
+    """
+    Return the version of the schema.
+
+    Source: ``sql/functions/front/version.sql``
+    """
+    return Call(function=_VERSION, decode=decode.one)
+
+
+def now() -> Call[Any]:
+    """
+    Return the schema's time: a :class:`datetime.datetime`.
+
+    Source: ``sql/functions/inner/now.sql``
+    """
+    return Call(function=_NOW, decode=decode.one)

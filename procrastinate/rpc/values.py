@@ -1,0 +1,124 @@
+"""What the calls return: plain values, one class for each kind of answer."""
+
+from __future__ import annotations
+
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+if TYPE_CHECKING:
+    from procrastinate import jobs
+
+
+@attrs.frozen(kw_only=True)
+class ClaimedJob:
+    """A job that is in doing under this worker, and the number that proves it."""
+
+    job: jobs.Job
+    claim_id: int
+    """Goes with the report of its end: another claim's end changes nothing."""
+
+
+@attrs.frozen(kw_only=True)
+class EndNotHeld:
+    """A reported end that changed nothing: the claim was not this worker's any more."""
+
+    job_id: int
+    claim_id: int | None
+    status: str | None
+    """What the job is now; None if it is gone."""
+
+
+@attrs.frozen(kw_only=True)
+class Exchange:
+    """The answer of a fetch, or of a report and a fetch in one."""
+
+    claimed: list[ClaimedJob]
+    """Highest priority first, then lowest id."""
+    not_held: list[EndNotHeld]
+    next_due_in: float | None
+    """Seconds until the next delayed job of these queues falls due; None if there is none."""
+    contended: bool
+    """Ready jobs remained that another transaction held just then: come back in a moment."""
+    more: bool
+    """The call stopped at its own bound with work left: call again at once."""
+    marks: list[int] | None
+    """Opaque: goes with the next fetch of this worker and these queues."""
+
+
+@attrs.frozen(kw_only=True)
+class Outcome:
+    """What became of one job of many."""
+
+    job_id: int
+    outcome: str
+    """finished, retried, failed, released or not_held."""
+    status: str | None
+    """What the job is now; None if it is gone."""
+
+
+@attrs.frozen(kw_only=True)
+class HeldJob:
+    """A job that the database has in doing under a worker."""
+
+    job_id: int
+    claim_id: int
+    abort_requested: bool
+
+
+@attrs.frozen(kw_only=True)
+class Sweep:
+    """What a sweep found and put right."""
+
+    promoted: int
+    """Heads of locks that stood parked without a holder."""
+    unlinked: int
+    """Finished jobs that still named a worker who is gone."""
+
+
+@attrs.frozen(kw_only=True)
+class TriedDefer:
+    """One job of a defer of many: its id, or what stood in its way."""
+
+    ordinal: int
+    """Its place in the list given, from 1."""
+    job_id: int | None
+    conflict: str | None
+    """The queueing lock that another waiting job has."""
+
+
+@attrs.frozen(kw_only=True)
+class Gate:
+    """One of the things that a job waits for, or has passed."""
+
+    gate: str
+    is_open: bool
+    detail: str | None
+
+
+@attrs.frozen(kw_only=True)
+class Breach:
+    """A derived row that is not what the jobs say."""
+
+    breach: str
+    job_id: int | None
+    detail: Any
+
+
+@attrs.frozen(kw_only=True)
+class JobCount:
+    """How many jobs there are of one name, and of each status."""
+
+    name: str
+    jobs_count: int
+    todo: int
+    doing: int
+    succeeded: int
+    failed: int
+    cancelled: int
+    aborted: int
+
+    def asdict(self) -> dict[str, Any]:
+        """Return it as 3.x did."""
+        return attrs.asdict(self)

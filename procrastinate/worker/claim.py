@@ -1,0 +1,457 @@
+"""
+The claim loop: reports what ended and claims what fits, in one round trip.
+
+A lane has at most one exchange under way. What ends meanwhile goes with the next one, so that
+batches grow by themselves as load does, without a timer and without waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+import attrs
+
+from procrastinate import exceptions
+from procrastinate.rpc import wire
+from procrastinate.worker import waiting
+
+if TYPE_CHECKING:
+    from procrastinate import jobs
+    from procrastinate.rpc import values
+    from procrastinate.worker.worker import Worker
+
+#: Seconds after which ready jobs that another transaction held are looked at again.
+FIRST_CONTENDED = 0.005
+LONGEST_CONTENDED = 0.25
+
+#: Seconds that a worker which is to stop, and has nothing left but ends to report, tries to
+#: reach the database. Then the jobs are left in doing, where recovery finds them.
+GIVE_UP_AFTER = 10.0
+
+#: Jobs in one exchange: what procrastinate_fetch_jobs_v1 allows.
+MAX_LIMIT = 10_000
+
+
+@attrs.define(eq=False)
+class _Report:
+    """Something to tell the database of a job that does not run here any more."""
+
+    job: jobs.Job
+    end: wire.End | None = None
+    retry: wire.Retry | None = None
+    was_sent: bool = False
+    """It was sent before, and the answer was lost: it may have been applied."""
+
+    @property
+    def claim_id(self) -> int:
+        told = self.end or self.retry
+        assert told is not None
+        return told.claim_id
+
+
+class Claims:
+    """
+    What the worker holds but does not run, and the lanes that exchange it.
+
+    Parameters
+    ----------
+    worker
+        Whose slots are to be filled.
+    lanes
+        How many exchanges may be under way at once.
+    """
+
+    def __init__(self, worker: Worker, lanes: int = 1) -> None:
+        self.worker = worker
+        self.ends: list[_Report] = []
+        self.retries: list[_Report] = []
+        self.releases: dict[int, int] = {}
+        """Claims to give back, with the ids of their jobs."""
+        self.reserved = 0
+        """Free slots that exchanges under way have asked jobs for."""
+        self.failure: Exception | None = None
+        """What ended the loop before its time."""
+        self._lanes = [_Lane(self) for _ in range(lanes)]
+
+    async def run(self) -> None:
+        """Claim and report until the worker is to stop and nothing is left to report."""
+        async with asyncio.TaskGroup() as group:
+            for lane in self._lanes:
+                group.create_task(lane.run())
+
+    def wake(self) -> None:
+        """Something may have become possible: look at once."""
+        for lane in self._lanes:
+            lane.event.set()
+
+    def take_end(self, job: jobs.Job, end: wire.End) -> None:
+        """Take the end of a job, to report it with the next exchange."""
+        self.ends.append(_Report(job, end=end))
+        self.wake()
+
+    def take_retry(self, job: jobs.Job, retry: wire.Retry) -> None:
+        """Take a job that failed and is to be tried again."""
+        self.retries.append(_Report(job, retry=retry))
+        self.wake()
+
+    def take_release(self, job_id: int, claim_id: int) -> None:
+        """Take a claim that is not run here, to give it back."""
+        self.releases[claim_id] = job_id
+        self.wake()
+
+    def knows(self, claim_id: int) -> bool:
+        """Whether a claim is run, or about to be reported; not while it is being reported."""
+        return (
+            claim_id in self.worker.running
+            or claim_id in self.releases
+            or any(report.claim_id == claim_id for report in self.ends)
+            or any(report.claim_id == claim_id for report in self.retries)
+        )
+
+    async def settled(self) -> None:
+        """
+        Wait until the calls that are under way now have ended, whatever others begin.
+
+        A claim that the database had before is known here then, or its answer was lost.
+        """
+        for lane in self._lanes:
+            await lane.settled()
+
+    def free(self) -> int:
+        """Count the slots that nobody has, and nobody has asked a job for."""
+        if self.worker.shutdown.requested:
+            return 0
+        free = self.worker.concurrency - len(self.worker.running) - self.reserved
+        return min(free, MAX_LIMIT)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing runs and there is nothing to report."""
+        return not (
+            self.worker.running or self.ends or self.retries or self.releases or self.reserved
+        )
+
+
+class _Lane:
+    """One connection's worth of exchanges."""
+
+    def __init__(self, claims: Claims) -> None:
+        self.event = asyncio.Event()
+        self._claims = claims
+        self._worker = claims.worker
+        self._marks: list[int] | None = None
+        self._contended = 0
+        self._failures = 0
+        self._is_done = False
+        self._under_way = False
+        self._awaiting_end: list[asyncio.Future[None]] = []
+
+    async def run(self) -> None:
+        """Exchange until there is nothing more to do."""
+        try:
+            while not self._is_done:
+                self.event.clear()
+                seconds = await self._turn()
+                if seconds != 0 and not self._is_done:
+                    await self._rest(seconds)
+        except Exception as exc:  # noqa: BLE001 (it is raised once the running jobs have ended)
+            await self._fail(exc)
+
+    async def settled(self) -> None:
+        """Wait until the call that is under way, if any, has ended."""
+        if self._under_way:
+            ended = asyncio.get_running_loop().create_future()
+            self._awaiting_end.append(ended)
+            await ended
+
+    def _end_call(self) -> None:
+        self._under_way = False
+        for ended in self._awaiting_end:
+            if not ended.done():
+                ended.set_result(None)
+        self._awaiting_end.clear()
+
+    async def _rest(self, seconds: float | None) -> None:
+        """Wait to be woken, or so many seconds."""
+        alarm = (
+            None
+            if seconds is None
+            else asyncio.get_running_loop().call_later(seconds, self.event.set)
+        )
+        try:
+            await self.event.wait()
+        finally:
+            if alarm is not None:
+                alarm.cancel()
+
+    async def _turn(self) -> float | None:
+        """
+        Report and claim once; return the seconds to wait then, None for until woken.
+        """
+        claims = self._claims
+        if claims.retries and not await self._retry():
+            return 0
+        if claims.releases and not await self._release():
+            return 0
+        limit = claims.free()
+        if not limit and not claims.ends:
+            self._is_done = self._worker.shutdown.requested and claims.is_idle
+            return None
+        exchange = await self._exchange(limit)
+        if (
+            exchange is None
+            or exchange.more
+            or claims.ends
+            or claims.retries
+            or claims.releases
+        ):
+            return 0
+        if len(exchange.claimed) >= limit:
+            # More may be waiting, for slots that came free meanwhile, or for the next one.
+            return 0 if claims.free() or self._worker.shutdown.requested else None
+        return self._after_short(exchange)
+
+    def _after_short(self, exchange: values.Exchange) -> float | None:
+        """Nothing more can run just now: decide when to look again."""
+        stands_in_the_way = exchange.contended or (
+            # Due, and yet not fetched: what keeps it will go away without a word.
+            exchange.next_due_in is not None and exchange.next_due_in <= 0
+        )
+        self._contended = self._contended + 1 if stands_in_the_way else 0
+        again = waiting.backoff(
+            self._contended - 1, first=FIRST_CONTENDED, most=LONGEST_CONTENDED
+        )
+        if not self._worker.wait and self._claims.is_idle and not self.event.is_set():
+            if not stands_in_the_way or again >= LONGEST_CONTENDED:
+                self._worker.logger.info(
+                    "No job found. Stopping worker because wait=False",
+                    extra=self._worker.log_extra("stop_worker", queues=True),
+                )
+                self._worker.shutdown.drained()
+                self._is_done = True
+        seconds = self._worker.fetch_job_polling_interval
+        if stands_in_the_way:
+            return min(seconds, again)
+        if exchange.next_due_in is not None:
+            seconds = min(seconds, exchange.next_due_in)
+        return seconds
+
+    async def _exchange(self, limit: int) -> values.Exchange | None:
+        """Report the ends that are there and claim; None if it failed and was dealt with."""
+        claims, worker = self._claims, self._worker
+        sent, claims.ends = claims.ends, []
+        claims.reserved += limit
+        self._under_way = True
+        try:
+            exchange = await worker.app.connector.call_async(
+                wire.finish_and_fetch_v1(
+                    worker_id=worker.registration.worker_id,
+                    queues=worker.queues,
+                    limit=limit,
+                    marks=self._marks,
+                    ends=[report.end for report in sent if report.end is not None],
+                )
+            )
+            self._marks = exchange.marks
+            self._receive(exchange.claimed)
+        except exceptions.WorkerNotRegistered as exc:
+            claims.ends[:0] = sent  # Nothing was applied.
+            failure: exceptions.ConnectorException | None = exc
+        except exceptions.DatabaseUnavailable as exc:
+            for report in sent:
+                report.was_sent = True
+            claims.ends[:0] = sent
+            failure = exc
+        except BaseException:
+            claims.ends[:0] = sent
+            raise
+        else:
+            failure = None
+        finally:
+            claims.reserved -= limit
+            self._end_call()
+        if failure is not None:
+            await self._overcome(failure)
+            return None
+        self._succeed()
+        if sent:
+            self._settle_ends(sent, exchange.not_held)
+        return exchange
+
+    def _receive(self, claimed: list[values.ClaimedJob]) -> None:
+        """Start what was claimed, or give it back if the worker was told to stop meanwhile."""
+        worker = self._worker
+        if worker.shutdown.requested:
+            for claim in claimed:
+                assert claim.job.id is not None
+                self._claims.take_release(claim.job.id, claim.claim_id)
+            return
+        for claim in claimed:
+            worker.executor.start(claim)
+        worker.running.forget_early_aborts()
+
+    async def _retry(self) -> bool:
+        """Report the jobs that are to be tried again; False if that failed."""
+        claims, worker = self._claims, self._worker
+        sent, claims.retries = claims.retries, []
+        self._under_way = True
+        try:
+            outcomes = await worker.app.connector.call_async(
+                wire.retry_jobs_v1(
+                    worker_id=worker.registration.worker_id,
+                    retries=[report.retry for report in sent if report.retry is not None],
+                )
+            )
+        except exceptions.DatabaseUnavailable as exc:
+            for report in sent:
+                report.was_sent = True
+            claims.retries[:0] = sent
+            failure: exceptions.ConnectorException | None = exc
+        except exceptions.WorkerNotRegistered as exc:
+            claims.retries[:0] = sent
+            failure = exc
+        except BaseException:
+            claims.retries[:0] = sent
+            raise
+        else:
+            failure = None
+        finally:
+            self._end_call()
+        if failure is not None:
+            await self._overcome(failure)
+            return False
+        self._succeed()
+        by_job = {outcome.job_id: outcome for outcome in outcomes}
+        for report in sent:
+            outcome = by_job.get(report.job.id or 0)
+            if outcome is not None and outcome.outcome == "not_held":
+                self._log_not_held(report, outcome.status, applied=report.was_sent)
+            else:
+                self._log_acknowledged(report, outcome.status if outcome else None)
+        return True
+
+    async def _release(self) -> bool:
+        """Give back the claims that are not run here; False if that failed."""
+        claims, worker = self._claims, self._worker
+        sent, claims.releases = claims.releases, {}
+        self._under_way = True
+        try:
+            outcomes = await worker.app.connector.call_async(
+                wire.release_jobs_v1(
+                    worker_id=worker.registration.worker_id,
+                    claims=[(job_id, claim_id) for claim_id, job_id in sent.items()],
+                )
+            )
+        except (exceptions.DatabaseUnavailable, exceptions.WorkerNotRegistered) as exc:
+            claims.releases.update(sent)
+            failure: exceptions.ConnectorException | None = exc
+        except BaseException:
+            claims.releases.update(sent)
+            raise
+        else:
+            failure = None
+        finally:
+            self._end_call()
+        if failure is not None:
+            await self._overcome(failure)
+            return False
+        self._succeed()
+        for outcome in outcomes:
+            if outcome.outcome == "released":
+                worker.logger.info(
+                    "Job %s was given back: it did not run here",
+                    outcome.job_id,
+                    extra={**worker.log_extra("job_released"), "job_id": outcome.job_id},
+                )
+        return True
+
+    def _succeed(self) -> None:
+        if self._failures:
+            self._failures = 0
+        self._worker.outage.end()
+
+    async def _overcome(self, failure: exceptions.ConnectorException) -> None:
+        """Do what it takes before a call that failed is made again."""
+        worker = self._worker
+        if isinstance(failure, exceptions.WorkerNotRegistered):
+            try:
+                await worker.registration.renew(worker.registration.worker_id)
+                return
+            except exceptions.DatabaseUnavailable as exc:
+                failure = exc
+        assert isinstance(failure, exceptions.DatabaseUnavailable)
+        waited = worker.shutdown.seconds_since_request()
+        if waited is not None and waited > GIVE_UP_AFTER and not worker.running:
+            raise failure
+        worker.outage.begin(failure)
+        self._failures += 1
+        await worker.outage.pause(self._failures - 1)
+
+    def _settle_ends(self, sent: list[_Report], not_held: list[values.EndNotHeld]) -> None:
+        if not not_held:
+            if self._worker.logger.isEnabledFor(logging.DEBUG):
+                for report in sent:
+                    self._log_acknowledged(report, report.end.status if report.end else None)
+            return
+        refused = {refusal.job_id: refusal for refusal in not_held}
+        for report in sent:
+            assert report.end is not None
+            refusal = refused.get(report.end.job_id)
+            if refusal is None:
+                self._log_acknowledged(report, report.end.status)
+                continue
+            expected = None if report.end.delete else report.end.status
+            applied = report.was_sent and refusal.status == expected
+            self._log_not_held(report, refusal.status, applied=applied)
+
+    def _log_acknowledged(self, report: _Report, status: str | None) -> None:
+        worker = self._worker
+        if worker.logger.isEnabledFor(logging.DEBUG):
+            worker.logger.debug(
+                "Acknowledged job completion %s",
+                report.job.call_string,
+                extra={**worker.log_extra("finish_task", report.job), "status": status},
+            )
+
+    def _log_not_held(self, report: _Report, status: str | None, *, applied: bool) -> None:
+        """Say that a report changed nothing; it did before, if its answer was lost."""
+        if applied:
+            self._log_acknowledged(report, status)
+            return
+        worker = self._worker
+        worker.logger.warning(
+            "The end of job %s was not applied: the job is not held by this worker any more "
+            "(it is %s now)",
+            report.job.call_string,
+            status or "gone",
+            extra={**worker.log_extra("job_not_held", report.job), "status": status},
+        )
+
+    async def _fail(self, exc: Exception) -> None:
+        """End for a failure that trying again can't heal, once the running jobs have ended."""
+        claims, worker = self._claims, self._worker
+        if claims.failure is None:
+            claims.failure = exc
+        worker.stop()
+        while worker.running:
+            self.event.clear()
+            await self.event.wait()
+        unreported = [report.job.call_string for report in claims.ends + claims.retries]
+        if unreported and not isinstance(exc, exceptions.DatabaseUnavailable):
+            try:
+                if claims.ends:
+                    await self._exchange(0)
+                if claims.retries:
+                    await self._retry()
+            except Exception as again:  # noqa: BLE001 (the first failure is the one that is raised)
+                worker.logger.debug("A last report failed, too: %r", again)
+            unreported = [report.job.call_string for report in claims.ends + claims.retries]
+        if unreported:
+            worker.logger.error(
+                "The ends of %s jobs could not be saved; they stay in doing: %s",
+                len(unreported),
+                ", ".join(unreported),
+                extra=worker.log_extra("ends_not_saved"),
+            )

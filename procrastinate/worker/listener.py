@@ -1,0 +1,103 @@
+"""The listener: hears of new jobs and of aborts, on a connection of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+from procrastinate import exceptions
+from procrastinate.rpc import wire
+from procrastinate.worker import waiting
+
+if TYPE_CHECKING:
+    from procrastinate.worker.worker import Worker
+
+
+class Listener:
+    """
+    Wakes the claim loop and aborts jobs as notifications say.
+
+    Parameters
+    ----------
+    worker
+        Who wants to hear.
+    """
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._failures = 0
+
+    async def run(self) -> None:
+        """Listen until cancelled, and again whenever the connection is lost."""
+        worker = self._worker
+        connector = worker.app.connector
+        while True:
+            try:
+                channels = await connector.call_async(wire.channels_v1(queues=worker.queues))
+                await connector.listen_notify(
+                    on_notification=self._on_notification,
+                    channels=channels,
+                    on_listening=self._on_listening,
+                )
+            except exceptions.DatabaseUnavailable as exc:
+                worker.logger.warning(
+                    "The connection that listens is lost: %r. Jobs are found by polling until "
+                    "it is back",
+                    exc.__cause__ or exc,
+                    extra=worker.log_extra("listener_lost"),
+                )
+            else:
+                return  # This connector can't listen: polling must do.
+            self._failures += 1
+            await worker.outage.pause(self._failures - 1)
+
+    def _on_listening(self) -> None:
+        # What was announced before this connection listened was announced to nobody.
+        self._failures = 0
+        self._worker.claims.wake()
+
+    async def _on_notification(self, *, channel: str, payload: str) -> None:
+        # Most say that there is a job: which one does not matter.
+        if "abort_job_requested" not in payload:
+            self._worker.claims.wake()
+            return
+        try:
+            notification: Any = json.loads(payload)
+            job_id = int(notification["job_id"])
+        except (ValueError, KeyError, TypeError):
+            self._worker.logger.debug("Received a notification that is not ours: %r", payload)
+            return
+        self._worker.running.abort_by_id(job_id)
+
+
+class AbortPoller:
+    """
+    Looks for aborts that no notification told of.
+
+    Parameters
+    ----------
+    worker
+        Whose running jobs may be asked to abort.
+    """
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._never = asyncio.Event()
+
+    async def run(self) -> None:
+        """Poll until cancelled."""
+        worker = self._worker
+        while True:
+            await waiting.event_or_deadline(self._never, worker.abort_job_polling_interval)
+            if not worker.running:
+                continue
+            try:
+                job_ids = await worker.app.connector.call_async(
+                    wire.list_jobs_to_abort_v1(worker_id=worker.registration.worker_id)
+                )
+            except exceptions.DatabaseUnavailable as exc:
+                worker.outage.begin(exc)
+                continue
+            for job_id in job_ids:
+                worker.running.abort_by_id(job_id)

@@ -1,0 +1,97 @@
+"""The worker's row in the database: written, renewed when it was pruned, removed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import socket
+from typing import TYPE_CHECKING, Any
+
+from procrastinate import exceptions, metadata
+from procrastinate.rpc import wire
+
+if TYPE_CHECKING:
+    from procrastinate.worker.worker import Worker
+
+
+class Registration:
+    """
+    Who the worker is to the database.
+
+    Parameters
+    ----------
+    worker
+        Whose row it is.
+    """
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._renewal = asyncio.Lock()
+        self._id: int | None = None
+
+    @property
+    def worker_id(self) -> int:
+        """The row's id."""
+        assert self._id is not None  # Nothing that asks is started before the row is written.
+        return self._id
+
+    async def register(self) -> None:
+        """Write the row."""
+        worker = self._worker
+        self._id = worker.worker_id = await worker.app.connector.call_async(
+            wire.register_worker_v2(
+                name=worker.worker_name,
+                queues=worker.queues,
+                description=_describe(worker),
+            )
+        )
+        worker.logger.debug("Registered worker %s in the database", self._id)
+
+    async def renew(self, lost_id: int) -> None:
+        """
+        Write a new row for one that is gone, unless that has been done.
+
+        Whoever pruned it took this worker for dead: jobs that run now may be given to others,
+        and their ends will be refused then.
+        """
+        async with self._renewal:
+            if self._id != lost_id:
+                return
+            self._worker.logger.warning(
+                "Worker %s is not registered any more: it was most probably taken for stalled. "
+                "Registering again; %s running jobs may be given to other workers",
+                lost_id,
+                len(self._worker.running),
+                extra={"action": "worker_registered_again", "lost_worker_id": lost_id},
+            )
+            await self.register()
+
+    async def unregister(self) -> None:
+        """Remove the row, if the database can be reached; else it will be pruned one day."""
+        if self._id is None:
+            return
+        try:
+            await self._worker.app.connector.call_async(
+                wire.unregister_worker_v2(worker_id=self._id)
+            )
+        except exceptions.ConnectorException as exc:
+            self._worker.logger.warning(
+                "Could not unregister worker %s: %r",
+                self._id,
+                exc,
+                extra={"action": "unregister_worker_failed"},
+            )
+        else:
+            self._worker.logger.debug("Unregistered worker %s from the database", self._id)
+        self._id = None
+
+
+def _describe(worker: Worker) -> dict[str, Any]:
+    return {
+        "hostname": socket.gethostname(),
+        "pid": os.getpid(),
+        "python": platform.python_version(),
+        "procrastinate": metadata.extract_metadata()["version"],
+        "concurrency": worker.concurrency,
+    }

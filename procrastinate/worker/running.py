@@ -1,0 +1,116 @@
+"""The jobs that run in this worker just now."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from procrastinate import job_context
+
+if TYPE_CHECKING:
+    from procrastinate import jobs
+    from procrastinate.worker.worker import Worker
+
+
+@attrs.define(eq=False, kw_only=True)
+class RunningJob:
+    """A claim of this worker's, from the moment that it is known here until its end is."""
+
+    job: jobs.Job
+    claim_id: int
+    start_timestamp: float = attrs.field(factory=time.time)
+    is_async: bool | None = None
+    """Whether cancelling the asyncio task reaches the job's own code; None: not begun yet."""
+    run: asyncio.Task[None] | None = None
+    reason: job_context.AbortReason | None = None
+
+    def abort_reason(self) -> job_context.AbortReason | None:
+        """Say why the job is asked to abort; None if it is not. Any thread may ask."""
+        return self.reason
+
+
+class RunningJobs:
+    """
+    All of them, by claim: a job that was lost and fetched again may be there twice.
+
+    Parameters
+    ----------
+    worker
+        Whose jobs they are.
+    """
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._by_claim: dict[int, RunningJob] = {}
+        # Jobs whose abort was announced before the answer of their own claim was here.
+        self._early_aborts: set[int] = set()
+
+    def __len__(self) -> int:
+        """Count them."""
+        return len(self._by_claim)
+
+    def __iter__(self) -> Iterator[RunningJob]:
+        """Iterate over those that run now; they may end meanwhile."""
+        return iter(list(self._by_claim.values()))
+
+    def __contains__(self, claim_id: int) -> bool:
+        """Whether a claim runs here."""
+        return claim_id in self._by_claim
+
+    def add(self, running: RunningJob) -> None:
+        """Take one in."""
+        self._by_claim[running.claim_id] = running
+        if running.job.id in self._early_aborts:
+            running.reason = job_context.AbortReason.USER_REQUEST
+
+    def remove(self, running: RunningJob) -> None:
+        """Let one go, which has ended."""
+        del self._by_claim[running.claim_id]
+
+    def forget_early_aborts(self) -> None:
+        """No answer is awaited: who asked for the abort of another job meant another worker."""
+        self._early_aborts.clear()
+
+    def abort_by_id(self, job_id: int) -> None:
+        """Ask a job to abort, at a user's request, or remember it until its claim is known."""
+        found = [running for running in self if running.job.id == job_id]
+        for running in found:
+            self.abort(running, job_context.AbortReason.USER_REQUEST)
+        if not found:
+            self._early_aborts.add(job_id)
+
+    def abort(self, running: RunningJob, reason: job_context.AbortReason) -> None:
+        """Ask a job to abort, once: what it does about that is its own affair."""
+        if running.reason is not None:
+            return
+        running.reason = reason
+        # A task that is cancelled before its first step never runs at all, and would report no
+        # end. The executor tells it once it has begun.
+        if running.is_async is not None:
+            self.tell(running)
+
+    def tell(self, running: RunningJob) -> None:
+        """Let a job that is asked to abort feel it."""
+        if running.is_async and running.run is not None:
+            self._log_abort(
+                running,
+                "Received a request to abort an asynchronous job. Cancelling asyncio task",
+            )
+            running.run.cancel()
+        else:
+            self._log_abort(
+                running,
+                "Received a request to abort a synchronous job. Job is responsible for "
+                "aborting by checking context.should_abort",
+            )
+
+    def _log_abort(self, running: RunningJob, message: str) -> None:
+        logger = self._worker.logger
+        if logger.isEnabledFor(logging.DEBUG):
+            extra: dict[str, Any] = self._worker.log_extra("abort_job", running.job)
+            logger.debug(message, extra=extra)
