@@ -9,12 +9,13 @@ published, and listens. It alone knows a driver, and turns all of the driver's e
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, LiteralString, Protocol, TypeVar
 
 from procrastinate import exceptions, utils
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
     from procrastinate.rpc.call import Call
 
 T = TypeVar("T")
@@ -270,7 +271,11 @@ class BaseAsyncConnector(BaseConnector):
 
     def call(self, call: Call[T], *, connection: Any | None = None) -> T:
         """Send a call and return its result; see :meth:`BaseConnector.call`."""
-        return self._in_loop(self.call_async, call, connection=connection)
+
+        async def send() -> T:
+            return await self.call_async(call, connection=connection)
+
+        return self._in_loop(send)
 
     def _in_loop(self, func: Callable[..., Awaitable[T]], *args: Any, **kwargs: Any) -> T:
         """Call an async function of ours from sync code, on the loop that owns the pool."""

@@ -6,7 +6,6 @@ import datetime
 import json
 import logging
 import warnings
-from collections.abc import Awaitable, Iterable
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from procrastinate import exceptions, utils
@@ -14,6 +13,8 @@ from procrastinate import jobs as jobs_module
 from procrastinate.rpc import listing, old_wire, schema_free, wire
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Iterable
+
     from procrastinate import connector as connector_module
     from procrastinate.rpc import values
 
@@ -378,11 +379,10 @@ class JobManager:
         exceptions.NoResult
             There is no job with that id.
         """
-        return jobs_module.Status(
-            await self.connector.call_async(
-                listing.get_job_status(job_id=job_id), connection=connection
-            )
+        status = await self.connector.call_async(
+            listing.get_job_status(job_id=job_id), connection=connection
         )
+        return jobs_module.Status(status)
 
     async def get_stalled_jobs(
         self,
@@ -415,8 +415,8 @@ class JobManager:
         if nb_seconds is not None:
             warnings.warn(
                 "The `nb_seconds` parameter is deprecated and will be removed in a next major "
-                "version. Use the method without this parameter instead to get stalled jobs based on "
-                "stalled workers and heartbeats.",
+                "version. Use the method without this parameter instead to get stalled jobs "
+                "based on stalled workers and heartbeats.",
                 DeprecationWarning,
                 stacklevel=2,
             )
@@ -431,9 +431,9 @@ class JobManager:
             )
         )
 
-    async def list_jobs_async(
+    async def list_jobs_async(  # noqa: PLR0917 (published so)
         self,
-        id: int | None = None,  # noqa: A002 (published)
+        id: int | None = None,  # noqa: A002 (published so)
         queue: str | None = None,
         task: str | None = None,
         status: str | None = None,
@@ -473,9 +473,9 @@ class JobManager:
             )
         )
 
-    def list_jobs(
+    def list_jobs(  # noqa: PLR0917 (published so)
         self,
-        id: int | None = None,  # noqa: A002 (published)
+        id: int | None = None,  # noqa: A002 (published so)
         queue: str | None = None,
         task: str | None = None,
         status: str | None = None,

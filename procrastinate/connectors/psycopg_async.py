@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Iterable
-from typing import Any, LiteralString, TypeVar
+from typing import TYPE_CHECKING, Any, LiteralString, TypeVar
 
 import psycopg
 import psycopg.rows
@@ -16,7 +15,11 @@ import psycopg_pool
 from procrastinate import connector, exceptions
 from procrastinate.connectors import psycopg_errors, psycopg_json, psycopg_sync
 from procrastinate.rpc import errors
-from procrastinate.rpc.call import Call
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from procrastinate.rpc.call import Call
 
 T = TypeVar("T")
 
@@ -266,6 +269,8 @@ class PsycopgConnector(connector.BaseAsyncConnector):
             kwargs = kwargs()
             if inspect.isawaitable(kwargs):
                 kwargs = await kwargs
-        return await pool.connection_class.connect(
+        connection_class: Any = pool.connection_class
+        connection: psycopg.AsyncConnection[Any] = await connection_class.connect(
             conninfo, **{**(kwargs or {}), "autocommit": True}
         )
+        return connection

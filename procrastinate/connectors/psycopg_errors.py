@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -14,7 +13,7 @@ from procrastinate import exceptions
 from procrastinate.rpc import errors
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Generator, Mapping
     from typing import Any
 
 

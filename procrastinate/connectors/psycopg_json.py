@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from psycopg.types.json import Jsonb
 
 from procrastinate import types
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
 
 
 def wrap(value: Any, dumps: Callable[..., Any] | None) -> Any:
@@ -15,9 +17,9 @@ def wrap(value: Any, dumps: Callable[..., Any] | None) -> Any:
     if isinstance(value, dict):
         return Jsonb(value, dumps)
     if isinstance(value, types.JobToDefer):
-        return value._replace(args=cast(Any, wrap(value.args, dumps)))
+        return value._replace(args=wrap(value.args, dumps))
     if isinstance(value, list):
-        return [wrap(item, dumps) for item in cast("list[Any]", value)]
+        return [wrap(item, dumps) for item in cast("Iterable[Any]", value)]
     return value
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import select
-from collections.abc import Callable
-from typing import Any, LiteralString, TypeVar
+from typing import TYPE_CHECKING, Any, LiteralString, TypeVar
 
 import psycopg
 import psycopg.rows
@@ -14,7 +13,11 @@ import psycopg_pool
 from procrastinate import connector, exceptions
 from procrastinate.connectors import psycopg_errors, psycopg_json
 from procrastinate.rpc import errors
-from procrastinate.rpc.call import Call
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from procrastinate.rpc.call import Call
 
 T = TypeVar("T")
 

@@ -8,12 +8,14 @@ applied.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from procrastinate import jobs, types
 from procrastinate.rpc import decode, values
 from procrastinate.rpc.call import Call, Function
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _DEFER_JOB = Function(
     name="procrastinate_defer_job",

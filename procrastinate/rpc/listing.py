@@ -7,18 +7,19 @@ filters leave. Filters are ANDed, None filters nothing.
 
 from __future__ import annotations
 
-import datetime
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from procrastinate import jobs
 from procrastinate.rpc import decode, values
 from procrastinate.rpc.call import Call, Function
 
 if TYPE_CHECKING:
+    import datetime
+    from collections.abc import Sequence
+
+    from procrastinate import jobs
     from procrastinate.rpc.call import Rows
 
-# noqa comments below: the only thing put into these texts is our own list of columns.
+# All that is put into the texts below is this list of columns.
 _JOB_COLUMNS = ", ".join(f"j.{column}" for column in decode.JOB_COLUMNS)
 
 _LIST_JOBS = Function(

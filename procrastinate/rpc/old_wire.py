@@ -7,15 +7,16 @@ meaning: no claim fences them, and they raise in upstream's words (``P0001``).
 
 from __future__ import annotations
 
-import datetime
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from procrastinate import jobs, types
 from procrastinate.rpc import decode
 from procrastinate.rpc.call import Call, Function
 
 if TYPE_CHECKING:
+    import datetime
+    from collections.abc import Sequence
+
+    from procrastinate import jobs, types
     from procrastinate.rpc.call import Rows
 
 _RETRY_ARGUMENTS = {
@@ -195,6 +196,7 @@ def cancel_job_v1(*, job_id: int, abort: bool, delete: bool) -> Call[int | None]
 
 
 def _retry_job(
+    *,
     function: Function,
     job_id: int,
     retry_at: datetime.datetime,
@@ -228,7 +230,14 @@ def retry_job_v1(
 
     Source: ``sql/functions/old_wire/retry_job_v1.sql``
     """
-    return _retry_job(_RETRY_JOB_V1, job_id, retry_at, priority, queue, lock)
+    return _retry_job(
+        function=_RETRY_JOB_V1,
+        job_id=job_id,
+        retry_at=retry_at,
+        priority=priority,
+        queue=queue,
+        lock=lock,
+    )
 
 
 def retry_job_v2(
@@ -253,7 +262,14 @@ def retry_job_v2(
 
     Source: ``sql/functions/old_wire/retry_job_v2.sql``
     """
-    return _retry_job(_RETRY_JOB_V2, job_id, retry_at, priority, queue, lock)
+    return _retry_job(
+        function=_RETRY_JOB_V2,
+        job_id=job_id,
+        retry_at=retry_at,
+        priority=priority,
+        queue=queue,
+        lock=lock,
+    )
 
 
 def register_worker_v1() -> Call[int]:

@@ -7,8 +7,6 @@ report on each of them instead of raising; those that raise change nothing at al
 
 from __future__ import annotations
 
-import datetime
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -18,6 +16,9 @@ from procrastinate.rpc import decode, values
 from procrastinate.rpc.call import Call, Function
 
 if TYPE_CHECKING:
+    import datetime
+    from collections.abc import Mapping, Sequence
+
     from procrastinate.rpc.call import Rows
 
 _EXCHANGE_COLUMNS = (

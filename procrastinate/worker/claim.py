@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import attrs
 
@@ -18,9 +18,14 @@ from procrastinate.rpc import wire
 from procrastinate.worker import waiting
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from procrastinate import jobs
     from procrastinate.rpc import values
+    from procrastinate.rpc.call import Call
     from procrastinate.worker.worker import Worker
+
+T = TypeVar("T")
 
 #: Seconds after which ready jobs that another transaction held are looked at again.
 FIRST_CONTENDED = 0.005
@@ -156,7 +161,7 @@ class _Lane:
                 seconds = await self._turn()
                 if seconds != 0 and not self._is_done:
                     await self._rest(seconds)
-        except Exception as exc:  # noqa: BLE001 (it is raised once the running jobs have ended)
+        except Exception as exc:  # It is raised once the running jobs have ended.
             await self._fail(exc)
 
     async def settled(self) -> None:
@@ -223,14 +228,18 @@ class _Lane:
         again = waiting.backoff(
             self._contended - 1, first=FIRST_CONTENDED, most=LONGEST_CONTENDED
         )
-        if not self._worker.wait and self._claims.is_idle and not self.event.is_set():
-            if not stands_in_the_way or again >= LONGEST_CONTENDED:
-                self._worker.logger.info(
-                    "No job found. Stopping worker because wait=False",
-                    extra=self._worker.log_extra("stop_worker", queues=True),
-                )
-                self._worker.shutdown.drained()
-                self._is_done = True
+        if (
+            not self._worker.wait
+            and self._claims.is_idle
+            and not self.event.is_set()
+            and (not stands_in_the_way or again >= LONGEST_CONTENDED)
+        ):
+            self._worker.logger.info(
+                "No job found. Stopping worker because wait=False",
+                extra=self._worker.log_extra("stop_worker", queues=True),
+            )
+            self._worker.shutdown.drained()
+            self._is_done = True
         seconds = self._worker.fetch_job_polling_interval
         if stands_in_the_way:
             return min(seconds, again)
@@ -242,42 +251,34 @@ class _Lane:
         """Report the ends that are there and claim; None if it failed and was dealt with."""
         claims, worker = self._claims, self._worker
         sent, claims.ends = claims.ends, []
+        exchange: values.Exchange | None = None
+
+        def receive(answer: values.Exchange) -> None:
+            nonlocal exchange
+            exchange = answer
+            self._marks = answer.marks
+            self._receive(answer.claimed)
+            self._settle_ends(sent, answer.not_held)
+
+        def put_back() -> None:
+            claims.ends[:0] = sent
+
         claims.reserved += limit
-        self._under_way = True
         try:
-            exchange = await worker.app.connector.call_async(
+            await self._send(
                 wire.finish_and_fetch_v1(
                     worker_id=worker.registration.worker_id,
                     queues=worker.queues,
                     limit=limit,
                     marks=self._marks,
                     ends=[report.end for report in sent if report.end is not None],
-                )
+                ),
+                receive=receive,
+                put_back=put_back,
+                sent=sent,
             )
-            self._marks = exchange.marks
-            self._receive(exchange.claimed)
-        except exceptions.WorkerNotRegistered as exc:
-            claims.ends[:0] = sent  # Nothing was applied.
-            failure: exceptions.ConnectorException | None = exc
-        except exceptions.DatabaseUnavailable as exc:
-            for report in sent:
-                report.was_sent = True
-            claims.ends[:0] = sent
-            failure = exc
-        except BaseException:
-            claims.ends[:0] = sent
-            raise
-        else:
-            failure = None
         finally:
             claims.reserved -= limit
-            self._end_call()
-        if failure is not None:
-            await self._overcome(failure)
-            return None
-        self._succeed()
-        if sent:
-            self._settle_ends(sent, exchange.not_held)
         return exchange
 
     def _receive(self, claimed: list[values.ClaimedJob]) -> None:
@@ -285,7 +286,7 @@ class _Lane:
         worker = self._worker
         if worker.shutdown.requested:
             for claim in claimed:
-                assert claim.job.id is not None
+                assert claim.job.id is not None  # The database has numbered it.
                 self._claims.take_release(claim.job.id, claim.claim_id)
             return
         for claim in claimed:
@@ -296,81 +297,92 @@ class _Lane:
         """Report the jobs that are to be tried again; False if that failed."""
         claims, worker = self._claims, self._worker
         sent, claims.retries = claims.retries, []
-        self._under_way = True
-        try:
-            outcomes = await worker.app.connector.call_async(
-                wire.retry_jobs_v1(
-                    worker_id=worker.registration.worker_id,
-                    retries=[report.retry for report in sent if report.retry is not None],
-                )
-            )
-        except exceptions.DatabaseUnavailable as exc:
+
+        def receive(outcomes: list[values.Outcome]) -> None:
+            by_job = {outcome.job_id: outcome for outcome in outcomes}
             for report in sent:
-                report.was_sent = True
+                outcome = by_job.get(report.job.id or 0)
+                if outcome is not None and outcome.outcome == "not_held":
+                    self._log_not_held(report, outcome.status, applied=report.was_sent)
+                else:
+                    self._log_acknowledged(report, outcome.status if outcome else None)
+
+        def put_back() -> None:
             claims.retries[:0] = sent
-            failure: exceptions.ConnectorException | None = exc
-        except exceptions.WorkerNotRegistered as exc:
-            claims.retries[:0] = sent
-            failure = exc
-        except BaseException:
-            claims.retries[:0] = sent
-            raise
-        else:
-            failure = None
-        finally:
-            self._end_call()
-        if failure is not None:
-            await self._overcome(failure)
-            return False
-        self._succeed()
-        by_job = {outcome.job_id: outcome for outcome in outcomes}
-        for report in sent:
-            outcome = by_job.get(report.job.id or 0)
-            if outcome is not None and outcome.outcome == "not_held":
-                self._log_not_held(report, outcome.status, applied=report.was_sent)
-            else:
-                self._log_acknowledged(report, outcome.status if outcome else None)
-        return True
+
+        return await self._send(
+            wire.retry_jobs_v1(
+                worker_id=worker.registration.worker_id,
+                retries=[report.retry for report in sent if report.retry is not None],
+            ),
+            receive=receive,
+            put_back=put_back,
+            sent=sent,
+        )
 
     async def _release(self) -> bool:
         """Give back the claims that are not run here; False if that failed."""
         claims, worker = self._claims, self._worker
         sent, claims.releases = claims.releases, {}
+
+        def receive(outcomes: list[values.Outcome]) -> None:
+            for outcome in outcomes:
+                if outcome.outcome == "released":
+                    worker.logger.info(
+                        "Job %s was given back: it did not run here",
+                        outcome.job_id,
+                        extra={**worker.log_extra("job_released"), "job_id": outcome.job_id},
+                    )
+
+        def put_back() -> None:
+            claims.releases.update(sent)
+
+        return await self._send(
+            wire.release_jobs_v1(
+                worker_id=worker.registration.worker_id,
+                claims=[(job_id, claim_id) for claim_id, job_id in sent.items()],
+            ),
+            receive=receive,
+            put_back=put_back,
+        )
+
+    async def _send(
+        self,
+        call: Call[T],
+        *,
+        receive: Callable[[T], None],
+        put_back: Callable[[], None],
+        sent: Sequence[_Report] = (),
+    ) -> bool:
+        """
+        Make the one call that this lane may have under way; False if it has to be made again.
+
+        What it takes from the answer, or puts back, it does before anybody can see that no call
+        is under way: at each moment a claim is known here, or its call is.
+        """
         self._under_way = True
+        failure: exceptions.ConnectorException | None = None
         try:
-            outcomes = await worker.app.connector.call_async(
-                wire.release_jobs_v1(
-                    worker_id=worker.registration.worker_id,
-                    claims=[(job_id, claim_id) for claim_id, job_id in sent.items()],
-                )
-            )
-        except (exceptions.DatabaseUnavailable, exceptions.WorkerNotRegistered) as exc:
-            claims.releases.update(sent)
-            failure: exceptions.ConnectorException | None = exc
+            receive(await self._worker.app.connector.call_async(call))
+        except exceptions.WorkerNotRegistered as exc:
+            put_back()  # Nothing was applied.
+            failure = exc
+        except exceptions.DatabaseUnavailable as exc:
+            for report in sent:
+                report.was_sent = True
+            put_back()
+            failure = exc
         except BaseException:
-            claims.releases.update(sent)
+            put_back()
             raise
-        else:
-            failure = None
         finally:
             self._end_call()
         if failure is not None:
             await self._overcome(failure)
             return False
-        self._succeed()
-        for outcome in outcomes:
-            if outcome.outcome == "released":
-                worker.logger.info(
-                    "Job %s was given back: it did not run here",
-                    outcome.job_id,
-                    extra={**worker.log_extra("job_released"), "job_id": outcome.job_id},
-                )
-        return True
-
-    def _succeed(self) -> None:
-        if self._failures:
-            self._failures = 0
+        self._failures = 0
         self._worker.outage.end()
+        return True
 
     async def _overcome(self, failure: exceptions.ConnectorException) -> None:
         """Do what it takes before a call that failed is made again."""
@@ -378,9 +390,10 @@ class _Lane:
         if isinstance(failure, exceptions.WorkerNotRegistered):
             try:
                 await worker.registration.renew(worker.registration.worker_id)
-                return
             except exceptions.DatabaseUnavailable as exc:
                 failure = exc
+            else:
+                return
         assert isinstance(failure, exceptions.DatabaseUnavailable)
         waited = worker.shutdown.seconds_since_request()
         if waited is not None and waited > GIVE_UP_AFTER and not worker.running:
@@ -416,7 +429,7 @@ class _Lane:
             )
 
     def _log_not_held(self, report: _Report, status: str | None, *, applied: bool) -> None:
-        """Say that a report changed nothing; it did before, if its answer was lost."""
+        """Say that a report changed nothing; or that it did before, its answer being lost."""
         if applied:
             self._log_acknowledged(report, status)
             return
@@ -445,7 +458,7 @@ class _Lane:
                     await self._exchange(0)
                 if claims.retries:
                     await self._retry()
-            except Exception as again:  # noqa: BLE001 (the first failure is the one that is raised)
+            except Exception as again:  # The first failure is the one that is raised.
                 worker.logger.debug("A last report failed, too: %r", again)
             unreported = [report.job.call_string for report in claims.ends + claims.retries]
         if unreported:

@@ -7,7 +7,6 @@ import concurrent.futures
 import inspect
 import logging
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -17,6 +16,8 @@ from procrastinate.rpc import wire
 from procrastinate.worker.running import RunningJob
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from procrastinate import retry as retry_module
     from procrastinate import tasks
     from procrastinate.rpc import values
@@ -82,7 +83,6 @@ class Executor:
             self._threads.shutdown(wait=False)
 
     async def _run(self, running: RunningJob) -> None:
-        job = running.job
         retry: retry_module.RetryDecision | None = None
         result = job_context.JobResult(start_timestamp=running.start_timestamp)
         error: BaseException | None = None
@@ -92,7 +92,7 @@ class Executor:
             plan = self._prepare(running)
             result.result = await self._execute(plan, running)
             verdict = _SUCCESS
-        except BaseException as exc:  # noqa: BLE001 (also SystemExit: the worker survives)
+        except BaseException as exc:  # Also SystemExit: the worker survives.
             error = exc
             verdict, retry = self._judge(running, exc)
         result.end_timestamp = time.time()
@@ -243,7 +243,7 @@ class Executor:
     ) -> None:
         job = running.job
         assert job.id is not None  # It was claimed: the database has numbered it.
-        # In this order, without a pause: at every moment the claim is known as one or the other.
+        # In this order, without a pause: at each moment the claim is known as one or the other.
         if verdict.status is None:
             assert retry is not None
             self._worker.claims.take_retry(

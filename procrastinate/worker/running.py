@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -13,6 +11,9 @@ import attrs
 from procrastinate import job_context
 
 if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Iterator
+
     from procrastinate import jobs
     from procrastinate.worker.worker import Worker
 

@@ -16,4 +16,4 @@ async def event_or_deadline(event: asyncio.Event, seconds: float | None) -> None
 def backoff(attempt: int, *, first: float, most: float) -> float:
     """Return the seconds to wait before a further attempt: doubled each time, and bounded."""
     # The exponent is bounded first: an outage may last for days.
-    return min(first * 2 ** min(attempt, 30), most)
+    return min(first * 2.0 ** max(0, min(attempt, 30)), most)

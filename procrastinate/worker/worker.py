@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Coroutine, Iterable
 from typing import TYPE_CHECKING, Any
 
 from procrastinate import exceptions, jobs, middleware, periodic, signals, utils
@@ -21,6 +20,8 @@ from procrastinate.worker import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterable
+
     from procrastinate import app as app_module
     from procrastinate import tasks
 
@@ -41,7 +42,7 @@ class Worker:
     The parameters are those of `App.run_worker_async`, which makes one of these.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 (published so)
         self,
         app: app_module.App,
         queues: Iterable[str] | None = None,
@@ -186,6 +187,9 @@ class Worker:
 
     async def _run(self) -> None:
         self.app.perform_import_paths()
+        deferrer = periodic.PeriodicDeferrer(
+            registry=self.app.periodic_registry, **self.app.periodic_defaults
+        )
         await self.heartbeat.keep_house()
         await self.registration.register()
         self.logger.info(
@@ -198,7 +202,7 @@ class Worker:
                 claims = group.create_task(self.claims.run())
                 sides = [
                     group.create_task(self._side_task(name, side))
-                    for name, side in self._side_tasks(claims)
+                    for name, side in self._side_tasks(claims, deferrer)
                 ]
                 try:
                     await asyncio.wait([claims])
@@ -217,26 +221,24 @@ class Worker:
             raise self.claims.failure
 
     def _side_tasks(
-        self, claims: asyncio.Task[None]
+        self, claims: asyncio.Task[None], deferrer: periodic.PeriodicDeferrer
     ) -> Iterable[tuple[str, Coroutine[Any, Any, None]]]:
         yield "shutdown", self.shutdown.run(claims)
         yield "heartbeat", self.heartbeat.run()
         yield "abort poller", listener.AbortPoller(self).run()
         if self.listen_notify:
             yield "listener", listener.Listener(self).run()
-        deferrer = periodic.PeriodicDeferrer(
-            registry=self.app.periodic_registry, **self.app.periodic_defaults
-        )
         yield "deferrer", deferrer.worker()
 
     async def _side_task(self, name: str, side: Coroutine[Any, Any, None]) -> None:
         try:
             await side
         except Exception as exc:
-            self.logger.exception(
+            self.logger.error(
                 "Side task %s failed with exception: %s, stopping worker",
                 name,
                 exc,
+                exc_info=True,  # noqa: G201 (the message quotes the exception, as 3.x's did)
                 extra=self.log_extra("side_task_failed"),
             )
             self.shutdown.request()
