@@ -201,13 +201,12 @@ class App(blueprints.Blueprint):
             Launch ``.defer(**task_kwargs)`` on this object to defer your job.
         """
         try:
-            return self.tasks[name].configure(**kwargs)
+            task = self.tasks[name]
         except KeyError as exc:
-            if name in self.tasks:
-                raise  # Not ours: it comes from the options.
             if not allow_unknown:
                 raise exceptions.TaskNotFound from exc
             return tasks.configure_task(name=name, job_manager=self.job_manager, **kwargs)
+        return task.configure(**kwargs)
 
     def perform_import_paths(self) -> None:
         """Import the modules of ``import_paths``, so that their tasks are known."""

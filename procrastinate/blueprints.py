@@ -11,17 +11,18 @@ from typing import (
     ParamSpec,
     TypeVar,
     Unpack,
-    cast,
     overload,
 )
 
-from procrastinate import exceptions, jobs, middleware, periodic, retry, utils
+from procrastinate import exceptions, jobs, middleware, retry, utils
+from procrastinate import periodic as periodic_module
 from procrastinate.tasks import ConfigureTaskOptions, Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from procrastinate.job_context import JobContext
+    from procrastinate.periodic import Args
 
 logger = logging.getLogger(__name__)
 
@@ -88,12 +89,12 @@ class Blueprint:
     The mapping of all tasks known by the app. Only procrastinate is expected to make
     changes to this mapping.
     """
-    periodic_registry: periodic.PeriodicRegistry
+    periodic_registry: periodic_module.PeriodicRegistry
     """The periodic tasks among them."""
 
     def __init__(self) -> None:
         self.tasks = {}
-        self.periodic_registry = periodic.PeriodicRegistry()
+        self.periodic_registry = periodic_module.PeriodicRegistry()
         self._warn_of_main_module()
 
     def _warn_of_main_module(self) -> None:
@@ -339,7 +340,7 @@ class Blueprint:
         cron: str,
         periodic_id: str = "",
         **configure_kwargs: Unpack[ConfigureTaskOptions],
-    ) -> Callable[[Task[P, R, Concatenate[int, periodic.Args]]], Task[P, R, periodic.Args]]:
+    ) -> Callable[[Task[P, R, Concatenate[int, Args]]], Task[P, R, Args]]:
         """
         Task decorator, marks task as being scheduled for periodic deferring.
 
@@ -352,11 +353,8 @@ class Blueprint:
         **kwargs :
             Additional parameters are passed to `Task.configure`.
         """
-        return cast(
-            "Any",
-            self.periodic_registry.periodic_decorator(
-                cron=cron, periodic_id=periodic_id, **configure_kwargs
-            ),
+        return self.periodic_registry.periodic_decorator(
+            cron=cron, periodic_id=periodic_id, **configure_kwargs
         )
 
     def will_configure_task(self) -> None:

@@ -176,7 +176,7 @@ class OptionGroup:
         envvar = f"{self._prefix}_{env}" if env else None
         if envvar:
             help = f"{help} (env: {envvar}{f': {env_help}' if env_help else ''})"  # noqa: A001
-        action = self._container.add_argument(
+        action: Any = self._container.add_argument(
             *names, help=help, default=argparse.SUPPRESS, **kwargs
         )
         action.shown_default = default

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from procrastinate import jobs, metadata, utils
+from procrastinate import jobs, metadata, types, utils
 from procrastinate.cli import commands, logs, options
 
 if TYPE_CHECKING:
@@ -255,8 +255,7 @@ def configure_defer_parser(subparsers: Any) -> None:
     schedule.add(
         "--in",
         dest="schedule_in",
-        # Not a function of its own: argparse shows its name when the value is wrong.
-        type=lambda value: {"seconds": int(value)},
+        type=_in_seconds,
         help="Number of seconds after which to launch the job",
         env="IN",
     )
@@ -275,6 +274,14 @@ def configure_defer_parser(subparsers: Any) -> None:
         default=False,
     )
     group.seal()
+
+
+def _in_seconds(value: str) -> types.TimeDeltaParams:
+    return {"seconds": int(value)}
+
+
+# argparse shows the name when the value is wrong, and 3.x had no name for it.
+_in_seconds.__name__ = "<lambda>"
 
 
 def configure_schema_parser(subparsers: Any) -> None:

@@ -62,7 +62,7 @@ def test_an_error_while_a_module_is_imported_comes_through(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "broken_by_design.py").write_text("1 / 0\n")
-    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
 
     with pytest.raises(ZeroDivisionError):
         utils.load_from_path("broken_by_design.app")
@@ -74,7 +74,7 @@ def test_all_paths_are_imported(
     for name in ("first_of_two", "second_of_two"):
         (tmp_path / f"{name}.py").touch()
         monkeypatch.delitem(sys.modules, name, raising=False)
-    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
 
     utils.import_all(iter(["first_of_two", "second_of_two"]))
 
@@ -259,10 +259,13 @@ async def test_awaiting_an_awaitable_context_opens_and_returns_the_value() -> No
 async def test_an_awaitable_context_closes_even_after_an_error() -> None:
     door = _Door()
 
-    with pytest.raises(ZeroDivisionError):
+    async def fail() -> None:
         async with door.context as value:
             assert value is door
             raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail()
 
     assert door.steps == ["open", "close"]
 
