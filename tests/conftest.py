@@ -11,7 +11,7 @@ import os
 import pathlib
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import attrs
 import psycopg
@@ -68,9 +68,7 @@ def embedded_server() -> EmbeddedServer:
 
 
 @pytest.fixture(scope="session")
-def server(
-    request: pytest.FixtureRequest, embedded_server: EmbeddedServer
-) -> Iterator[Server]:
+def server(request: pytest.FixtureRequest, embedded_server: EmbeddedServer) -> Iterator[Server]:
     """The server of this run."""
     with (
         pytest.MonkeyPatch.context() as environment,
@@ -111,7 +109,7 @@ def load_schema(
         connection.execute(migrations.one_file_schema().encode())
 
 
-template = factories.postgresql_noproc(
+template = cast(Any, factories).postgresql_noproc(
     dbname=TEMPLATE, depends_on="server", load=[load_schema]
 )
 
@@ -135,9 +133,7 @@ def make_database(server: Server) -> Callable[..., Janitor]:
 
 
 @pytest.fixture
-def dsn(
-    server: Server, template: Any, make_database: Callable[..., Janitor]
-) -> Iterator[str]:
+def dsn(server: Server, template: Any, make_database: Callable[..., Janitor]) -> Iterator[str]:
     """The connection string of a database of this test's own, with the schema."""
     name = f"{TEMPLATE}_own"
     janitor = make_database(name, template=template.template_dbname)
@@ -159,7 +155,8 @@ def connect(dsn: str) -> Iterator[Connect]:
     opened: list[psycopg.Connection] = []
 
     def open_one(conninfo: str = dsn, **options: Any) -> psycopg.Connection:
-        connection = psycopg.connect(conninfo, **{"autocommit": True, **options})
+        keywords: dict[str, Any] = {"autocommit": True, **options}
+        connection = psycopg.connect(conninfo, **keywords)
         opened.append(connection)
         return connection
 
@@ -180,9 +177,8 @@ async def aconnect(dsn: str) -> AsyncIterator[AsyncConnect]:
     opened: list[psycopg.AsyncConnection] = []
 
     async def open_one(conninfo: str = dsn, **options: Any) -> psycopg.AsyncConnection:
-        connection = await psycopg.AsyncConnection.connect(
-            conninfo, **{"autocommit": True, **options}
-        )
+        keywords: dict[str, Any] = {"autocommit": True, **options}
+        connection = await psycopg.AsyncConnection.connect(conninfo, **keywords)
         opened.append(connection)
         return connection
 
@@ -202,17 +198,16 @@ def psql(embedded_server: EmbeddedServer) -> Callable[..., subprocess.CompletedP
     """Run psql, the embedded wheel's: no start-up file, stop at the first error."""
     program = str(embedded_server.bin_directory / "psql")
 
-    def run(dsn: str, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    def run(
+        dsn: str, *arguments: str, script: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [program, "-X", "-v", "ON_ERROR_STOP=1", *arguments, "-d", dsn],
-            **{
-                "stdin": None if "input" in options else subprocess.DEVNULL,
-                "capture_output": True,
-                "text": True,
-                "check": False,
-                "cwd": ROOT,
-                **options,
-            },
+            input=script or "",
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=ROOT,
         )
 
     return run

@@ -33,7 +33,7 @@ def fetch(pattern: str) -> pathlib.Path | None:
     if not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
         return None
     name = _known(pattern, []) or _known(pattern, _own_lists())
-    return name and _download(name)
+    return _download(name) if name else None
 
 
 def _download(name: str) -> pathlib.Path | None:
@@ -60,7 +60,7 @@ def _known(pattern: str, options: list[str]) -> str | None:
 
 
 def _own_lists() -> list[str]:
-    """Package lists of our own: a fresh machine has none, and only root may fetch the system's."""
+    """Package lists of our own: a fresh machine has none, and root alone may fetch those."""
     options = _own_options()
     if not any((CACHE.parent / "apt" / "lists").glob("*_Packages*")):
         _apt(["apt-get", *options, "update"])

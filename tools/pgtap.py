@@ -44,7 +44,9 @@ def _script(root: pathlib.Path) -> pathlib.Path | None:
     full = [
         path for path in root.glob(SYSTEM) if re.fullmatch(r"pgtap--[\d.]+\.sql", path.name)
     ]
-    return max(full, key=lambda path: [int(n) for n in re.findall(r"\d+", path.name)], default=None)
+    return max(
+        full, key=lambda path: [int(n) for n in re.findall(r"\d+", path.name)], default=None
+    )
 
 
 if __name__ == "__main__":

@@ -11,7 +11,10 @@ from __future__ import annotations
 import pathlib
 import re
 import sys
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = pathlib.Path(__file__).parent.parent
 COLUMNS = 92

@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import enum
 import os
-from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import attrs
 import psycopg.conninfo
 
 from procrastinate.contrib.embedded.server import EmbeddedServer
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping
 
 VARIABLE = "PROCRASTINATE_DSN"
 # Any of these says that a server is meant; the others only say how to talk to it.
@@ -45,7 +48,7 @@ def choose_server(
     libpq: bool = True,
     embedded: EmbeddedServer | None = None,
     environ: Mapping[str, str] | None = None,
-) -> Iterator[ChosenServer]:
+) -> Generator[ChosenServer]:
     """
     Choose a server: ``dsn``, ``PROCRASTINATE_DSN``, libpq's variables, an embedded one.
 

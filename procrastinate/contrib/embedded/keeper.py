@@ -25,8 +25,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 LONGEST_SOCKET = 100  # bytes; the kernels' limits for a socket's path are 104 and 108
 PORT = 5432  # only names the socket: the server does not listen on TCP
@@ -164,7 +166,7 @@ def choose_socket_directory(plan: Plan) -> pathlib.Path:
     """The data directory, or a fresh private one where that path is too long for a socket."""
     if len(os.fsencode(plan.data / SOCKET)) <= LONGEST_SOCKET:
         return plan.data
-    directory = pathlib.Path(tempfile.mkdtemp(prefix="procrastinate-", dir="/tmp"))  # noqa: S108
+    directory = pathlib.Path(tempfile.mkdtemp(prefix="procrastinate-", dir="/tmp"))
     if plan.account:
         os.chown(directory, plan.account.uid, plan.account.gid)
     return directory
@@ -236,13 +238,14 @@ def remove_socket_directory(plan: Plan) -> None:
         note.unlink()
 
 
-def go_to_background(log: pathlib.Path) -> None:
+def go_to_background(plan: Plan) -> None:
     """Return in a child that no terminal's signals reach; the parent ends with success."""
-    if os.fork():
+    if child := os.fork():
+        keeper_lock(plan.home).write_text(str(child))  # for people, and for tests
         os._exit(0)
     os.setsid()
     os.chdir("/")
-    with pathlib.Path(os.devnull).open() as nothing, log.open("a") as output:
+    with pathlib.Path(os.devnull).open() as nothing, plan.log.open("a") as output:
         os.dup2(nothing.fileno(), sys.stdin.fileno())
         os.dup2(output.fileno(), sys.stdout.fileno())
         os.dup2(output.fileno(), sys.stderr.fileno())
@@ -263,7 +266,7 @@ def main(arguments: Sequence[str]) -> None:
         if plan.throwaway:
             stop(plan)
         raise
-    go_to_background(plan.log)
+    go_to_background(plan)
     try:
         lock(users_lock(plan.home), fcntl.LOCK_EX)  # returns when the last user has gone
     finally:

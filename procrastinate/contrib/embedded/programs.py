@@ -9,12 +9,15 @@ import pwd
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from procrastinate.contrib.embedded.errors import EmbeddedServerError
 from procrastinate.contrib.embedded.keeper import Account
 
-MEMORY = "/dev/shm"  # noqa: S108
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MEMORY = "/dev/shm"
 MEMORY_NEEDED = 4 << 30  # bytes; the largest tests fill a few tables with a million rows
 ACCOUNTS = ("postgres", "nobody", "daemon")  # the first that exists runs root's servers
 
@@ -70,7 +73,7 @@ def temporary_directory(account: Account | None, *, durable: bool) -> str:
     in 15 ms, on a disk in 350.
     """
     in_memory = [MEMORY] if not durable else []
-    for candidate in (*in_memory, tempfile.gettempdir(), "/tmp", "/var/tmp"):  # noqa: S108
+    for candidate in (*in_memory, tempfile.gettempdir(), "/tmp", "/var/tmp"):
         path = pathlib.Path(candidate)
         if not path.is_dir() or not os.access(path, os.W_OK | os.X_OK):
             continue

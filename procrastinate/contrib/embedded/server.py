@@ -12,11 +12,14 @@ import sys
 import tempfile
 import time
 import urllib.parse
-from collections.abc import Mapping
-from types import TracebackType
+from typing import TYPE_CHECKING
 
 from procrastinate.contrib.embedded import keeper, programs
 from procrastinate.contrib.embedded.errors import EmbeddedServerError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
 
 __all__ = ["EmbeddedServer", "EmbeddedServerError"]
 
@@ -74,15 +77,18 @@ class EmbeddedServer:
     @property
     def directory(self) -> pathlib.Path:
         """The directory of the running server."""
-        if self._home is None:
-            raise EmbeddedServerError("The embedded server has not been started")
-        return self._home
+        return self._must_run()
 
     def dsn(self, database: str = "postgres") -> str:
         """How to connect to a database of the running server, as its superuser."""
-        self.directory  # noqa: B018  raises if there is none
+        self._must_run()
         where = urllib.parse.urlencode({"host": self._socket_directory, "port": keeper.PORT})
         return f"postgresql://postgres@/{urllib.parse.quote(database, safe='')}?{where}"
+
+    def _must_run(self) -> pathlib.Path:
+        if self._home is None:
+            raise EmbeddedServerError("The embedded server has not been started")
+        return self._home
 
     def start(self) -> EmbeddedServer:
         """
