@@ -119,29 +119,29 @@ def compose(name: str, body: str, *, after: str | None = None) -> Migration:
 
 
 def _guard(name: str, after: str | None) -> str:
-    # The first migration makes the table of migrations: before it there is nothing to look up.
+    # The first migration makes the table of migrations: before it there is nothing to read.
     lines = [
-        "if to_regclass('procrastinate_migrations') is not null then",
-        "    if exists (",
-        "        select from procrastinate_migrations as m where m.name = '{name}'",
-        "    ) then",
+        "declare",
+        "    v_applied text[] := '{{}}';",
+        "begin",
+        "    if to_regclass('procrastinate_migrations') is not null then",
+        "        v_applied := array(select m.name from procrastinate_migrations as m);",
+        "    end if;",
+        "    if '{name}' = any(v_applied) then",
         "        raise exception 'migration {name} was already applied'",
         "            using errcode = 'PQ008';",
         "    end if;",
-        "end if;",
     ]
     if after is not None:
         lines += [
-            "if to_regclass('procrastinate_migrations') is null or not exists (",
-            "    select from procrastinate_migrations as m where m.name = '{after}'",
-            ") then",
-            "    raise exception 'migration {after} is missing'",
-            "        using errcode = 'PQ008',",
-            "            detail = '{name} builds upon it.',",
-            "            hint = 'Apply the migrations in the order of their names.';",
-            "end if;",
+            "    if not '{after}' = any(v_applied) then",
+            "        raise exception 'migration {after} is missing'",
+            "            using errcode = 'PQ008',",
+            "                detail = '{name} builds upon it.',",
+            "                hint = 'Apply the migrations in the order of their names.';",
+            "    end if;",
         ]
-    return "".join(f"    {line}\n" for line in lines).format(name=name, after=after)
+    return "".join(f"    {line}\n" for line in [*lines, "end;"]).format(name=name, after=after)
 
 
 def _record(done: Sequence[tuple[str, str]]) -> str:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import pathlib
     from collections.abc import Iterable, Mapping
 
-ROOT = sql.root.parent
+
 BASELINE = "04.00.00_01_pre_baseline"
 HAND = "-- by hand: "
 
@@ -83,7 +83,9 @@ def digests() -> dict[str, str]:
     Return the digest of every file that defines something, by its path.
     """
     return {
-        path.relative_to(ROOT).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        path.relative_to(sql.root.parent).as_posix(): hashlib.sha256(
+            path.read_bytes()
+        ).hexdigest()
         for path in sorted(sql.root.rglob("*"))
         if path.is_file() and path.parent.name != "migrations"
     }
@@ -245,7 +247,7 @@ def draft(what: str, version: str) -> list[migrations.Migration]:
 
 
 def _step(name: str, *, new: bool) -> str:
-    text = (ROOT / name).read_text(encoding="utf-8").strip()
+    text = (sql.root.parent / name).read_text(encoding="utf-8").strip()
     if new:
         return text
     if name.startswith(("sql/tables/", "sql/types/")):
@@ -262,7 +264,7 @@ def package_version() -> str:
     """
     Return the version of the package, as the name of a migration spells it.
     """
-    with (ROOT / "pyproject.toml").open("rb") as file:
+    with (sql.root.parent / "pyproject.toml").open("rb") as file:
         version: str = tomllib.load(file)["project"]["version"]
     return ".".join(f"{int(part):02}" for part in re.findall(r"\d+", version)[:3])
 
@@ -301,7 +303,7 @@ def main(argv: list[str] | None = None) -> int:
             print(f"{len(lock.objects)} objects, {len(lock.migrations)} migrations")
         case "draft":
             for migration in draft(options.what, options.version):
-                print(path_of(migration.name).relative_to(ROOT))
+                print(path_of(migration.name).relative_to(sql.root.parent))
         case _:
             release()
     return 0
