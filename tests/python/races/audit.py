@@ -181,8 +181,35 @@ def order_breaches(connection: psycopg.Connection[harness.Row]) -> list[str]:
     return [f"overtaken within its lock: {row}" for row in rows]
 
 
+DERIVED = """
+select 'todo' as relation, j.id, t.job_id, j.status::text as status, t.state::text as state
+from (select * from procrastinate_jobs where status = 'todo') as j
+full join procrastinate_todo as t on t.job_id = j.id
+where (j.id, j.queue_name, j.priority, j.lock, j.queueing_lock, j.scheduled_at)
+    is distinct from
+    (t.job_id, t.queue_name, t.priority, t.lock, t.queueing_lock, t.scheduled_at)
+union all
+select 'doing', j.id, d.job_id, j.status::text, null
+from (select * from procrastinate_jobs where status = 'doing') as j
+full join procrastinate_doing as d on d.job_id = j.id
+where (j.id, j.lock, j.worker_id) is distinct from (d.job_id, d.lock, d.worker_id)
+union all
+select 'doing twice', null, max(d.job_id), d.lock, null
+from procrastinate_doing as d
+where d.lock is not null
+group by d.lock
+having count(*) > 1
+"""
+
+
+def derived_breaches(connection: psycopg.Connection[harness.Row]) -> list[str]:
+    """I1, looked at without procrastinate_check()."""
+    return [f"derived rows: {row}" for row in connection.execute(DERIVED).fetchall()]
+
+
 def breaches(connection: psycopg.Connection[harness.Row]) -> list[str]:
     return [
+        *derived_breaches(connection),
         *event_breaches(connection),
         *transition_breaches(connection),
         *order_breaches(connection),

@@ -15,6 +15,7 @@ from __future__ import annotations
 import concurrent.futures
 import itertools
 import json
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, LiteralString, Self, TypeAlias, cast
@@ -43,7 +44,7 @@ class HarnessError(AssertionError):
 
 def query(text: str) -> LiteralString:
     """Statements are put together by the tests themselves; no input of a user is in them."""
-    return cast("LiteralString", text)
+    return cast("LiteralString", text)  # type: ignore[redundant-cast]  # mypy: it is str
 
 
 @attrs.define(eq=False)
@@ -157,6 +158,20 @@ class Session:
         self.connection.close()
 
 
+def connect(dsn: str, name: str) -> psycopg.Connection[Row]:
+    connection = psycopg.connect(
+        psycopg.conninfo.make_conninfo(dsn, application_name=name),
+        autocommit=True,
+        # the checker takes the default row type for the one wanted
+        row_factory=cast("Any", psycopg.rows.dict_row),
+        # a deadlock is reported at once: the tests assert that there is none; nothing here
+        # outlives the server, so no commit needs to wait for the disk
+        options="-c deadlock_timeout=50ms -c synchronous_commit=off"
+        " -c client_min_messages=warning",
+    )
+    return cast("psycopg.Connection[Row]", connection)
+
+
 @attrs.define(eq=False)
 class Stage:
     """The sessions of one test, and the connection that watches them."""
@@ -169,13 +184,7 @@ class Stage:
         self.watcher = self.connect("watcher")
 
     def connect(self, name: str) -> psycopg.Connection[Row]:
-        return psycopg.connect(
-            psycopg.conninfo.make_conninfo(self.dsn, application_name=f"races {name}"),
-            autocommit=True,
-            row_factory=psycopg.rows.dict_row,
-            # a deadlock is reported at once: the tests assert that there is none
-            options="-c deadlock_timeout=50ms -c client_min_messages=warning",
-        )
+        return connect(self.dsn, f"races {name}")
 
     def session(self, name: str) -> Session:
         if name not in self.sessions:
@@ -294,7 +303,7 @@ class Step:
         return f"{self.session}:{self.label or text}"
 
 
-@attrs.define
+@attrs.define(repr=False)
 class Ran:
     """What came of one interleaving."""
 
@@ -302,7 +311,7 @@ class Ran:
     statements: list[Statement] = attrs.field(factory=list[Statement])
     waited: list[Step] = attrs.field(factory=list[Step])
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         parts: list[str] = []
         for step, statement in zip(self.order, self.statements, strict=False):
             mark = " (waited)" if step in self.waited else ""
@@ -540,8 +549,26 @@ class IdleWorker:
             self.ran += [claim.job_id for claim in exchange.claims]
             self.session.start(FINISH, finish_parameters(self.worker_id, exchange.claims))
 
+    def heed(self, statements: Iterable[Statement]) -> None:
+        """
+        Take over what the tests' own workers were told: they would come back, as we do for them.
+        """
+        for statement in statements:
+            rows = statement.rows if statement.ended and not statement.sqlstate else []
+            if not rows or rows[-1].get("outcome") != "summary":
+                continue
+            exchange = Exchange.of(rows)
+            limit = _LIMIT.search(statement.text)
+            assert limit is not None, statement.text
+            full = len(exchange.claims) >= int(limit.group(1))
+            if exchange.contended or exchange.more or full:
+                self.come_back = True
+
     def close(self) -> None:
         self.ear.close()
+
+
+_LIMIT = re.compile(r"procrastinate_(?:fetch_jobs|finish_and_fetch)_v1\(\d+, [^)]*?\[\], (\d+)")
 
 
 def finish_parameters(

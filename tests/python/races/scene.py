@@ -66,7 +66,8 @@ class Scene:
         Jobs that the setup itself defers wake it only when the test calls `idle.react()`.
         """
         self.stage.settle()
-        self.stage.look(f"truncate {', '.join(TABLES)}")
+        for table in TABLES:
+            self.stage.look(f"delete from {table}")
         self.stage.look("select set_config('procrastinate.now', '', false)")
         self.claims, self.jobs = {}, []
         self.idle.register()
@@ -115,6 +116,10 @@ class Scene:
         self.check(context)
         self.idle.react()
         self.finish_held()
+        if isinstance(context, harness.Ran):
+            self.idle.heed(context.statements)
+        elif isinstance(context, Explored):
+            self.idle.heed([context.first, *context.others])
         self.idle.react()
         left = self.stage.look(RUNNABLE)
         assert not left, f"{context}: nobody was told of {left}"
@@ -128,10 +133,9 @@ class Scene:
         """The workers of the test end what they still hold."""
         held = self.stage.look("select job_id, claim_id, worker_id from procrastinate_doing")
         for row in held:
-            if row["worker_id"] == self.idle.worker_id:
-                continue
+            worker = row["worker_id"] or self.idle.worker_id
             claim = harness.Claim(row["job_id"], row["claim_id"])
-            (ended,) = self.stage.look(verbs.finish(row["worker_id"], [claim]))
+            (ended,) = self.stage.look(verbs.finish(worker, [claim]))
             assert ended["outcome"] == "finished", ended
 
     def runs(self, order: Sequence[int]) -> bool:
@@ -152,7 +156,7 @@ class Scene:
 # ---------------------------------------------------------------- statements stopped midway
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Explored:
     """One run of `explore`."""
 
@@ -162,7 +166,7 @@ class Explored:
     others: list[harness.Statement]
     waited: list[harness.Statement]
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         def tell(statement: harness.Statement) -> str:
             mark = " (waited)" if statement in self.waited else ""
             if statement.sqlstate:
@@ -170,7 +174,9 @@ class Explored:
             rows = json.dumps(statement.rows, default=str)
             return f"{statement}{mark} = {rows}"
 
-        place = f"stopped at point {self.point} ({self.place})" if self.place else "ran to its end"
+        place = (
+            f"stopped at point {self.point} ({self.place})" if self.place else "ran to its end"
+        )
         parts = [f"{tell(self.first)} {place}, meanwhile", *(tell(s) for s in self.others)]
         return "\n  ".join(parts)
 

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import psycopg
 import pytest
 
 from tests.python.races import harness, points
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 
 @pytest.fixture
-def toy(stage: harness.Stage) -> Iterator[harness.Stage]:
+def toy(stage: harness.Stage) -> harness.Stage:
     stage.look("create table toy (id integer primary key, n integer not null)")
     stage.look("insert into toy values (1, 0), (2, 0)")
-    yield stage
+    return stage
 
 
-def test_a_statement_that_waits_for_a_row_is_seen_to_wait_and_to_end(toy: harness.Stage) -> None:
+def test_a_statement_that_waits_for_a_row_is_seen_to_wait_and_to_end(
+    toy: harness.Stage,
+) -> None:
     a, b = toy.session("a"), toy.session("b")
     a.begin()
     a.run("update toy set n = 1 where id = 1")
@@ -76,11 +73,11 @@ def test_orders_in_which_a_waiting_session_would_have_to_go_on_are_left_out(
         [harness.Step(name, "begin"), harness.Step(name, update), harness.Step(name, "commit")]
         for name in "ab"
     ]
-    ran = list(
-        harness.permutations(
-            toy, *lists, setup=lambda: toy.look("update toy set n = 0") and None
-        )
-    )
+
+    def setup() -> None:
+        toy.look("update toy set n = 0")
+
+    ran = list(harness.permutations(toy, *lists, setup=setup))
     # of 20 orders, those with both updates before the first commit need the second to wait,
     # and then that session can't commit before the first one has
     assert 0 < len(ran) < 20

@@ -89,7 +89,11 @@ def defer_one(
 
 
 def defer_periodic(
-    timestamp: int, *, queue: str = "a", lock: str | None = None, queueing_lock: str | None = None
+    timestamp: int,
+    *,
+    queue: str = "a",
+    lock: str | None = None,
+    queueing_lock: str | None = None,
 ) -> str:
     return (
         f"select procrastinate_defer_periodic_job_v3('t', 'p', {timestamp}, {literal(queue)}, 0,"
@@ -115,7 +119,11 @@ def _ids(claims: Sequence[harness.Claim]) -> str:
 
 
 def finish(
-    worker: int, claims: Sequence[harness.Claim], status: str = "succeeded", *, delete: bool = False
+    worker: int,
+    claims: Sequence[harness.Claim],
+    status: str = "succeeded",
+    *,
+    delete: bool = False,
 ) -> str:
     statuses = array([status] * len(claims), "procrastinate_job_status")
     return (
