@@ -220,7 +220,8 @@ class App(blueprints.Blueprint):
         # Here and not at the top: who only defers does not need the engine.
         from procrastinate import worker  # noqa: PLC0415
 
-        return worker.Worker(self, **{**self.worker_defaults, **kwargs})
+        options: WorkerOptions = {**self.worker_defaults, **kwargs}
+        return worker.Worker(self, **options)
 
     async def run_worker_async(self, **kwargs: Unpack[WorkerOptions]) -> None:
         """
@@ -307,17 +308,7 @@ class App(blueprints.Blueprint):
             A list of always-async middlewares wrapping every job this worker runs, on the
             event loop (both sync and async tasks). (defaults to no middleware)
         """
-        self.perform_import_paths()
-        worker = self._worker(**kwargs)
-        run = asyncio.ensure_future(worker.run())
-        try:
-            await asyncio.shield(run)
-        except asyncio.CancelledError:
-            if run.done():
-                raise  # It was not us who were cancelled.
-            worker.stop()
-            await run  # A second cancellation goes to the worker, and is awaited.
-            raise
+        await self._worker(**kwargs).run()
 
     def run_worker(self, **kwargs: Any) -> None:
         """

@@ -121,6 +121,7 @@ def add_arguments(
     if include_schema:
         configure_schema_parser(subparsers)
     configure_healthchecks_parser(subparsers, custom_healthchecks)
+    configure_shell_parser(subparsers)
 
 
 def _add_command(
@@ -317,6 +318,14 @@ def configure_healthchecks_parser(
         custom_healthchecks or commands.healthchecks,
         "Check the state of procrastinate",
     )
+
+
+def configure_shell_parser(subparsers: Any) -> None:
+    """Add the command ``shell``."""
+    parser, _ = _add_command(
+        subparsers, "shell", commands.shell_, "Administration shell for procrastinate"
+    )
+    parser.add_argument("shell_command", nargs="*", help="Invoke a shell command and exit")
 
 
 def cast_queues(queues: str) -> list[str] | None:

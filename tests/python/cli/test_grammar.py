@@ -175,8 +175,8 @@ def test_an_option_comes_before_its_variable(monkeypatch: pytest.MonkeyPatch) ->
             "WAIT",
             "x",
             (
-                "argument -w/--wait/--one-shot: Invalid environment variable value for boolean: "
-                "'x'. Expected one of 0/n/f or 1/y/t (from PROCRASTINATE_WORKER_WAIT)"
+                "argument -w/--wait/--one-shot: Invalid environment variable value for "
+                "boolean: 'x'. Expected one of 0/n/f or 1/y/t (from PROCRASTINATE_WORKER_WAIT)"
             ),
         ),
         (

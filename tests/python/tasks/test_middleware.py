@@ -126,10 +126,10 @@ def test_middlewares_of_the_right_kind_are_kept_in_order() -> None:
 def test_a_worker_refuses_a_middleware_that_is_not_callable(
     kwargs: dict[str, Any], message: str
 ) -> None:
+    lists: dict[str, Any] = {"task_middleware": [], "worker_middleware": [], **kwargs}
+
     with pytest.raises(TypeError, match=message):
-        middleware.check_worker_middlewares(
-            **{"task_middleware": [], "worker_middleware": [], **kwargs}
-        )
+        middleware.check_worker_middlewares(**lists)
 
 
 def test_a_worker_refuses_a_sync_worker_middleware() -> None:

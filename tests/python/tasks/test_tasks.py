@@ -238,9 +238,12 @@ def test_a_task_asks_its_strategy(app: app_module.App) -> None:
 def test_a_task_that_belongs_to_no_app_can_not_be_deferred() -> None:
     task = Blueprint().task(add)
 
-    for use in (task.configure, task.defer, task.batch_defer):
-        with pytest.raises(exceptions.UnboundTaskError):
-            use()
+    with pytest.raises(exceptions.UnboundTaskError):
+        task.configure()
+    with pytest.raises(exceptions.UnboundTaskError):
+        task.defer(a=1, b=2)
+    with pytest.raises(exceptions.UnboundTaskError):
+        task.batch_defer()
 
 
 async def test_a_task_that_belongs_to_no_app_can_not_be_deferred_in_async_code() -> None:
