@@ -150,7 +150,9 @@ class SyncPsycopgConnector(connector.BaseConnector):
         text: Any = call.function.text
         encoded = call.encode(self.json_dumps)
         if connection is not None:
-            return call.decode(self._send(connection, text, encoded))
+            with psycopg_errors.translated():
+                rows = self._send(connection, text, encoded)
+            return call.decode(rows)
         for attempt in range(1, errors.MAX_TRIES + 1):
             try:
                 with self.pool.connection() as pooled:
