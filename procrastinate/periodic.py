@@ -27,6 +27,9 @@ Args = ParamSpec("Args")
 # The maximum delay, in seconds, after which a tick that was missed is left alone.
 MAX_DELAY = 60 * 10
 
+# Seconds that 3.x slept beyond a tick. Nothing here does: the name was published.
+MARGIN = 0.5
+
 # Seconds until a tick is tried again that the database did not take.
 RETRY_DELAY = 5.0
 
@@ -66,7 +69,10 @@ class PeriodicTask(Generic[P, R, Args]):
         return int(self.croniter.get_next(float, start_time=at))
 
 
-TaskAtTime = tuple[PeriodicTask[Any, Any, Any], int]
+if TYPE_CHECKING:
+    TaskAtTime = tuple[PeriodicTask[Any, Any, Any], int]
+else:
+    TaskAtTime = tuple[PeriodicTask, int]  # 3.x published it without parameters
 
 
 class PeriodicRegistry:
@@ -200,7 +206,7 @@ class PeriodicDeferrer:
 
     def get_previous_tasks(self, at: float) -> Iterable[TaskAtTime]:
         """
-        Return what has fallen due by this moment and was not deferred yet, in order of time.
+        Yield what has fallen due by this moment and was not deferred yet, in order of time.
         """
         due: list[TaskAtTime] = []
         for key, periodic_task in self.registry.periodic_tasks.items():
@@ -211,7 +217,7 @@ class PeriodicDeferrer:
                 )
             )
         due.sort(key=lambda item: item[1])
-        return due
+        yield from due
 
     def get_timestamps(
         self,
@@ -220,7 +226,7 @@ class PeriodicDeferrer:
         until: float,
     ) -> Iterable[int]:
         """
-        Return the ticks of one task that were missed, the oldest first.
+        Yield the ticks of one task that were missed, the oldest first.
 
         With ``since`` those after it; without, the last one. None of them is older than
         ``max_delay``.
@@ -247,7 +253,7 @@ class PeriodicDeferrer:
             timestamps.append(timestamp)
             if since is None:
                 break
-        return reversed(timestamps)
+        yield from reversed(timestamps)
 
     @staticmethod
     def _ticks_back(periodic_task: PeriodicTask[Any, Any, Any], at: float) -> Iterator[int]:

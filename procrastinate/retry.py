@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, overload
 import attrs
 
 from procrastinate import exceptions, types, utils
+from procrastinate.jobs import Job  # noqa: TC001  (strategies of users import it from here)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from procrastinate.jobs import Job
 
 # The last moment a retry is put off to. Short of datetime.max by more than any UTC offset:
 # Python could not read the date back in a timezone ahead of UTC.

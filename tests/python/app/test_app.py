@@ -282,7 +282,11 @@ def test_a_sync_program_runs_a_worker_on_an_app_that_it_did_not_open(
     async_app: App, conn: psycopg.Connection
 ) -> None:
     ran: list[int] = []
-    async_app.task(name="t")(lambda value: ran.append(int(value)))
+
+    @async_app.task(name="t")
+    def remember(value: int) -> None:  # pyright: ignore[reportUnusedFunction]  (registered)
+        ran.append(value)
+
     with async_app.open():
         async_app.configure_task("t").defer(value=1)
 
@@ -295,7 +299,11 @@ def test_a_sync_program_runs_a_worker_on_an_app_that_it_opened(
     async_app: App, conn: psycopg.Connection
 ) -> None:
     ran: list[int] = []
-    async_app.task(name="t")(lambda value: ran.append(int(value)))
+
+    @async_app.task(name="t")
+    def remember(value: int) -> None:  # pyright: ignore[reportUnusedFunction]  (registered)
+        ran.append(value)
+
     with async_app.open():
         async_app.configure_task("t").defer(value=1)
         async_app.run_worker(wait=False)
