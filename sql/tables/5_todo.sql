@@ -29,12 +29,14 @@ create unique index procrastinate_jobs_queueing_lock_idx_v1
 on procrastinate_todo (queueing_lock)
 where queueing_lock is not null;
 
+-- job_id + 0, here and in the queries: a generic plan must not take the primary key for the
+-- order by id and walk over other queues
 create index procrastinate_todo_ready_v1
-on procrastinate_todo (queue_name, priority desc, job_id)
+on procrastinate_todo (queue_name, priority desc, (job_id + 0))
 where state = 'r';
 
 create index procrastinate_todo_again_v1
-on procrastinate_todo (queue_name, priority desc, job_id)
+on procrastinate_todo (queue_name, priority desc, (job_id + 0))
 where state = 'a';
 
 create index procrastinate_todo_arrivals_v1

@@ -32,6 +32,11 @@ begin
     if v_active then
         perform _procrastinate_reconcile(v_ids, v_locks);
     end if;
+    insert into procrastinate_counts (queue_name, status, jobs)
+    select o.queue_name, o.status, -count(*)
+    from old_jobs as o
+    where o.status > 'doing'
+    group by o.queue_name, o.status;
     delete from procrastinate_events as e where e.job_id = any(v_ids);
     delete from procrastinate_results as r where r.job_id = any(v_ids);
     delete from procrastinate_keys as k where k.job_id = any(v_ids);
@@ -63,6 +68,9 @@ begin
     end if;
     if exists (select from procrastinate_doing) then
         truncate procrastinate_doing;
+    end if;
+    if exists (select from procrastinate_counts) then
+        truncate procrastinate_counts;
     end if;
     if exists (select from procrastinate_results) then
         truncate procrastinate_results;

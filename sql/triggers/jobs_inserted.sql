@@ -17,6 +17,9 @@ declare
     v_now constant timestamptz := procrastinate_now();
     v_todo bigint;
     v_doing bigint;
+    v_ended bigint;
+    v_nested constant boolean
+        := coalesce(current_setting('procrastinate.nested', true), '') = 'on';
     v_locks boolean;
     v_queueing boolean;
     v_scheduled boolean;
@@ -26,15 +29,21 @@ begin
     select
         count(*) filter (where n.status = 'todo'),
         count(*) filter (where n.status = 'doing'),
+        count(*) filter (where n.status > 'doing'),
         bool_or(n.lock is not null),
         bool_or(n.queueing_lock is not null),
         bool_or(n.scheduled_at is not null)
-    into v_todo, v_doing, v_locks, v_queueing, v_scheduled
+    into v_todo, v_doing, v_ended, v_locks, v_queueing, v_scheduled
     from new_jobs as n;
 
-    if v_doing > 0 or (
-        v_todo > 0 and coalesce(current_setting('procrastinate.nested', true), '') = 'on'
-    ) then
+    if v_ended > 0 then
+        insert into procrastinate_counts (queue_name, status, jobs)
+        select n.queue_name, n.status, count(*)
+        from new_jobs as n
+        where n.status > 'doing'
+        group by n.queue_name, n.status;
+    end if;
+    if v_doing > 0 or (v_todo > 0 and v_nested) then
         perform _procrastinate_reconcile(array(select n.id from new_jobs as n));
     elsif v_todo = 0 then
         return null;
@@ -90,11 +99,22 @@ begin
         ) as e (nr, type)
         where n.status = 'todo' and (e.nr = 2 or n.scheduled_at is not null)
         order by n.id, e.nr;
-    else
+    elsif v_todo > 0 then
         insert into procrastinate_events (job_id, type, at)
         select n.id, 'deferred', v_now
         from new_jobs as n
         where n.status = 'todo';
+    end if;
+
+    if v_nested then  -- a trigger of a user may have deleted them again
+        delete from procrastinate_events as e
+        where
+            e.job_id = any(array(select n.id from new_jobs as n))
+            and e.job_id <> all(array(
+                select j.id
+                from procrastinate_jobs as j
+                where j.id = any(array(select n.id from new_jobs as n))
+            ));
     end if;
 
     for v_pair in

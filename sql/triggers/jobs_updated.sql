@@ -18,44 +18,112 @@ as $$
 declare
     v_nested constant boolean
         := coalesce(current_setting('procrastinate.nested', true), '') = 'on';
-    v_changed bigint[];
+    v_now constant timestamptz := procrastinate_now();
+    v_ids bigint[];
     v_locks text[];
-    v_started bigint;
-    v_ended bigint;
-    v_left bigint;
-    v_back bigint;
-    v_other bigint;
-    v_illegal bigint;
-    v_scheduled boolean;
-    v_aborts boolean;
+    v_from procrastinate_job_status;
+    v_from_last procrastinate_job_status;
+    v_to procrastinate_job_status;
+    v_to_last procrastinate_job_status;
+    v_plain boolean;
+    v_locked boolean;
+    v_handed bigint[];
+    v_ok boolean;
 begin
     if pg_trigger_depth() > 1 then
-        perform set_config('procrastinate.nested', 'on', true);
+        v_ok := set_config('procrastinate.nested', 'on', true) is not null;
     end if;
 
     select
-        array_agg(n.id order by n.id),
-        array_agg(distinct o.lock) filter (where o.lock is not null),
-        count(*) filter (where o.status = 'todo' and n.status = 'doing'
-            and o.lock is not distinct from n.lock),
-        count(*) filter (where o.status = 'doing' and n.status in (
-            'succeeded', 'failed', 'aborted'
-        )),
-        count(*) filter (where o.status = 'todo' and n.status in (
-            'succeeded', 'failed', 'aborted', 'cancelled'
-        )),
-        count(*) filter (where o.status <> 'todo' and n.status = 'todo'),
-        min(n.id) filter (where o.status <> n.status and n.status <> 'todo' and not (
-            (o.status = 'todo' and n.status in (
-                'doing', 'succeeded', 'failed', 'cancelled', 'aborted'
-            ))
-            or (o.status = 'doing' and n.status in ('succeeded', 'failed', 'aborted'))
-        )),
-        coalesce(bool_or(n.status = 'todo' and n.scheduled_at is not null), false),
-        coalesce(bool_or(n.abort_requested and not o.abort_requested), false)
-    into
-        v_changed, v_locks, v_started, v_ended, v_left, v_back, v_illegal, v_scheduled,
-        v_aborts
+        o.first, o.last, o.locks,
+        n.ids, n.first, n.last, n.plain, coalesce(n.locked, false)
+    into v_from, v_from_last, v_locks, v_ids, v_to, v_to_last, v_plain, v_locked
+    from (
+        select
+            min(x.status) as first,
+            max(x.status) as last,
+            array_agg(distinct x.lock) filter (where x.lock is not null) as locks
+        from old_jobs as x
+    ) as o
+    cross join (
+        select
+            array_agg(x.id) as ids,
+            min(x.status) as first,
+            max(x.status) as last,
+            not bool_or(x.abort_requested or x.status in ('cancelled', 'aborting')) as plain,
+            bool_or(x.lock is not null) as locked
+        from new_jobs as x
+    ) as n;
+    if v_ids is null then
+        return null;
+    end if;
+
+    if v_plain and not v_nested and v_from = v_from_last
+        and (
+            (v_from = 'todo' and v_to = 'doing' and v_to_last = 'doing')
+            or (v_from = 'doing' and v_to > 'doing')
+        )
+        and (
+            (v_locks is null and not v_locked)
+            or not exists (  -- a lock that changes with the status: both lines are looked at
+                select
+                from old_jobs as o
+                join new_jobs as n on n.id = o.id
+                where o.lock is distinct from n.lock
+            )
+        )
+    then
+        if v_to > 'doing' then
+            if v_locks is null then
+                delete from procrastinate_doing as d where d.job_id = any(v_ids);
+            else
+                v_ok := _procrastinate_jobs_ended(v_ids, v_locks);
+            end if;
+            insert into procrastinate_events (job_id, type, at, attempt, worker_id)
+            select
+                n.id, _procrastinate_event_of('doing', n.status), v_now, n.attempts, n.worker_id
+            from new_jobs as n;
+            insert into procrastinate_counts (queue_name, status, jobs)
+            select n.queue_name, n.status, count(*)
+            from new_jobs as n
+            group by n.queue_name, n.status;
+            return null;
+        end if;
+        if v_locks is null then
+            insert into procrastinate_doing (job_id, worker_id, started_at, priority)
+            select n.id, n.worker_id, v_now, n.priority
+            from new_jobs as n;
+        else
+            v_handed := nullif(current_setting('procrastinate.handover', true), '')::bigint[];
+            if (v_ids <@ v_handed[3:]) is not true then
+                v_ok := _procrastinate_jobs_started(v_ids, v_locks, v_handed[3:]);
+            end if;
+            insert into procrastinate_doing (
+                job_id, worker_id, head_xmin, started_at, priority, lock
+            )
+            select
+                n.id, n.worker_id,
+                case
+                    when n.id = any(v_handed[3:]) then v_handed[1]::text::xid8
+                    else t.head_xmin
+                end,
+                v_now, n.priority, n.lock
+            from new_jobs as n
+            left join (
+                select x.job_id, x.head_xmin
+                from procrastinate_todo as x
+                where x.job_id = any(v_ids)
+            ) as t on t.job_id = n.id;
+        end if;
+        delete from procrastinate_todo as t where t.job_id = any(v_ids);
+        insert into procrastinate_events (job_id, type, at, attempt, worker_id)
+        select n.id, 'started', v_now, n.attempts, n.worker_id
+        from new_jobs as n;
+        return null;
+    end if;
+
+    -- every other change
+    select array_agg(n.id order by n.id) into v_ids
     from old_jobs as o
     join new_jobs as n on n.id = o.id
     where
@@ -70,91 +138,84 @@ begin
                 n.queue_name, n.priority, n.lock, n.queueing_lock, n.scheduled_at, n.worker_id
             )
         );
-
-    if v_changed is null then
+    if v_ids is null then
         return null;
     end if;
-    if v_illegal is not null then
-        perform _procrastinate_raise(
-            'PQ001',
-            format(
-                'Job %s is %s: it cannot become %s', v_illegal,
-                (select o.status from old_jobs as o where o.id = v_illegal),
-                (select n.status from new_jobs as n where n.id = v_illegal)
-            ),
-            'Allowed: todo to doing, cancelled, succeeded, failed or aborted; doing to '
-            'succeeded, failed, aborted or todo; any ended status to todo.',
-            'To run the job again use procrastinate_retry_job, or set its status to todo.'
+    perform _procrastinate_refuse_transition(o.id, o.status, n.status)
+    from old_jobs as o
+    join new_jobs as n on n.id = o.id
+    where
+        o.status <> n.status
+        and n.status <> 'todo'
+        and not (
+            (o.status = 'todo' and n.status <> 'aborting')
+            or (o.status = 'doing' and n.status in ('succeeded', 'failed', 'aborted'))
         );
+    if exists (
+        select
+        from old_jobs as o
+        join new_jobs as n on n.id = o.id
+        where o.status = 'todo' and n.status = 'doing' and n.lock is not null
+    ) then
+        v_ok := _procrastinate_refuse_old_snapshot('Starting a job that has a lock');
     end if;
 
-    v_other := cardinality(v_changed) - v_started - v_ended;
-    if v_other = 0 and not v_nested and (v_started = 0 or v_ended = 0) then
-        if v_started > 0 then
-            perform _procrastinate_jobs_started(v_changed, v_locks);
-            insert into procrastinate_doing (
-                job_id, worker_id, head_xmin, started_at, priority, lock
-            )
-            select
-                n.id, n.worker_id,
-                case when n.lock is not null then (
-                    select t.head_xmin from procrastinate_todo as t where t.job_id = n.id
-                ) end,
-                procrastinate_now(), n.priority, n.lock
-            from new_jobs as n
-            where n.id = any(v_changed);
-            delete from procrastinate_todo as t where t.job_id = any(v_changed);
-        else
-            perform _procrastinate_jobs_ended(v_changed, v_locks);
-        end if;
-    else
-        if v_started > 0 and exists (
-            select from new_jobs as n where n.status = 'doing' and n.lock is not null
-        ) then
-            perform _procrastinate_refuse_old_snapshot('Starting a job that has a lock');
-        end if;
-        perform _procrastinate_reconcile(v_changed, v_locks);
-    end if;
+    perform _procrastinate_reconcile(v_ids, v_locks);
 
-    if not (v_aborts or v_scheduled or v_nested) then
-        insert into procrastinate_events (job_id, type, at, attempt, worker_id)
-        select
-            n.id,
-            _procrastinate_event_of(o.status, n.status),
-            procrastinate_now(), n.attempts,
-            case when n.status = 'doing' or o.status = 'doing' then n.worker_id end
-        from new_jobs as n
-        join old_jobs as o on o.id = n.id
-        where _procrastinate_event_of(o.status, n.status) is not null;
-    else
-        insert into procrastinate_events (job_id, type, at, attempt, worker_id)
-        select
-            n.id, e.type, coalesce(e.at, procrastinate_now()), n.attempts,
-            case when n.status = 'doing' or o.status = 'doing' then n.worker_id end
-        from new_jobs as n
-        join old_jobs as o on o.id = n.id
-        cross join lateral (
-            select 1 as nr, 'abort_requested'::procrastinate_job_event_type as type,
-                null::timestamptz as at
-            where n.abort_requested and not o.abort_requested
-            union all
-            select 2, 'scheduled', n.scheduled_at
-            where n.status = 'todo' and n.scheduled_at is not null
-            union all
-            select 3, _procrastinate_event_of(o.status, n.status), null
-            where _procrastinate_event_of(o.status, n.status) is not null
-        ) as e
-        where
+    insert into procrastinate_events (job_id, type, at, attempt, worker_id)
+    select
+        n.id, e.type, coalesce(e.at, v_now), n.attempts,
+        case when n.status = 'doing' or o.status = 'doing' then n.worker_id end
+    from new_jobs as n
+    join old_jobs as o on o.id = n.id
+    cross join lateral (
+        select 1 as nr, 'abort_requested'::procrastinate_job_event_type as type,
+            null::timestamptz as at
+        where n.abort_requested and not o.abort_requested
+        union all
+        select 2, 'scheduled', n.scheduled_at
+        where n.status = 'todo' and n.scheduled_at is not null
+        union all
+        select 3, _procrastinate_event_of(o.status, n.status), null
+        where _procrastinate_event_of(o.status, n.status) is not null
+    ) as e
+    where
+        n.id = any(v_ids)
+        and (
             not v_nested
             or n.id = any(array(
-                select j.id from procrastinate_jobs as j where j.id = any(v_changed)
+                select j.id from procrastinate_jobs as j where j.id = any(v_ids)
             ))
-        order by n.id, e.nr;
-    end if;
+        )
+    order by n.id, e.nr;
 
-    if v_other > 0 then
-        perform _procrastinate_announce(v_changed);
-    end if;
+    insert into procrastinate_counts (queue_name, status, jobs)
+    select x.queue_name, x.status, sum(x.jobs)
+    from (
+        select n.queue_name, n.status, 1 as jobs
+        from new_jobs as n
+        where n.status > 'doing'
+        union all
+        select o.queue_name, o.status, -1
+        from old_jobs as o
+        where o.status > 'doing'
+    ) as x
+    group by x.queue_name, x.status
+    having sum(x.jobs) <> 0;
+
+    perform _procrastinate_announce(
+        array(
+            select n.id
+            from new_jobs as n
+            where n.id = any(v_ids) and n.status = 'todo'
+        ),
+        array(
+            select n.id
+            from new_jobs as n
+            join old_jobs as o on o.id = n.id
+            where n.status = 'doing' and n.abort_requested and not o.abort_requested
+        )
+    );
     return null;
 end;
 $$;

@@ -13,16 +13,3 @@ $$;
 
 comment on function procrastinate_cancel_job(bigint, boolean, boolean) is
 'todo -> cancelled or gone; doing: asks to abort, if abort is true. False: does not apply.';
-
-create function procrastinate_abort_job(job_id bigint)
-returns boolean
-language plpgsql volatile parallel unsafe
-set search_path from current
-as $$
-begin
-    return _procrastinate_cancel($1, true, false) is not null;
-end;
-$$;
-
-comment on function procrastinate_abort_job(bigint) is
-'todo -> cancelled; doing: asks the job to abort. False: the job is neither.';

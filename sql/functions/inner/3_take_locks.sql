@@ -7,7 +7,7 @@
 -- for a waiting exclusive request would stop everybody. Announcing the wish keeps fetches away,
 -- so that it comes true when those under way have ended.
 create function _procrastinate_take_locks(p_locks text[])
-returns void
+returns boolean
 language plpgsql volatile parallel unsafe
 set search_path from current
 as $$
@@ -24,7 +24,7 @@ begin
             from unnest(p_locks) as l (lock)
             order by 1
         ) as k;
-        return;
+        return true;
     end if;
 
     perform pg_advisory_xact_lock(_procrastinate_all_locks_key(1));
@@ -42,6 +42,7 @@ begin
         v_waited := v_waited + v_nap;
         v_nap := least(v_nap * 2, 0.25);
     end loop;
+    return true;
 end;
 $$;
 

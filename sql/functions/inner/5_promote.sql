@@ -1,12 +1,18 @@
--- Puts the head of each lock that nobody holds back among the jobs that may be fetched.
+-- Puts the head of each lock that nobody holds back among the jobs that may be fetched, and
+-- tells its queue.
 --
--- The caller holds the keys of these locks and has made its changes: the snapshot of this
--- statement shows every release and every parked job that committed before.
+-- The caller holds the keys of these locks and has made its changes: the snapshots of these
+-- statements show every release and every parked job that committed before.
 --
--- p_claims says of a lock which claim has just released it, the other arrays where that job
+-- p_claim_ids says of a lock which claim has just released it, the other arrays where that job
 -- stood in line and what was not yet seen when it became the head. The next head is then the
--- first job behind it, or one that joined the line since: nothing else is read. A lock without
--- (nulls) is read from its start, over whatever dead rows an old snapshot keeps there.
+-- first job from there on, unless one has joined the line before it since: only those are read
+-- besides. A lock without (nulls) is read from its start, over whatever dead rows an old
+-- snapshot keeps there.
+--
+-- Inside finish_and_fetch the heads are handed over instead, in a setting of the transaction:
+-- the fetch that follows claims most of them without a row being written in between, and
+-- unblocks the others (see unblock). Layout: oldest transaction not seen, last claim, jobs.
 create function _procrastinate_promote(
     p_locks text[],
     p_priorities integer[],
@@ -14,105 +20,117 @@ create function _procrastinate_promote(
     p_head_xmins xid8[],
     p_claim_ids bigint[]
 )
-returns void
+returns boolean
 language plpgsql volatile parallel unsafe
 set search_path from current
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_nestloop = on
+set enable_sort = off
 set jit = off
 as $$
 declare
-    v_arrivals constant integer := 200;  -- more than this joined: reading all is cheaper
-    v_queue record;
+    v_many constant integer := 200;  -- more than this joined: reading all is cheaper
+    v_passed bigint[];
+    v_heads bigint[];
+    v_handed bigint[];
+    v_xmin bigint;
+    v_claim bigint;
 begin
-    for v_queue in
-        with line as (
+    v_xmin := pg_snapshot_xmin(pg_current_snapshot())::text::bigint;
+    -- where a job has joined before the mark, the line is read from its start
+    select array_agg(l.nr) into v_passed
+    from unnest(p_locks, p_priorities, p_job_ids, p_head_xmins, p_claim_ids) with ordinality
+        as l (lock, priority, job_id, head_xmin, claim_id, nr)
+    cross join lateral (
+        select
+            count(*) as seen,
+            bool_or((~s.priority, s.job_id) < (~l.priority, l.job_id)) as before
+        from (
+            select t.priority, t.job_id
+            from procrastinate_todo as t
+            where t.lock = l.lock and t.since >= l.head_xmin
+            order by t.since
+            limit v_many
+        ) as s
+    ) as a
+    where l.head_xmin is null or l.claim_id is null or a.before or a.seen >= v_many;
+
+    select array_agg(h.job_id) into v_heads
+    from (
+        select
+            x.lock, x.claim_id,
+            case when x.nr = any(v_passed) then -2147483648 else ~x.priority end as place,
+            case when x.nr = any(v_passed) then -9223372036854775808 else x.job_id end as job_id
+        from unnest(p_locks, p_priorities, p_job_ids, p_claim_ids) with ordinality
+            as x (lock, priority, job_id, claim_id, nr)
+        offset 0
+    ) as l
+    cross join lateral (
+        select t.job_id
+        from procrastinate_todo as t
+        where t.lock = l.lock and (~t.priority, t.job_id) >= (l.place, l.job_id)
+        order by t.lock, ~t.priority, t.job_id
+        limit 1
+    ) as h
+    where
+        l.claim_id is not null
+        or not exists (
             select
-                l.lock, l.priority, l.job_id, l.claim_id,
-                case when l.claim_id is not null then l.head_xmin end as head_xmin
-            from unnest(p_locks, p_priorities, p_job_ids, p_head_xmins, p_claim_ids)
-                as l (lock, priority, job_id, head_xmin, claim_id)
-        ),
-        next as (
-            select l.lock, l.claim_id, h.job_id
-            from line as l
-            left join lateral (
-                select
-                    count(*) as seen,
-                    (array_agg(s.job_id order by s.priority desc, s.job_id)
-                        filter (where (~s.priority, s.job_id) < (~l.priority, l.job_id))
-                    )[1] as job_id
-                from (
-                    select t.job_id, t.priority
-                    from procrastinate_todo as t
-                    where t.lock = l.lock and t.since >= l.head_xmin
-                    order by t.since
-                    limit v_arrivals
-                ) as s
-            ) as a on true
-            cross join lateral (
-                select coalesce(
-                    case when a.seen < v_arrivals then a.job_id end,
-                    (
-                        select t.job_id
-                        from procrastinate_todo as t
-                        where
-                            t.lock = l.lock
-                            and l.head_xmin is not null and a.seen < v_arrivals
-                            and (~t.priority, t.job_id) >= (~l.priority, l.job_id)
-                        order by ~t.priority, t.job_id
-                        limit 1
-                    ),
-                    (
-                        select t.job_id
-                        from procrastinate_todo as t
-                        where
-                            t.lock = l.lock
-                            and (l.head_xmin is null or a.seen >= v_arrivals)
-                        order by ~t.priority, t.job_id
-                        limit 1
-                    )
-                ) as job_id
-            ) as h
-            where
-                h.job_id is not null
-                and (
-                    l.claim_id is not null
-                    or not exists (
-                        select from procrastinate_doing as d where d.lock = l.lock
-                    )
-                )
-        ),
-        promoted as (
-            update procrastinate_todo as t
-            set
-                state = case
-                    when t.scheduled_at > procrastinate_now() then 'd' else 'a'
-                end::"char",
-                since = pg_current_xact_id(),
-                head_xmin = pg_snapshot_xmin(pg_current_snapshot()),
-                free_after = coalesce(
-                    n.claim_id, (select s.last_value from procrastinate_claims_seq as s)
-                )
-            from next as n
-            where t.job_id = n.job_id and t.state = 'b'
-            returning t.job_id, t.queue_name
-        )
-        select p.queue_name, min(p.job_id) as job_id
-        from promoted as p
-        group by p.queue_name
-    loop
-        -- an exchange fetches next and tells of what it leaves: see finish_and_fetch
-        if coalesce(current_setting('procrastinate.exchange', true), '') <> 'on' then
-            perform _procrastinate_notify(
-                v_queue.queue_name, 'job_inserted', v_queue.job_id
-            );
-        end if;
-    end loop;
+            from procrastinate_doing as d
+            where d.lock = l.lock
+            order by d.claim_id
+            limit 1
+        );
+
+    if v_heads is null then
+        return true;
+    end if;
+    -- whoever holds one of these locks later has a claim above this
+    v_claim := (select s.last_value from procrastinate_claims_seq as s);
+    if current_setting('procrastinate.exchange', true) = 'on' then
+        v_handed := nullif(current_setting('procrastinate.handover', true), '')::bigint[];
+        v_handed := array[
+            least(v_handed[1], v_xmin), least(v_handed[2], v_claim)
+        ] || v_handed[3:] || v_heads;
+        return set_config('procrastinate.handover', v_handed::text, true) is not null;
+    end if;
+    return _procrastinate_unblock(v_heads, v_xmin, v_claim);
 end;
 $$;
 
 comment on function _procrastinate_promote(text[], integer[], bigint[], xid8[], bigint[]) is
 'Unblocks the head of each of these locks that nobody holds, and tells its queue.';
+
+-- Blocked heads become ready, or delayed, and the queue of each that may run is told, even
+-- where it was ready before: whoever met it while its lock was changing hands has left it.
+create function _procrastinate_unblock(p_heads bigint[], p_xmin bigint, p_claim_id bigint)
+returns boolean
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    update procrastinate_todo as t
+    set
+        state = case when t.scheduled_at > procrastinate_now() then 'd' else 'a' end::"char",
+        since = pg_current_xact_id(),
+        head_xmin = p_xmin::text::xid8,
+        free_after = p_claim_id
+    where t.job_id = any(p_heads) and t.state::text = 'b';
+
+    perform _procrastinate_notify(h.queue_name, 'job_inserted', min(h.job_id))
+    from (
+        select t.queue_name, t.job_id, t.state
+        from procrastinate_todo as t
+        where t.job_id = any(p_heads)
+        offset 0
+    ) as h
+    where h.state <> 'd'
+    group by h.queue_name;
+    return true;
+end;
+$$;
+
+comment on function _procrastinate_unblock(bigint[], bigint, bigint) is
+'blocked -> ready or delayed for these heads of locks that nobody holds.';

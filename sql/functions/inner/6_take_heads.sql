@@ -19,112 +19,130 @@ language plpgsql volatile parallel unsafe
 set search_path from current
 as $$
 declare
-    v_locks text[];
+    v_tried text[];
     v_got text[];
-    v_parked bigint[];
+    v_held text[];
+    v_stay bigint[];
 begin
-    select array_agg(distinct l.lock) into v_locks
-    from unnest(p_locks) as l (lock);
-
-    if cardinality(v_locks) > p_budget then
-        v_locks := array(
-            select l.lock
-            from unnest(p_locks) with ordinality as l (lock, nr)
-            group by l.lock
-            order by min(l.nr)
+    if not (
+        pg_try_advisory_xact_lock_shared(_procrastinate_all_locks_key(1))
+        and pg_try_advisory_xact_lock_shared(_procrastinate_all_locks_key(0))
+    ) then
+        o_busy := p_job_ids;
+        return;
+    end if;
+    select array_agg(k.lock), array_agg(k.lock) filter (where k.got) into v_tried, v_got
+    from (
+        select l.lock, pg_try_advisory_xact_lock(_procrastinate_lock_key(l.lock)) as got
+        from (
+            select x.lock
+            from unnest(p_locks) with ordinality as x (lock, nr)
+            group by x.lock
+            order by min(x.nr)
             limit p_budget
-        );
+        ) as l
+        offset 0
+    ) as k;
+    p_budget := p_budget - cardinality(v_tried);
+    if v_got is distinct from v_tried then
+        select array_agg(c.job_id) into o_busy
+        from unnest(p_job_ids, p_locks) as c (job_id, lock)
+        where c.lock = any(v_tried) and c.lock <> all(coalesce(v_got, '{}'::text[]));
+    end if;
+    if p_budget <= 0 then
         select array_agg(c.job_id) into o_over
         from unnest(p_job_ids, p_locks) as c (job_id, lock)
-        where c.lock <> all(v_locks);
+        where c.lock <> all(v_tried);
     end if;
-    p_budget := p_budget - cardinality(v_locks);
-
-    if pg_try_advisory_xact_lock_shared(_procrastinate_all_locks_key(1))
-        and pg_try_advisory_xact_lock_shared(_procrastinate_all_locks_key(0))
-    then
-        select array_agg(l.lock) into v_got
-        from unnest(v_locks) as l (lock)
-        where pg_try_advisory_xact_lock(_procrastinate_lock_key(l.lock));
+    if v_got is null then
+        return;
     end if;
 
     -- a snapshot taken after the keys: it shows all that their last holders did
-    with line as (
+    select
+        array_agg(h.head_id) filter (where not l.held),
+        array_agg(l.lock) filter (where l.held)
+    into o_heads, v_held
+    from (
         select
-            c.lock,
-            c.job_ids,
-            k.job_id as known_id, k.priority, k.head_xmin, k.free_after
-        from (
-            select c.lock, array_agg(c.job_id order by c.nr) as job_ids
-            from unnest(p_job_ids, p_locks) with ordinality as c (job_id, lock, nr)
-            where c.lock = any(v_got)
-            group by c.lock
-        ) as c
-        left join lateral (
-            select t.job_id, t.priority, t.head_xmin, t.free_after
-            from procrastinate_todo as t
-            where
-                t.job_id = any(c.job_ids)
-                and t.lock = c.lock and t.state in ('r', 'a') and t.head_xmin is not null
-            order by ~t.priority, t.job_id
-            limit 1
-        ) as k on true
-    ),
-    verdict as (
-        select
-            l.lock,
-            l.job_ids,
+            k.lock, k.job_id, k.priority, k.head_xmin,
             exists (
                 select
                 from procrastinate_doing as d
-                where d.lock = l.lock and d.claim_id > coalesce(l.free_after, 0)
-            ) as held,
-            coalesce(
-                (
-                    select s.job_id
-                    from (
-                        select t.job_id, t.priority
-                        from procrastinate_todo as t
-                        where t.lock = l.lock and t.since >= l.head_xmin
-                        order by t.since
-                        offset 0
-                    ) as s
-                    where (~s.priority, s.job_id) < (~l.priority, l.known_id)
-                    order by ~s.priority, s.job_id
-                    limit 1
-                ),
-                l.known_id,
-                (
-                    select t.job_id
-                    from procrastinate_todo as t
-                    where t.lock = l.lock and l.known_id is null
-                    order by ~t.priority, t.job_id
-                    limit 1
-                )
-            ) as head_id
-        from line as l
-    )
-    select
-        array_agg(v.head_id) filter (where not v.held and v.head_id = any(v.job_ids)),
-        array_agg(j.job_id) filter (where v.held or j.job_id <> v.head_id)
-    into o_heads, v_parked
-    from verdict as v
-    cross join lateral unnest(v.job_ids) as j (job_id);
+                where d.lock = k.lock and d.claim_id > coalesce(k.free_after, 0)
+                order by d.claim_id
+                limit 1
+            ) as held
+        from (
+            select distinct on (x.lock)
+                x.lock, x.job_id, x.priority, x.head_xmin, x.free_after
+            from (
+                select t.lock, t.job_id, t.priority, t.head_xmin, t.free_after, t.state
+                from procrastinate_todo as t
+                where t.job_id = any(p_job_ids)
+                offset 0
+            ) as x
+            where x.lock = any(v_got) and x.state in ('r', 'a')
+            order by x.lock, x.head_xmin is null, ~x.priority, x.job_id
+        ) as k
+        offset 0
+    ) as l
+    cross join lateral (
+        select coalesce(
+            (
+                select l.job_id
+                where
+                    l.head_xmin is not null
+                    and not exists (
+                        select
+                        from (
+                            select t.priority, t.job_id
+                            from procrastinate_todo as t
+                            where t.lock = l.lock and t.since >= l.head_xmin
+                            order by t.since
+                            offset 0
+                        ) as s
+                        where (~s.priority, s.job_id) < (~l.priority, l.job_id)
+                    )
+            ),
+            (
+                select t.job_id
+                from procrastinate_todo as t
+                where t.lock = l.lock
+                order by t.lock, ~t.priority, t.job_id
+                limit 1
+            )
+        ) as head_id
+    ) as h;
 
-    o_heads := array(select distinct h.job_id from unnest(o_heads) as h (job_id));
-
-    if v_parked is not null then
+    -- what must stay where it is: heads that nobody holds, and jobs of locks not looked into
+    select array_agg(c.job_id) into v_stay
+    from unnest(p_job_ids, p_locks) as c (job_id, lock)
+    where c.lock = any(v_got) and c.job_id <> all(coalesce(o_heads, '{}'::bigint[]));
+    if v_stay is not null then
         update procrastinate_todo as t
         set state = 'b'
         where
-            t.job_id = any(v_parked)
-            and t.lock = any(v_got)
-            and t.state in ('r', 'a');
+            t.job_id = any(v_stay)
+            and t.state::text in ('r', 'a')
+            and (
+                t.lock || '' = any(v_held)
+                or exists (  -- the head of its lock is another, and was seen
+                    select
+                    from procrastinate_todo as h
+                    where
+                        h.job_id = any(o_heads)
+                        and h.lock || '' = t.lock || ''
+                        and h.job_id <> t.job_id
+                )
+            );
     end if;
-
-    select array_agg(c.job_id) into o_busy
-    from unnest(p_job_ids, p_locks) as c (job_id, lock)
-    where c.lock = any(v_locks) and (v_got is null or c.lock <> all(v_got));
+    -- a head that is not among the candidates is another queue's, or another walk's, to claim
+    o_heads := array(
+        select h.job_id
+        from unnest(o_heads) as h (job_id)
+        where h.job_id = any(p_job_ids)
+    );
 end;
 $$;
 

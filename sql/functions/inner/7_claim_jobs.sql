@@ -7,77 +7,102 @@
 -- ids that committed late by a scan from the start: when a claim finds too few, and every so
 -- often (docs/decisions/0003-low-water-marks.md). Layout: oldest transaction not seen, time of
 -- the next full scan (microseconds), last job id at the last full scan, then triples of pair,
--- mark of fresh rows, mark of rows ready again.
+-- mark of fresh rows, mark of rows ready again, in the order of the walk.
 create function _procrastinate_claim_jobs(
     p_worker_id bigint,
     p_queues text[],
     p_limit integer,
     p_marks bigint[],
+    p_handed bigint[],
     out o_job_ids bigint[],
     out o_marks bigint[],
     out o_contended boolean,
-    out o_more boolean
+    out o_more boolean,
+    out o_next_due_in double precision
 )
 language plpgsql volatile parallel unsafe
 set search_path from current
 as $$
 declare
-    v_budget integer := current_setting('max_locks_per_transaction')::integer / 2;
     v_begun timestamptz := clock_timestamp();
+    v_snapshot pg_snapshot;
     v_xmin bigint;
-    v_last_id bigint;
+    v_last_id bigint := -1;
     v_full boolean;
+    v_next_full bigint := coalesce(p_marks[2], 0);
     v_pairs bigint[];
     v_queues text[];
     v_priorities integer[];
-    v_fresh bigint[];
-    v_again bigint[];
-    v_next_full bigint := coalesce(p_marks[2], 0);
-    v_scan record;
+    v_fresh bigint[] := '{}'::bigint[];
+    v_again bigint[] := '{}'::bigint[];
+    v_look record;
+    v_walk record;
 begin
     o_job_ids := '{}';
     o_contended := false;
-    o_more := _procrastinate_wake_due(p_queues) >= 1000;
-
-    -- before the scans: what this snapshot does not show arrives later
-    v_xmin := pg_snapshot_xmin(pg_current_snapshot())::text::bigint;
-    v_last_id := case
-        when not exists (select from pg_snapshot_xip(pg_current_snapshot()))
-            then (select s.last_value from procrastinate_jobs_id_seq as s)
-        else -1
-    end;
-
-    select m.pairs, m.queues, m.priorities, m.fresh, m.again
-    into v_pairs, v_queues, v_priorities, v_fresh, v_again
-    from _procrastinate_read_marks(p_queues, p_marks) as m;
-
+    o_more := false;
+    v_look := _procrastinate_read_pairs(p_queues);
+    v_pairs := v_look.o_pairs;
+    v_queues := v_look.o_queues;
+    v_priorities := v_look.o_priorities;
     if v_pairs is null then
-        o_marks := array[v_xmin, 0, -1];
+        o_next_due_in := _procrastinate_next_due_in(p_queues, '{}');
         return;
+    end if;
+
+    -- before all reading: what this snapshot does not show arrives later
+    v_snapshot := pg_current_snapshot();
+    v_xmin := pg_snapshot_xmin(v_snapshot)::text::bigint;
+    v_look := _procrastinate_look(v_queues, p_marks[1]::text::xid8);
+    if v_look.o_due then
+        o_more := _procrastinate_wake_due(v_queues);
+    end if;
+
+    for i in 1 .. cardinality(v_pairs) loop
+        if p_marks[i * 3 + 1] = v_pairs[i] then
+            v_fresh := v_fresh || p_marks[i * 3 + 2];
+            v_again := v_again || p_marks[i * 3 + 3];
+        else
+            v_fresh := v_fresh || 0::bigint;
+            v_again := v_again || 0::bigint;
+        end if;
+    end loop;
+    if p_marks is not null and (v_look.o_arrived or v_look.o_due) then
+        v_again := _procrastinate_note_arrivals(
+            p_marks[1]::text::xid8, v_queues, v_priorities, v_again
+        );
     end if;
 
     v_full := p_marks is null or v_next_full <= extract(epoch from v_begun) * 1e6;
     loop
         if v_full then
             v_fresh := array_fill(0::bigint, array[cardinality(v_pairs)]);
+            if pg_snapshot_xmin(v_snapshot) = pg_snapshot_xmax(v_snapshot)
+                or (
+                    pg_snapshot_xmin(v_snapshot) = pg_current_xact_id_if_assigned()
+                    and v_xmin + 1 = pg_snapshot_xmax(v_snapshot)::text::bigint
+                )
+            then  -- nobody else is writing: every id given so far is in sight
+                v_last_id := (select s.last_value from procrastinate_jobs_id_seq as s);
+            end if;
         end if;
-        select * into v_scan
-        from _procrastinate_scan_jobs(
+        v_walk := _procrastinate_walk(
             p_worker_id, v_queues, v_priorities, v_fresh, v_again,
-            p_limit - cardinality(o_job_ids), v_budget
+            p_limit - cardinality(o_job_ids), p_handed
         );
-        o_job_ids := o_job_ids || v_scan.o_job_ids;
-        v_fresh := v_scan.p_fresh;
-        v_again := v_scan.p_again;
-        v_budget := v_scan.p_budget;
-        o_contended := v_scan.o_contended;
-        o_more := o_more or v_scan.o_more;
+        o_job_ids := o_job_ids || v_walk.o_job_ids;
+        v_fresh := v_walk.p_fresh;
+        v_again := v_walk.p_again;
+        o_contended := v_walk.o_contended;
+        o_more := o_more or v_walk.o_more;
 
-        exit when v_full or cardinality(o_job_ids) >= p_limit;
+        exit when v_full or cardinality(o_job_ids) >= p_limit or v_walk.o_more;
         -- too few: an id below its mark may have committed late. Where no id was given since
         -- the last full scan, which met no writer, only a hand-made id could be there: claimed
         -- something, so come back at once, and look from the start when nothing is found
-        if v_last_id = p_marks[3] and cardinality(o_job_ids) > 0 then
+        if cardinality(o_job_ids) > 0
+            and p_marks[3] = (select s.last_value from procrastinate_jobs_id_seq as s)
+        then
             o_more := true;
             exit;
         end if;
@@ -89,24 +114,26 @@ begin
         v_next_full := extract(epoch from clock_timestamp() + greatest(
             (clock_timestamp() - v_begun) * 20, interval '100 milliseconds'
         )) * 1e6;
+        if cardinality(o_job_ids) >= p_limit or v_walk.o_more then
+            v_last_id := -1;
+        end if;
+    else
+        v_last_id := p_marks[3];
     end if;
-    o_marks := array[
-        v_xmin,
-        v_next_full,
-        case
-            when v_full and cardinality(o_job_ids) < p_limit then v_last_id
-            else coalesce(p_marks[3], -1)
-        end
-    ] || array(
-        select u.value
-        from unnest(v_pairs, v_fresh, v_again) with ordinality as m (pair, fresh, again, nr)
-        cross join lateral (values (1, m.pair), (2, m.fresh), (3, m.again)) as u (part, value)
-        order by m.nr, u.part
-    );
-    o_contended := o_contended and cardinality(o_job_ids) < p_limit;
-    o_more := o_more and cardinality(o_job_ids) < p_limit;
+    o_marks := array[v_xmin, v_next_full, v_last_id];
+    for i in 1 .. cardinality(v_pairs) loop
+        o_marks := o_marks || v_pairs[i] || v_fresh[i] || v_again[i];
+    end loop;
+    if cardinality(o_job_ids) >= p_limit then
+        o_contended := false;
+        o_more := false;
+    else
+        o_next_due_in := _procrastinate_next_due_in(p_queues, v_queues);
+    end if;
 end;
 $$;
 
-comment on function _procrastinate_claim_jobs(bigint, text[], integer, bigint[]) is
+comment on function _procrastinate_claim_jobs(
+    bigint, text[], integer, bigint[], bigint[]
+) is
 'todo -> doing for the first jobs of these queues that may run. Skips what others hold.';

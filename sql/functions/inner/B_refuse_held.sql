@@ -8,6 +8,7 @@ set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_nestloop = on
+set enable_sort = off
 set jit = off
 as $$
 declare
@@ -18,7 +19,9 @@ begin
     cross join lateral (
         select count(*) as holders
         from (
-            select from procrastinate_doing as d where d.lock = l.lock limit 2
+            select from procrastinate_doing as d where d.lock = l.lock
+            order by d.claim_id
+            limit 2
         ) as x
     ) as h
     where h.holders > 1
@@ -55,7 +58,7 @@ comment on function _procrastinate_raise_held(text) is
 
 -- Without a fresh snapshot nobody can tell whether a lock is held.
 create function _procrastinate_refuse_old_snapshot(p_what text)
-returns void
+returns boolean
 language plpgsql volatile parallel unsafe
 set search_path from current
 as $$
@@ -70,6 +73,7 @@ begin
             'ALTER ROLE … SET default_transaction_isolation TO ''read committed''.'
         );
     end if;
+    return true;
 end;
 $$;
 

@@ -29,54 +29,58 @@ comment on function _procrastinate_event_of(
 ) is 'The event that a change from one status to another leaves, if any.';
 
 -- Before jobs enter doing: with the keys of their locks, refuses those whose lock is held. A
--- promoted head knows up to which claim its lock was free.
-create function _procrastinate_jobs_started(p_job_ids bigint[], p_locks text[])
-returns void
+-- promoted head knows up to which claim its lock was free; the lock of a head that this
+-- exchange hands over was released by this very transaction.
+create function _procrastinate_jobs_started(
+    p_job_ids bigint[], p_locks text[], p_handed bigint[]
+)
+returns boolean
 language plpgsql volatile parallel unsafe
 set search_path from current
 set enable_nestloop = on
+set enable_sort = off
 as $$
 declare
     v_lock text;
-    v_count bigint;
+    v_ok boolean;
 begin
-    if p_locks is null then
-        return;
-    end if;
-    perform _procrastinate_refuse_old_snapshot('Starting a job that has a lock');
-    perform _procrastinate_take_locks(p_locks);
+    v_ok := _procrastinate_refuse_old_snapshot('Starting a job that has a lock');
+    v_ok := _procrastinate_take_locks(p_locks);
 
-    select t.lock into v_lock
-    from procrastinate_todo as t
-    where
-        t.job_id = any(p_job_ids)
-        and t.lock is not null
-        and exists (
-            select
-            from procrastinate_doing as d
-            where d.lock = t.lock and d.claim_id > coalesce(t.free_after, 0)
-        )
-    limit 1;
-    if not found then
-        select t.lock, count(*) into v_lock, v_count
-        from procrastinate_todo as t
-        where t.job_id = any(p_job_ids) and t.lock is not null
-        group by t.lock
-        having count(*) > 1
-        limit 1;
-    end if;
+    select min(h.lock) into v_lock
+    from (
+        select
+            x.lock,
+            count(*) over (partition by x.lock) > 1
+            or x.job_id <> all(coalesce(p_handed, '{}'::bigint[])) and exists (
+                select
+                from procrastinate_doing as d
+                where d.lock = x.lock and d.claim_id > coalesce(x.free_after, 0)
+                order by d.claim_id
+                limit 1
+            ) as held
+        from (
+            select t.job_id, t.lock, t.free_after
+            from procrastinate_todo as t
+            where t.job_id = any(p_job_ids)
+            offset 0
+        ) as x
+        where x.lock is not null
+    ) as h
+    where h.held;
     if v_lock is not null then
         perform _procrastinate_raise_held(v_lock);
     end if;
+    return v_ok;
 end;
 $$;
 
-comment on function _procrastinate_jobs_started(bigint[], text[]) is
+comment on function _procrastinate_jobs_started(bigint[], text[], bigint[]) is
 'Raises unique_violation (procrastinate_jobs_lock_idx_v1) if one of these locks is held.';
 
 -- doing -> ended: the rows of doing go, and the next of each lock comes forward.
 create function _procrastinate_jobs_ended(p_job_ids bigint[], p_locks text[])
-returns void
+returns boolean
 language plpgsql volatile parallel unsafe
 set search_path from current
 as $$
@@ -86,12 +90,9 @@ declare
     v_ids bigint[];
     v_xmins xid8[];
     v_claims bigint[];
+    v_ok boolean;
 begin
-    if p_locks is null then
-        delete from procrastinate_doing as d where d.job_id = any(p_job_ids);
-        return;
-    end if;
-    perform _procrastinate_take_locks(p_locks);
+    v_ok := _procrastinate_take_locks(p_locks);
     with gone as (
         delete from procrastinate_doing as d
         where d.job_id = any(p_job_ids)
@@ -104,16 +105,40 @@ begin
     from gone as g
     where g.lock is not null;
     if v_locks is not null then
-        perform _procrastinate_promote(v_locks, v_priorities, v_ids, v_xmins, v_claims);
+        v_ok := _procrastinate_promote(v_locks, v_priorities, v_ids, v_xmins, v_claims);
     end if;
+    return v_ok;
 end;
 $$;
 
 comment on function _procrastinate_jobs_ended(bigint[], text[]) is
 'Releases the claims of these jobs and promotes the next of each lock.';
 
+-- Refuses a change of status that the state machine does not know.
+create function _procrastinate_refuse_transition(
+    p_job_id bigint, p_from procrastinate_job_status, p_to procrastinate_job_status
+)
+returns void
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    perform _procrastinate_raise(
+        'PQ001',
+        format('Job %s is %s: it cannot become %s', p_job_id, p_from, p_to),
+        'Allowed: todo to doing, cancelled, succeeded, failed or aborted; doing to '
+        'succeeded, failed, aborted or todo; any ended status to todo.',
+        'To run the job again use procrastinate_retry_job, or set its status to todo.'
+    );
+end;
+$$;
+
+comment on function _procrastinate_refuse_transition(
+    bigint, procrastinate_job_status, procrastinate_job_status
+) is 'Raises PQ001 (illegal transition).';
+
 -- Tells the queues of waiting jobs that something changed, and running jobs to abort.
-create function _procrastinate_announce(p_job_ids bigint[])
+create function _procrastinate_announce(p_waiting bigint[], p_aborting bigint[])
 returns void
 language plpgsql volatile parallel unsafe
 set search_path from current
@@ -124,7 +149,7 @@ begin
     for v_row in
         select j.queue_name, j.priority, min(j.id) as job_id
         from procrastinate_jobs as j
-        where j.id = any(p_job_ids) and j.status = 'todo'
+        where j.id = any(p_waiting) and j.status = 'todo'
         group by j.queue_name, j.priority
     loop
         perform _procrastinate_note_priority(v_row.queue_name, v_row.priority);
@@ -133,7 +158,7 @@ begin
     for v_row in
         select j.queue_name, j.id as job_id
         from procrastinate_jobs as j
-        where j.id = any(p_job_ids) and j.status = 'doing' and j.abort_requested
+        where j.id = any(p_aborting)
         order by j.id
     loop
         perform _procrastinate_notify(v_row.queue_name, 'abort_job_requested', v_row.job_id);
@@ -141,5 +166,5 @@ begin
 end;
 $$;
 
-comment on function _procrastinate_announce(bigint[]) is
+comment on function _procrastinate_announce(bigint[], bigint[]) is
 'NOTIFYs for jobs that were put back or moved, and for running jobs asked to abort.';

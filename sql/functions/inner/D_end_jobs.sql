@@ -18,6 +18,23 @@ declare
     v_ended bigint[];
     v_gone bigint[];
 begin
+    if p_statuses[1] = all(p_statuses) and not true = any(p_delete) then
+        -- one status for all, as most reports have: a claim is one job's, so two lists suffice
+        with ended as (
+            update procrastinate_jobs as j
+            set status = p_statuses[1], attempts = j.attempts + 1, abort_requested = false
+            from procrastinate_doing as d
+            where
+                d.job_id = any(p_job_ids)
+                and d.claim_id = any(p_claim_ids)
+                and j.id = d.job_id
+                and j.status = 'doing'
+                and coalesce(j.worker_id, p_worker_id) = p_worker_id
+            returning j.id
+        )
+        select array_agg(e.id) into v_ended from ended as e;
+        return coalesce(v_ended, '{}');
+    end if;
     with ended as (
         update procrastinate_jobs as j
         set status = e.status, attempts = j.attempts + 1, abort_requested = false
@@ -71,7 +88,7 @@ create function _procrastinate_check_report(
     p_statuses procrastinate_job_status[],
     p_delete boolean[]
 )
-returns void
+returns boolean
 language plpgsql volatile parallel unsafe
 set search_path from current
 as $$
@@ -83,7 +100,7 @@ begin
             'Give the id that procrastinate_register_worker_v2 returned.');
     end if;
     if v_count = 0 then
-        return;
+        return true;
     end if;
     if v_count <> coalesce(cardinality(p_claim_ids), 0)
         or v_count <> coalesce(cardinality(p_statuses), 0)
@@ -97,12 +114,13 @@ begin
                 coalesce(cardinality(p_claim_ids), 0), coalesce(cardinality(p_statuses), 0)),
             'Give one claim and one status for each job.');
     end if;
-    if not p_statuses <@ array['succeeded', 'failed', 'aborted']::procrastinate_job_status[]
+    if array_position(p_statuses, null) is not null or not p_statuses <@ array['succeeded', 'failed', 'aborted']::procrastinate_job_status[]
     then
         perform _procrastinate_raise('PQ003',
             'End status should be either "succeeded", "failed" or "aborted"',
             format('Got %s.', p_statuses::text), 'Use procrastinate_retry_jobs_v1 to retry.');
     end if;
+    return true;
 end;
 $$;
 

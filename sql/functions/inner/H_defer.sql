@@ -2,7 +2,8 @@
 create function _procrastinate_check_jobs(
     p_queue_names text[],
     p_task_names text[],
-    p_args jsonb[]
+    p_args jsonb[],
+    p_lengths integer[] default '{}'
 )
 returns void
 language plpgsql volatile parallel unsafe
@@ -11,6 +12,14 @@ as $$
 declare
     v_job record;
 begin
+    if cardinality(p_queue_names) <> any(
+        array[cardinality(p_task_names), coalesce(cardinality(p_args), 0)] || p_lengths
+    ) then
+        perform _procrastinate_raise('PQ003', 'The arrays of jobs differ in length',
+            format('%s queue names, %s task names.', cardinality(p_queue_names),
+                cardinality(p_task_names)),
+            'Give each array one element a job; all but the names may be null.');
+    end if;
     for v_job in
         select u.queue_name, u.task_name, u.args
         from unnest(p_queue_names, p_task_names, p_args) as u (queue_name, task_name, args)
@@ -27,7 +36,7 @@ begin
 end;
 $$;
 
-comment on function _procrastinate_check_jobs(text[], text[], jsonb[]) is
+comment on function _procrastinate_check_jobs(text[], text[], jsonb[], integer[]) is
 'Raises PQ003 (invalid argument) for the first job whose names or arguments cannot be.';
 
 -- The ids come in the order given: they are drawn in it, and the rows are inserted in it.
@@ -45,7 +54,10 @@ language plpgsql volatile parallel unsafe
 set search_path from current
 as $$
 begin
-    perform _procrastinate_check_jobs(p_queue_names, p_task_names, p_args);
+    perform _procrastinate_check_jobs(p_queue_names, p_task_names, p_args, array[
+        cardinality(p_priorities), cardinality(p_locks), cardinality(p_queueing_locks),
+        cardinality(p_scheduled_ats)
+    ]);
     return query
     insert into procrastinate_jobs as j (
         queue_name, task_name, priority, lock, queueing_lock, args, scheduled_at

@@ -35,8 +35,8 @@ $$;
 comment on function _procrastinate_cancel(bigint, boolean, boolean) is
 'todo -> cancelled or gone, doing: abort asked; the job, or null where it does not apply.';
 
--- failed (or any other end) -> todo by an operator; a job in doing that was asked to abort
--- fails instead. Returns false where the present status does not allow it.
+-- doing or failed -> todo by hand, whoever holds the claim. A job in doing never stays there
+-- because something is in the way: see put_back. False where the status does not allow it.
 create function _procrastinate_retry(
     p_job_id bigint,
     p_retry_at timestamptz,
@@ -48,21 +48,28 @@ returns boolean
 language plpgsql volatile parallel unsafe
 set search_path from current
 as $$
+declare
+    v_claim record;
 begin
+    select d.claim_id, d.worker_id into v_claim
+    from procrastinate_doing as d
+    where d.job_id = p_job_id;
+    if found and _procrastinate_put_back(
+        coalesce(v_claim.worker_id, 0), p_job_id, v_claim.claim_id, 1, p_retry_at, p_priority,
+        p_queue_name, p_lock
+    ) then
+        return true;
+    end if;
     update procrastinate_jobs as j
     set
-        status = case
-            when j.status = 'doing' and j.abort_requested then 'failed' else 'todo'
-        end::procrastinate_job_status,
-        attempts = case
-            when j.status = 'doing' and j.abort_requested then j.attempts else j.attempts + 1
-        end,
-        abort_requested = j.status = 'doing' and j.abort_requested,
+        status = 'todo',
+        attempts = j.attempts + 1,
+        abort_requested = false,
         scheduled_at = p_retry_at,
         priority = coalesce(p_priority, j.priority),
         queue_name = coalesce(p_queue_name, j.queue_name),
         lock = coalesce(p_lock, j.lock)
-    where j.id = p_job_id and j.status in ('doing', 'failed');
+    where j.id = p_job_id and j.status = 'failed';
     return found;
 end;
 $$;

@@ -8,17 +8,19 @@ set search_path from current
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
+set enable_sort = off
 set jit = off
 as $$
 declare
     v_job procrastinate_jobs;
-    v_id bigint;
+    v_claim record;
+    v_ok boolean;
 begin
-    select f.job_id into v_id
-    from _procrastinate_fetch(p_worker_id, target_queue_names, 1, null) as f
-    where f.outcome = 'claimed';
-    if v_id is not null then
-        select * into v_job from procrastinate_jobs as j where j.id = v_id;
+    v_ok := _procrastinate_refuse_old_snapshot('Fetching jobs');
+    v_ok := _procrastinate_require_worker(p_worker_id);
+    v_claim := _procrastinate_claim_jobs(p_worker_id, target_queue_names, 1, null, null);
+    if cardinality(v_claim.o_job_ids) > 0 then
+        select * into v_job from procrastinate_jobs as j where j.id = v_claim.o_job_ids[1];
     end if;
     return v_job;
 end;

@@ -10,17 +10,7 @@ returns void
 language plpgsql volatile parallel unsafe
 set search_path from current
 as $$
-declare
-    v_claim record;
 begin
-    select d.claim_id, d.worker_id into v_claim
-    from procrastinate_doing as d
-    where d.job_id = $1;
-    if found and _procrastinate_put_back(
-        coalesce(v_claim.worker_id, 0), $1, v_claim.claim_id, 1, $2, $3, $4, $5
-    ) then
-        return;
-    end if;
     if _procrastinate_retry($1, $2, $3, $4, $5) then
         return;
     end if;

@@ -13,12 +13,6 @@ language plpgsql volatile parallel unsafe
 set search_path from current
 as $$
 begin
-    if cardinality(p_queue_names) <> cardinality(p_task_names) then
-        perform _procrastinate_raise('PQ003', 'The arrays of jobs differ in length',
-            format('%s queue names, %s task names.', cardinality(p_queue_names),
-                cardinality(p_task_names)),
-            'Give one of each for each job; the others may hold nulls.');
-    end if;
     return query
     select *
     from _procrastinate_defer_jobs(

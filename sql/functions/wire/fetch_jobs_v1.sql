@@ -8,13 +8,13 @@ create function procrastinate_fetch_jobs_v1(
 returns setof procrastinate_exchange_v1
 language plpgsql volatile parallel unsafe
 set search_path from current
-set plan_cache_mode = force_generic_plan
-set enable_seqscan = off
-set enable_bitmapscan = off
-set jit = off
 as $$
 begin
-    return query select * from _procrastinate_fetch(p_worker_id, p_queues, p_limit, p_marks);
+    return query
+    select *
+    from procrastinate_finish_and_fetch_v1(
+        p_worker_id, p_queues, p_limit, p_marks, '{}', '{}', '{}', '{}'
+    );
 end;
 $$;
 

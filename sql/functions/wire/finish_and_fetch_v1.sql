@@ -16,22 +16,32 @@ set search_path from current
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
+set enable_sort = off
 set jit = off
 as $$
 declare
+    v_row procrastinate_exchange_v1;
+    v_claim record;
     v_ended bigint[];
-    v_left record;
+    v_ok boolean;
+    v_handed bigint[];
 begin
-    perform _procrastinate_check_report(
+    if p_limit is null or p_limit < 0 or p_limit > 10000 then
+        perform _procrastinate_raise('PQ003',
+            format('The number of jobs to fetch is %s', coalesce(p_limit::text, 'null')),
+            null, 'Ask for 0 to 10000 jobs.');
+    end if;
+    v_ok := _procrastinate_check_report(
         p_worker_id, p_job_ids, p_claim_ids, p_statuses, p_delete
     );
     if cardinality(p_job_ids) > 0 then
-        -- heads that this promotes are most often claimed below: told of after that
-        perform set_config('procrastinate.exchange', 'on', true);
+        -- the heads of locks released here are handed over to the fetch below
+        v_row.outcome := set_config('procrastinate.exchange', 'on', true);
         v_ended := _procrastinate_end_jobs(
             p_worker_id, p_job_ids, p_claim_ids, p_statuses, p_delete
         );
-        perform set_config('procrastinate.exchange', '', true);
+        v_row.outcome := set_config('procrastinate.exchange', '', true);
+        v_handed := nullif(current_setting('procrastinate.handover', true), '')::bigint[];
         if cardinality(v_ended) < cardinality(p_job_ids) then
             return query
             select
@@ -45,18 +55,39 @@ begin
         end if;
     end if;
 
-    return query select * from _procrastinate_fetch(p_worker_id, p_queues, p_limit, p_marks);
-
-    if cardinality(v_ended) > 0 then
-        for v_left in
-            select t.queue_name, min(t.job_id) as job_id
-            from procrastinate_todo as t
-            where t.state = 'a' and t.since = pg_current_xact_id()
-            group by t.queue_name
-        loop
-            perform _procrastinate_notify(v_left.queue_name, 'job_inserted', v_left.job_id);
-        end loop;
+    v_row.outcome := 'summary';
+    v_row.contended := false;
+    v_row.more := false;
+    v_row.marks := p_marks;
+    if p_limit > 0 then
+        v_ok := _procrastinate_refuse_old_snapshot('Fetching jobs');
+        v_ok := _procrastinate_require_worker(p_worker_id);
+        v_claim := _procrastinate_claim_jobs(
+            p_worker_id, p_queues, p_limit, p_marks, v_handed[3:]
+        );
+        if cardinality(v_claim.o_job_ids) > 0 then
+            return query
+            select
+                'claimed'::text, j.id, d.claim_id, j.status, j.queue_name, j.task_name,
+                j.priority, j.lock, j.queueing_lock, j.args, j.scheduled_at, j.attempts,
+                j.abort_requested, null::double precision, null::boolean, null::boolean,
+                null::bigint[]
+            from procrastinate_doing as d
+            join procrastinate_jobs as j on j.id = d.job_id
+            where d.job_id = any(v_claim.o_job_ids)
+            order by j.priority desc, j.id;
+        end if;
+        v_row.next_due_in := v_claim.o_next_due_in;
+        v_row.contended := v_claim.o_contended;
+        v_row.more := v_claim.o_more;
+        v_row.marks := v_claim.o_marks;
     end if;
+
+    if v_handed is not null then
+        v_ok := set_config('procrastinate.handover', '', true) is not null;
+        v_ok := _procrastinate_unblock(v_handed[3:], v_handed[1], v_handed[2]);
+    end if;
+    return next v_row;
 end;
 $$;
 

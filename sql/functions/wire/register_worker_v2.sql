@@ -11,6 +11,12 @@ as $$
 declare
     v_id bigint;
 begin
+    if jsonb_typeof(p_description) <> 'object' then
+        perform _procrastinate_raise('PQ003',
+            format('The description of a worker is a JSON object, not %s',
+                jsonb_typeof(p_description)),
+            null, 'Give named facts, such as {"version": "1.2"}.');
+    end if;
     insert into procrastinate_workers (name, queues, description, last_heartbeat, started_at)
     values (
         p_name, p_queues, coalesce(p_description, '{}'), procrastinate_now(),

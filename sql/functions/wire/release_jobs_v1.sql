@@ -8,6 +8,7 @@ set search_path from current
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
+set enable_sort = off
 set jit = off
 as $$
 #variable_conflict use_column
@@ -15,6 +16,13 @@ declare
     v_job record;
     v_released boolean;
 begin
+    perform _procrastinate_check_report(
+        p_worker_id, p_job_ids, p_claim_ids,
+        array_fill(
+            'failed'::procrastinate_job_status, array[coalesce(cardinality(p_job_ids), 0)]
+        ),
+        '{}'
+    );
     -- one by one: each may meet a waiting job with its queueing lock
     for v_job in
         select u.job_id, u.claim_id

@@ -16,6 +16,7 @@ set search_path from current
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
+set enable_sort = off
 set jit = off
 as $$
 #variable_conflict use_column
@@ -25,7 +26,10 @@ declare
 begin
     perform _procrastinate_check_report(
         p_worker_id, p_job_ids, p_claim_ids,
-        array_fill('failed'::procrastinate_job_status, array[cardinality(p_job_ids)]), '{}'
+        array_fill(
+            'failed'::procrastinate_job_status, array[coalesce(cardinality(p_job_ids), 0)]
+        ),
+        '{}'
     );
     perform _procrastinate_check_text(x.queue_name, 'queue name', 128, true)
     from unnest(p_queue_names) as x (queue_name)
@@ -35,6 +39,7 @@ begin
         from unnest(
             p_job_ids, p_claim_ids, p_retry_ats, p_priorities, p_queue_names, p_locks
         ) as u (job_id, claim_id, retry_at, priority, queue_name, lock)
+        where u.job_id is not null
         order by u.job_id
     loop
         job_id := v_job.job_id;

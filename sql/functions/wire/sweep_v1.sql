@@ -11,6 +11,11 @@ declare
     v_from bigint;
     v_to bigint;
 begin
+    if coalesce(p_max_jobs, 0) < 1 then
+        perform _procrastinate_raise('PQ003',
+            format('The number of jobs to sweep is %s', coalesce(p_max_jobs::text, 'null')),
+            null, 'Ask for one job or more.');
+    end if;
     perform _procrastinate_refuse_old_snapshot('Sweeping');
     v_lost := array(select h.lock from _procrastinate_lost_heads() as h limit p_max_jobs);
     promoted := 0;
@@ -24,6 +29,7 @@ begin
         );
     end if;
 
+    perform _procrastinate_fold_counts();
     select s.last_value into v_from from procrastinate_sweep_seq as s;
     select max(x.id) into v_to
     from (

@@ -19,7 +19,6 @@ declare
     v_ids bigint[];
     v_constraint text;
 begin
-    perform _procrastinate_check_jobs(p_queue_names, p_task_names, p_args);
     begin
         v_ids := array(
             select x.id
@@ -42,26 +41,28 @@ begin
     end;
 
     -- one by one, in the order of the queueing locks, so that two batches cannot wait for
-    -- each other
-    v_ids := array_fill(null::bigint, array[cardinality(p_queue_names)]);
+    -- each other; the ids are drawn before, in the order given
+    v_ids := array(
+        select nextval('procrastinate_jobs_id_seq')
+        from generate_series(1, cardinality(p_queue_names))
+    );
     for v_job in
         select u.*
         from unnest(
-            p_queue_names, p_task_names, p_priorities, p_locks, p_queueing_locks, p_args,
+            v_ids, p_queue_names, p_task_names, p_priorities, p_locks, p_queueing_locks, p_args,
             p_scheduled_ats
         ) with ordinality as u (
-            queue_name, task_name, priority, lock, queueing_lock, args, scheduled_at, nr
+            id, queue_name, task_name, priority, lock, queueing_lock, args, scheduled_at, nr
         )
         order by u.queueing_lock nulls first, u.nr
     loop
         begin
-            v_ids[v_job.nr] := (
-                select x.id
-                from _procrastinate_defer_jobs(
-                    array[v_job.queue_name], array[v_job.task_name], array[v_job.priority],
-                    array[v_job.lock], array[v_job.queueing_lock], array[v_job.args],
-                    array[v_job.scheduled_at]
-                ) as x (id)
+            insert into procrastinate_jobs (
+                id, queue_name, task_name, priority, lock, queueing_lock, args, scheduled_at
+            )
+            values (
+                v_job.id, v_job.queue_name, v_job.task_name, coalesce(v_job.priority, 0),
+                v_job.lock, v_job.queueing_lock, coalesce(v_job.args, '{}'), v_job.scheduled_at
             );
         exception
             when unique_violation then
@@ -69,6 +70,7 @@ begin
                 if v_constraint <> 'procrastinate_jobs_queueing_lock_idx_v1' then
                     raise;
                 end if;
+                v_ids[v_job.nr] := null;
         end;
     end loop;
     return query

@@ -1,0 +1,13 @@
+-- todo -> cancelled, or a job in doing asked to abort.
+create function procrastinate_abort_job(job_id bigint)
+returns boolean
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    return _procrastinate_cancel($1, true, false) is not null;
+end;
+$$;
+
+comment on function procrastinate_abort_job(bigint) is
+'todo -> cancelled; doing: asks the job to abort. False: the job is neither.';

@@ -1,0 +1,143 @@
+-- One walk over the pairs of queue and priority from the highest priority down, claiming what
+-- may run. Raises the marks over what it has claimed or parked, never over what it skipped.
+create function _procrastinate_walk(
+    p_worker_id bigint,
+    p_queues text[],
+    p_priorities integer[],
+    inout p_fresh bigint[],
+    inout p_again bigint[],
+    p_limit integer,
+    p_handed bigint[],
+    out o_job_ids bigint[],
+    out o_contended boolean,
+    out o_more boolean
+)
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_wide constant boolean := array_position(p_priorities, null) is not null;
+    v_count constant integer := cardinality(p_queues);
+    v_budget integer := current_setting('max_locks_per_transaction')::integer / 2;
+    v_rounds integer := 0;
+    v_want integer := p_limit;
+    v_take integer;
+    v_from integer;
+    v_to integer := 0;
+    v_seen record;
+    v_heads record;
+    v_left record;
+    v_try bigint[];
+    v_got bigint[];
+    v_pass bigint[] := '{}'::bigint[];  -- met and left where they are: held by others, or over the budget
+begin
+    o_job_ids := '{}';
+    o_contended := false;
+    o_more := false;
+    while v_to < v_count loop
+        v_from := v_to + 1;
+        v_to := case when v_wide then v_count else v_from end;
+        while v_to < v_count and p_priorities[v_to + 1] = p_priorities[v_from] loop
+            v_to := v_to + 1;
+        end loop;
+        v_take := v_want;
+        loop
+            v_rounds := v_rounds + 1;
+            if v_wide then
+                v_seen := _procrastinate_see_wide(p_queues, v_take, v_pass, p_handed);
+            elsif v_from = v_to then
+                v_seen := _procrastinate_see_queue(
+                    p_queues[v_from], p_priorities[v_from], p_fresh[v_from], p_again[v_from],
+                    v_take, v_pass, p_handed
+                );
+            else
+                v_seen := _procrastinate_see_queues(
+                    p_queues[v_from:v_to], p_priorities[v_from], p_fresh[v_from:v_to],
+                    p_again[v_from:v_to], v_take, v_pass, p_handed
+                );
+            end if;
+            exit when v_seen.o_seen = 0;
+
+            v_try := v_seen.o_free;
+            if v_seen.o_locked is not null then
+                v_heads := _procrastinate_take_heads(v_seen.o_locked, v_seen.o_locks, v_budget);
+                v_budget := v_heads.p_budget;
+                v_try := v_try || v_heads.o_heads;
+                o_contended := o_contended or v_heads.o_busy is not null;
+                v_pass := v_pass || v_heads.o_over || v_heads.o_busy;
+            end if;
+
+            v_got := null;
+            if cardinality(v_try) > 0 then
+                with mine as (
+                    update procrastinate_jobs as j
+                    set status = 'doing', worker_id = p_worker_id
+                    where
+                        j.id = any(array(
+                            select x.id
+                            from procrastinate_jobs as x
+                            where x.id = any(v_try) and x.status = 'todo'
+                            for no key update skip locked
+                        ))
+                    returning j.id
+                )
+                select array_agg(m.id) into v_got from mine as m;
+                o_job_ids := o_job_ids || v_got;
+                v_want := v_want - coalesce(cardinality(v_got), 0);
+                if cardinality(v_try) > coalesce(cardinality(v_got), 0) then
+                    o_contended := true;
+                    v_pass := v_pass || array(
+                        select t.id
+                        from unnest(v_try) as t (id)
+                        where t.id <> all(coalesce(v_got, '{}'))
+                    );
+                end if;
+            end if;
+
+            if not v_wide then
+                for i in v_from .. v_to loop
+                    p_fresh[i] := greatest(
+                        p_fresh[i], v_seen.o_fresh[i - v_from + 1] + 1
+                    );
+                    p_again[i] := greatest(
+                        p_again[i], v_seen.o_again[i - v_from + 1] + 1
+                    );
+                end loop;
+            end if;
+            if v_want <= 0 then
+                exit;
+            end if;
+            if v_budget <= 0 or v_rounds >= 20 then
+                o_more := true;
+                exit;
+            end if;
+            exit when v_seen.o_seen < v_take;
+            -- all met were parked or left: look further at once, up to some thousands a call
+            v_take := least(greatest(v_take * 4, v_want), 4000);
+        end loop;
+        exit when v_want <= 0 or o_more;
+    end loop;
+
+    if cardinality(v_pass) > 0 then
+        for i in 1 .. v_count loop
+            select
+                min(t.job_id) filter (where t.state = 'r') as fresh,
+                min(t.job_id) filter (where t.state = 'a') as again
+            into v_left
+            from (
+                select x.job_id, x.state, x.queue_name, x.priority
+                from procrastinate_todo as x
+                where x.job_id = any(v_pass)
+                offset 0
+            ) as t
+            where t.queue_name = p_queues[i] and t.priority = p_priorities[i];
+            p_fresh[i] := least(p_fresh[i], v_left.fresh);
+            p_again[i] := least(p_again[i], v_left.again);
+        end loop;
+    end if;
+end;
+$$;
+
+comment on function _procrastinate_walk(
+    bigint, text[], integer[], bigint[], bigint[], integer, bigint[]
+) is 'todo -> doing along these pairs of queue and priority; returns the marks raised.';
