@@ -1,0 +1,135 @@
+"""A call is a value: its statement, its arguments as PostgreSQL reads them, its result."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from typing import Any
+
+import psycopg
+import pytest
+
+from procrastinate import exceptions, jobs, types
+from procrastinate.rpc import decode
+from procrastinate.rpc.call import Call, Function, encode_argument
+
+UTC = datetime.UTC
+MOMENT = datetime.datetime(2026, 11, 23, 18, 30, 5, 250, tzinfo=UTC)
+
+
+def test_the_statement_names_each_argument_and_its_type() -> None:
+    function = Function(
+        name="f", arguments={"p_a": "bigint", "p_b": "text[]"}, columns=("x", "y")
+    )
+
+    assert function.text == (
+        "select x, y from f(p_a => %(p_a)s::bigint, p_b => %(p_b)s::text[])"
+    )
+
+
+def test_a_function_without_columns_returns_what_it_returns() -> None:
+    assert Function(name="f").text == "select * from f()"
+
+
+def test_a_query_that_is_no_function_is_sent_as_it_is() -> None:
+    assert Function(name="q", body="select 1").text == "select 1"
+
+
+def test_a_call_encodes_its_arguments_by_name_in_the_functions_order() -> None:
+    function = Function(name="f", arguments={"p_a": "bigint", "p_b": "jsonb"})
+    call = Call(function=function, args={"p_b": {"x": 1}, "p_a": 7}, decode=decode.one)
+
+    assert list(call.encode().items()) == [("p_a", "7"), ("p_b", '{"x": 1}')]
+
+
+def test_json_is_written_by_the_function_given_be_it_to_bytes() -> None:
+    call = Call(
+        function=Function(name="f", arguments={"p_a": "jsonb", "p_b": "jsonb[]"}),
+        args={"p_a": {"x": {1, 2}}, "p_b": [{"x": {1}}]},
+        decode=decode.one,
+    )
+
+    encoded = call.encode(lambda value: json.dumps(value, default=list).encode())
+
+    assert encoded == {"p_a": '{"x": [1, 2]}', "p_b": '{"{\\"x\\": [1]}"}'}
+
+
+def test_what_json_cannot_say_is_a_plain_type_error() -> None:
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        encode_argument("jsonb", {"x": object()})
+
+
+@pytest.mark.parametrize(
+    ("sql_type", "value"),
+    [
+        ("bigint", 2**40),
+        ("integer", -3),
+        ("boolean", True),
+        ("boolean", False),
+        ("text", 'quotes " and \\ and , and {}'),
+        ("text", ""),
+        ("text", None),
+        ("double precision", 0.1),
+        ("timestamp with time zone", MOMENT),
+        ("interval", datetime.timedelta(days=-400, microseconds=1)),
+        ("jsonb", {"a": [1, None, 'ü"\\', {"b": 1.5}]}),
+        ("bigint[]", [1, None, -(2**50)]),
+        ("bigint[]", []),
+        ("boolean[]", [True, False, None]),
+        ("integer[]", None),
+        ("text[]", ["a", 'b"c', "d\\e", "", "null", "NULL", None, "{f},g", "h\ni"]),
+        ("timestamp with time zone[]", [MOMENT, None]),
+        ("jsonb[]", [{"a": 'x"y\\z'}, {}]),
+    ],
+)
+def test_postgresql_reads_back_the_value_that_was_written(
+    conn: psycopg.Connection, sql_type: str, value: Any
+) -> None:
+    text: Any = f"select %s::{sql_type}"
+
+    row = conn.execute(text, [encode_argument(sql_type, value)]).fetchone()
+
+    assert row == (value,)
+
+
+def test_values_that_are_no_text_are_stored_as_their_text() -> None:
+    assert encode_argument("text", 5) == "5"
+    assert encode_argument("text[]", [5, None]) == '{"5",NULL}'
+
+
+def test_a_status_is_written_as_its_value() -> None:
+    assert encode_argument("procrastinate_job_status", jobs.Status.DOING) == "doing"
+    assert (
+        encode_argument("procrastinate_job_status[]", [jobs.Status.TODO, "failed"])
+        == '{"todo","failed"}'
+    )
+
+
+def test_jobs_to_defer_are_read_back_field_by_field(conn: psycopg.Connection) -> None:
+    job = types.JobToDefer(
+        queue_name='q"(,)',
+        task_name="t\\",
+        priority=-4,
+        lock=None,
+        queueing_lock="",
+        args={"a": 'b"c\\'},
+        scheduled_at=MOMENT,
+    )
+    encoded = encode_argument("procrastinate_job_to_defer_v1[]", [job])
+
+    row = conn.execute(
+        "select x.* from unnest(%s::procrastinate_job_to_defer_v1[]) as x", [encoded]
+    ).fetchone()
+
+    assert row == tuple(job)
+
+
+def test_a_result_that_needs_a_row_says_when_there_is_none() -> None:
+    with pytest.raises(exceptions.NoResult):
+        decode.one([])
+    assert decode.one([(3,)]) == 3
+
+
+def test_columns_and_nothing_are_read() -> None:
+    assert decode.column([(1,), (2,)]) == [1, 2]
+    decode.nothing([("",)])
