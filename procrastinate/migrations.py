@@ -287,7 +287,7 @@ def _read_applied() -> Generator[Query | Script, Answer, dict[str, str] | None]:
     if there["jobs"]:
         raise exceptions.SchemaMismatch(
             f"schema {there['schema']} holds the tables of procrastinate 3.x, which this "
-            "version can't adopt yet: use another schema, or stay with 3.x"
+            "version can't adopt yet: use another schema"
         )
     return None
 

@@ -14,25 +14,30 @@ $$;
 -- that goes on after an error.
 do $$
 declare
-    v_local boolean := coalesce(current_setting('procrastinate.one_transaction', true), '') = 'yes';
+    v_local boolean := coalesce(
+        current_setting('procrastinate.one_transaction', true) = 'yes', false
+    );
 begin
-    perform set_config('procrastinate.target_schema', coalesce(current_schema(), ''), v_local);
-    perform set_config('procrastinate.caller_path', current_setting('search_path'), v_local);
+    perform
+        set_config('procrastinate.target_schema', coalesce(current_schema(), ''), v_local),
+        set_config('procrastinate.caller_path', current_setting('search_path'), v_local);
     perform set_config('search_path', '', v_local);
 end;
 $$;
 
 -- Every name below is meant in this one schema, and "set search_path from current" freezes
--- that into each function; pg_temp comes last, so that no temporary table takes a name over.
+-- that into each function; pg_temp is last, so that no temporary table takes a name over.
 do $$
 declare
-    v_local boolean := coalesce(current_setting('procrastinate.one_transaction', true), '') = 'yes';
+    v_local boolean := coalesce(
+        current_setting('procrastinate.one_transaction', true) = 'yes', false
+    );
     v_schema text := current_setting('procrastinate.target_schema');
 begin
     if v_schema = '' or v_schema ^@ 'pg_' then
         raise exception 'no schema has been selected to create in'
             using errcode = '3F000',
-                detail = format('search_path is %s', current_setting('procrastinate.caller_path')),
+                detail = 'search_path: ' || current_setting('procrastinate.caller_path'),
                 hint = 'Name an existing schema first in search_path.';
     end if;
     perform set_config('search_path', quote_ident(v_schema) || ', pg_temp', v_local);
@@ -46,7 +51,7 @@ begin
         raise exception 'schema "%" holds the tables of procrastinate 3.x', v_schema
             using errcode = 'PQ008',
                 detail = 'procrastinate_jobs exists, procrastinate_migrations does not.',
-                hint = 'This version can''t adopt them yet: use another schema, or stay with 3.x.';
+                hint = 'This version can''t adopt them yet: use another schema.';
     end if;
     -- guard
 end;

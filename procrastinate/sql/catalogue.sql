@@ -1,6 +1,6 @@
--- What the current schema holds of ours: a row for each object, with its definition in words
--- that are the same on every supported server and in every schema. Nothing here names an oid,
--- a schema or a column's number, except where an order is part of the definition.
+-- What the current schema holds of ours: a row for each object, with its definition in
+-- words that are the same on every supported server and in every schema. Nothing here names
+-- an oid, a schema or a column's number.
 with home as (
     select n.oid, quote_ident(n.nspname) as name
     from pg_catalog.pg_namespace as n
@@ -93,7 +93,7 @@ described (name, definition) as (
         kinds.name || ' ' || r.relname,
         concat_ws(
             '; ',
-            case r.relpersistence when 'p' then null else 'persistence ' || r.relpersistence::text end,
+            'persistence ' || nullif(r.relpersistence::text, 'p'),
             case r.relkind when 'p' then 'partitioned' end,
             'replica identity ' || r.relreplident::text,
             case when r.relrowsecurity then 'row security' end,
@@ -172,7 +172,8 @@ described (name, definition) as (
             ' ',
             format_type(a.atttypid, a.atttypmod),
             case
-                when a.attcollation <> t.typcollation then 'collate ' || a.attcollation::regcollation
+                when a.attcollation <> t.typcollation
+                    then 'collate ' || a.attcollation::regcollation
             end,
             case when a.attnotnull then 'not null' end,
             case a.attidentity
@@ -181,7 +182,7 @@ described (name, definition) as (
             end,
             case a.attgenerated when '' then 'default ' else 'generated as ' end
             || pg_get_expr(d.adbin, d.adrelid, true),
-            case when a.attstorage <> t.typstorage then 'storage ' || a.attstorage::text end,
+            'storage ' || nullif(a.attstorage::text, t.typstorage::text),
             'statistics ' || nullif(coalesce(a.attstattarget, -1), -1),
             'with ' || array_to_string(a.attoptions, ', ')
         )
@@ -201,7 +202,8 @@ described (name, definition) as (
     union all
     select
         'index ' || i.relname,
-        pg_get_indexdef(i.oid, 0, true) || case when x.indisvalid then '' else ' INVALID' end
+        pg_get_indexdef(i.oid, 0, true)
+        || case when x.indisvalid then '' else ' INVALID' end
     from pg_catalog.pg_index as x
     inner join relations as r on x.indrelid = r.oid
     inner join pg_catalog.pg_class as i on x.indexrelid = i.oid
@@ -239,8 +241,12 @@ described (name, definition) as (
                 ' ',
                 l.lanname,
                 case f.prokind when 'p' then 'procedure' when 'a' then 'aggregate' end,
-                case f.provolatile when 'i' then 'immutable' when 's' then 'stable' else 'volatile' end,
-                case f.proparallel when 's' then 'parallel safe' when 'r' then 'parallel restricted' else 'parallel unsafe' end,
+                case f.provolatile
+                    when 'i' then 'immutable' when 's' then 'stable' else 'volatile'
+                end,
+                'parallel', case f.proparallel
+                    when 's' then 'safe' when 'r' then 'restricted' else 'unsafe'
+                end,
                 case when f.proisstrict then 'strict' end,
                 case when f.prosecdef then 'security definer' end,
                 case when f.proleakproof then 'leakproof' end,
@@ -251,7 +257,7 @@ described (name, definition) as (
                 select
                     string_agg(
                         case
-                            when setting ^@ 'search_path=' then
+                            when starts_with(setting, 'search_path=') then
                                 regexp_replace(setting, '=.*', '=')
                                 || replace(
                                     ',' || replace(split_part(setting, '=', 2), ' ', ''),
@@ -274,7 +280,8 @@ described (name, definition) as (
     union all
     select
         'trigger ' || t.owner || '.' || t.tgname,
-        pg_get_triggerdef(t.oid, true) || case t.tgenabled when 'O' then '' else ' ENABLED ' || t.tgenabled::text end
+        pg_get_triggerdef(t.oid, true)
+        || coalesce(' ENABLED ' || nullif(t.tgenabled::text, 'O'), '')
     from triggers as t
 
     union all
@@ -283,14 +290,20 @@ described (name, definition) as (
     inner join pg_catalog.pg_description as d
         on n.class = d.classoid and n.oid = d.objoid and n.part = d.objsubid
 
-    -- What anybody may do. What the owner may, and whom an administrator let in, is not ours.
+    -- What anybody may do. Whom an administrator let in is not ours.
     union all
     select
         'rights of public on ' || o.name,
         string_agg(x.privilege_type, ', ' order by x.privilege_type collate "C")
     from (
-        select kinds.name || ' ' || r.relname as name,
-            coalesce(r.relacl, acldefault(case r.relkind when 'S' then 's' else 'r' end::"char", r.relowner)) as acl
+        select
+            kinds.name || ' ' || r.relname as name,
+            coalesce(
+                r.relacl,
+                acldefault(
+                    case r.relkind when 'S' then 's' else 'r' end::"char", r.relowner
+                )
+            ) as acl
         from relations as r
         inner join kinds on r.relkind = kinds.relkind
         where r.relkind in ('r', 'p', 'v', 'm', 'S')

@@ -62,7 +62,9 @@ where
     jobs.status = any(%(statuses)s::procrastinate_job_status[])
     and (%(queue)s::varchar is null or jobs.queue_name = %(queue)s)
     and (
-        select max(events.at) from procrastinate_events as events where events.job_id = jobs.id
+        select max(events.at)
+        from procrastinate_events as events
+        where events.job_id = jobs.id
     ) < procrastinate_now() - %(nb_hours)s * interval '1 hour';
 
 -- finish_job --
