@@ -1,9 +1,8 @@
 -- After an UPDATE: refuses what the state machine does not allow, then todo and doing, the
 -- history, the next holder of a lock and the wake-ups, whoever wrote the rows.
 --
--- The transition tables say which jobs changed and how: that is the history. The two changes
--- that each job goes through have a short way, for statements that change nothing else; all
--- others, and all where a trigger of a user has changed these jobs once more before us, are
+-- The two changes that each job goes through have a short way, for statements that make no
+-- other. All others, and those where a user's trigger has changed the jobs again before us, are
 -- derived from the jobs' present rows.
 create function _procrastinate_jobs_updated()
 returns trigger
@@ -16,17 +15,15 @@ set enable_nestloop = off
 set jit = off
 as $$
 declare
-    v_nested constant boolean
-        := coalesce(current_setting('procrastinate.nested', true), '') = 'on';
     v_now constant timestamptz := procrastinate_now();
+    v_nested constant text := coalesce(current_setting('procrastinate.nested', true), '');
     v_ids bigint[];
     v_locks text[];
-    v_from procrastinate_job_status;
-    v_from_last procrastinate_job_status;
-    v_to procrastinate_job_status;
-    v_to_last procrastinate_job_status;
+    v_queues text[];
+    v_aborts boolean[];
+    v_statuses procrastinate_job_status[];  -- as [first, last], then of each changed job
+    v_new_statuses procrastinate_job_status[];
     v_plain boolean;
-    v_locked boolean;
     v_handed bigint[];
     v_ok boolean;
 begin
@@ -34,37 +31,33 @@ begin
         v_ok := set_config('procrastinate.nested', 'on', true) is not null;
     end if;
 
-    select
-        o.first, o.last, o.locks,
-        n.ids, n.first, n.last, n.plain, coalesce(n.locked, false)
-    into v_from, v_from_last, v_locks, v_ids, v_to, v_to_last, v_plain, v_locked
+    select o.range, o.locks, n.ids, n.range, n.plain and (o.locks is not null or n.free)
+    into v_statuses, v_locks, v_ids, v_new_statuses, v_plain
     from (
         select
-            min(x.status) as first,
-            max(x.status) as last,
+            array[min(x.status), max(x.status)] as range,
             array_agg(distinct x.lock) filter (where x.lock is not null) as locks
         from old_jobs as x
     ) as o
     cross join (
         select
             array_agg(x.id) as ids,
-            min(x.status) as first,
-            max(x.status) as last,
+            array[min(x.status), max(x.status)] as range,
             not bool_or(x.abort_requested or x.status in ('cancelled', 'aborting')) as plain,
-            bool_or(x.lock is not null) as locked
+            bool_and(x.lock is null) as free
         from new_jobs as x
     ) as n;
     if v_ids is null then
         return null;
     end if;
 
-    if v_plain and not v_nested and v_from = v_from_last
+    if v_plain and v_nested <> 'on'
         and (
-            (v_from = 'todo' and v_to = 'doing' and v_to_last = 'doing')
-            or (v_from = 'doing' and v_to > 'doing')
+            (v_statuses = '{todo,todo}' and v_new_statuses = '{doing,doing}')
+            or (v_statuses = '{doing,doing}' and v_new_statuses[1] > 'doing')
         )
         and (
-            (v_locks is null and not v_locked)
+            v_locks is null
             or not exists (  -- a lock that changes with the status: both lines are looked at
                 select
                 from old_jobs as o
@@ -73,12 +66,8 @@ begin
             )
         )
     then
-        if v_to > 'doing' then
-            if v_locks is null then
-                delete from procrastinate_doing as d where d.job_id = any(v_ids);
-            else
-                v_ok := _procrastinate_jobs_ended(v_ids, v_locks);
-            end if;
+        if v_new_statuses[1] > 'doing' then
+            v_ok := _procrastinate_jobs_ended(v_ids, v_locks);
             insert into procrastinate_events (job_id, type, at, attempt, worker_id)
             select
                 n.id, _procrastinate_event_of('doing', n.status), v_now, n.attempts, n.worker_id
@@ -123,99 +112,29 @@ begin
     end if;
 
     -- every other change
-    select array_agg(n.id order by n.id) into v_ids
-    from old_jobs as o
-    join new_jobs as n on n.id = o.id
-    where
-        o.status <> n.status
-        or o.abort_requested <> n.abort_requested
-        or (n.status = 'todo' and n.scheduled_at is not null)
-        or (
-            n.status in ('todo', 'doing')
-            and (
-                o.queue_name, o.priority, o.lock, o.queueing_lock, o.scheduled_at, o.worker_id
-            ) is distinct from (
-                n.queue_name, n.priority, n.lock, n.queueing_lock, n.scheduled_at, n.worker_id
-            )
-        );
-    if v_ids is null then
-        return null;
-    end if;
-    perform _procrastinate_refuse_transition(o.id, o.status, n.status)
-    from old_jobs as o
-    join new_jobs as n on n.id = o.id
-    where
-        o.status <> n.status
-        and n.status <> 'todo'
-        and not (
-            (o.status = 'todo' and n.status <> 'aborting')
-            or (o.status = 'doing' and n.status in ('succeeded', 'failed', 'aborted'))
-        );
-    if exists (
+    select
+        array_agg(c.id), array_agg(c.old), array_agg(c.new), array_agg(c.abort),
+        array_agg(c.queue_name)
+    into v_ids, v_statuses, v_new_statuses, v_aborts, v_queues
+    from (
         select
+            n.id, o.status as old, n.status as new, o.queue_name,
+            n.abort_requested and not o.abort_requested as abort
         from old_jobs as o
         join new_jobs as n on n.id = o.id
-        where o.status = 'todo' and n.status = 'doing' and n.lock is not null
-    ) then
-        v_ok := _procrastinate_refuse_old_snapshot('Starting a job that has a lock');
+        where
+            (o.status, o.abort_requested, o.queue_name, o.priority, o.lock, o.queueing_lock,
+                o.scheduled_at, o.worker_id)
+            is distinct from (n.status, n.abort_requested, n.queue_name, n.priority, n.lock,
+                n.queueing_lock, n.scheduled_at, n.worker_id)
+            or (n.status = 'todo' and n.scheduled_at is not null)
+        order by n.id
+    ) as c;
+    if v_ids is not null then
+        v_ok := _procrastinate_jobs_changed(
+            v_ids, v_statuses, v_new_statuses, v_aborts, v_queues, v_locks
+        );
     end if;
-
-    perform _procrastinate_reconcile(v_ids, v_locks);
-
-    insert into procrastinate_events (job_id, type, at, attempt, worker_id)
-    select
-        n.id, e.type, coalesce(e.at, v_now), n.attempts,
-        case when n.status = 'doing' or o.status = 'doing' then n.worker_id end
-    from new_jobs as n
-    join old_jobs as o on o.id = n.id
-    cross join lateral (
-        select 1 as nr, 'abort_requested'::procrastinate_job_event_type as type,
-            null::timestamptz as at
-        where n.abort_requested and not o.abort_requested
-        union all
-        select 2, 'scheduled', n.scheduled_at
-        where n.status = 'todo' and n.scheduled_at is not null
-        union all
-        select 3, _procrastinate_event_of(o.status, n.status), null
-        where _procrastinate_event_of(o.status, n.status) is not null
-    ) as e
-    where
-        n.id = any(v_ids)
-        and (
-            not v_nested
-            or n.id = any(array(
-                select j.id from procrastinate_jobs as j where j.id = any(v_ids)
-            ))
-        )
-    order by n.id, e.nr;
-
-    insert into procrastinate_counts (queue_name, status, jobs)
-    select x.queue_name, x.status, sum(x.jobs)
-    from (
-        select n.queue_name, n.status, 1 as jobs
-        from new_jobs as n
-        where n.status > 'doing'
-        union all
-        select o.queue_name, o.status, -1
-        from old_jobs as o
-        where o.status > 'doing'
-    ) as x
-    group by x.queue_name, x.status
-    having sum(x.jobs) <> 0;
-
-    perform _procrastinate_announce(
-        array(
-            select n.id
-            from new_jobs as n
-            where n.id = any(v_ids) and n.status = 'todo'
-        ),
-        array(
-            select n.id
-            from new_jobs as n
-            join old_jobs as o on o.id = n.id
-            where n.status = 'doing' and n.abort_requested and not o.abort_requested
-        )
-    );
     return null;
 end;
 $$;
@@ -227,29 +146,3 @@ create trigger procrastinate_jobs_updated_v1
 after update on procrastinate_jobs
 referencing old table as old_jobs new table as new_jobs
 for each statement execute function _procrastinate_jobs_updated();
-
--- A job's number is its address in every other table.
-create function _procrastinate_jobs_refuse_id()
-returns trigger
-language plpgsql volatile parallel unsafe
-set search_path from current
-as $$
-begin
-    perform _procrastinate_raise(
-        'PQ006',
-        format('The id of job %s cannot be changed to %s', old.id, new.id),
-        'Events, results and users'' own tables know the job by its id.',
-        'Defer a new job instead.'
-    );
-    return null;
-end;
-$$;
-
-comment on function _procrastinate_jobs_refuse_id() is
-'Trigger before UPDATE of id on procrastinate_jobs. Raises PQ006 (id change).';
-
-create trigger procrastinate_jobs_refuse_id_v1
-before update of id on procrastinate_jobs
-for each row
-when (old.id is distinct from new.id)
-execute function _procrastinate_jobs_refuse_id();

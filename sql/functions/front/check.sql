@@ -75,6 +75,24 @@ begin
     group by t.queue_name, t.priority;
 
     return query
+    select
+        'counts: number of finished jobs differs', null::bigint,
+        format('queue %s, %s: counted %s, there are %s', coalesce(c.queue_name, j.queue_name),
+            coalesce(c.status, j.status), coalesce(c.jobs, 0), coalesce(j.jobs, 0))
+    from (
+        select x.queue_name, x.status, sum(x.jobs) as jobs
+        from procrastinate_counts as x
+        group by x.queue_name, x.status
+    ) as c
+    full join (
+        select x.queue_name, x.status, count(*) as jobs
+        from procrastinate_jobs as x
+        where x.status > 'doing'
+        group by x.queue_name, x.status
+    ) as j on j.queue_name = c.queue_name and j.status = c.status
+    where coalesce(c.jobs, 0) <> coalesce(j.jobs, 0);
+
+    return query
     select 'results: row of no job', r.job_id, null::text
     from procrastinate_results as r
     where not exists (select from procrastinate_jobs as j where j.id = r.job_id);

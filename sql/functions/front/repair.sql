@@ -8,6 +8,7 @@ set search_path from current
 as $$
 declare
     v_breaches bigint;
+    v_cancelled bigint[];
     v_now constant timestamptz := procrastinate_now();
 begin
     lock table procrastinate_jobs in share row exclusive mode;
@@ -15,6 +16,32 @@ begin
     if v_breaches = 0 then
         return 0;
     end if;
+
+    -- of jobs that wait with one queueing lock only the first may
+    with twice as (
+        select x.id, x.queueing_lock, x.nr
+        from (
+            select
+                j.id, j.queueing_lock,
+                row_number() over (partition by j.queueing_lock order by j.id) as nr
+            from procrastinate_jobs as j
+            where j.status = 'todo' and j.queueing_lock is not null
+        ) as x
+        where x.nr > 1
+    ),
+    cancelled as (
+        update procrastinate_jobs as j
+        set status = 'cancelled'
+        from twice as t
+        where j.id = t.id
+        returning j.id
+    )
+    select array_agg(c.id) into v_cancelled from cancelled as c;
+    update procrastinate_events as e
+    set error = 'Cancelled by procrastinate_repair: another job waits with its queueing lock'
+    where
+        e.job_id = any(v_cancelled)
+        and e.id = (select max(x.id) from procrastinate_events as x where x.job_id = e.job_id);
 
     -- of jobs that run under one lock all but the first claimed, or first deferred, wait again
     update procrastinate_jobs as j
@@ -76,6 +103,12 @@ begin
         from procrastinate_todo as t
         group by t.queue_name, t.priority
     ) as p;
+    delete from procrastinate_counts;
+    insert into procrastinate_counts (queue_name, status, jobs)
+    select j.queue_name, j.status, count(*)
+    from procrastinate_jobs as j
+    where j.status > 'doing'
+    group by j.queue_name, j.status;
     delete from procrastinate_results as r
     where not exists (select from procrastinate_jobs as j where j.id = r.job_id);
     delete from procrastinate_events as e

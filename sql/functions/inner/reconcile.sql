@@ -139,9 +139,7 @@ begin
                 from unnest(v_locks) as l (lock)
                 where l.lock <> all(coalesce(v_released, '{}'))
             ),
-            v_priorities, v_ids, v_xmins,
-            -- who holds a lock again has released nothing
-            v_claims
+            v_priorities, v_ids, v_xmins, v_claims
         );
     end if;
 end;

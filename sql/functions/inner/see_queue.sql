@@ -1,0 +1,77 @@
+-- The first ready jobs of one queue and priority, by id, from the marks on, and among them the
+-- heads of locks that this exchange has released: those hold no question, and count as free.
+create function _procrastinate_see_queue(
+    p_queue text,
+    p_priority integer,
+    p_fresh bigint,
+    p_again bigint,
+    p_take integer,
+    p_pass bigint[],
+    p_handed bigint[],
+    out o_seen integer,
+    out o_free bigint[],
+    out o_locked bigint[],
+    out o_locks text[],
+    out o_fresh bigint[],
+    out o_again bigint[]
+)
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    select
+        count(*),
+        array_agg(s.job_id) filter (where s.lock is null),
+        array_agg(s.job_id) filter (where s.lock is not null),
+        array_agg(s.lock) filter (where s.lock is not null),
+        array[max(s.job_id) filter (where s.state = 'r')],
+        array[max(s.job_id) filter (where s.state = 'a')]
+    into o_seen, o_free, o_locked, o_locks, o_fresh, o_again
+    from (
+        (
+            select t.job_id + 0 as job_id, t.lock, t.state
+            from procrastinate_todo as t
+            where
+                t.state = 'r'
+                and t.queue_name = p_queue
+                and t.priority = p_priority
+                and t.job_id + 0 >= p_fresh
+                and t.job_id <> all(p_pass)
+            order by t.job_id + 0
+            limit p_take
+        )
+        union all
+        (
+            select t.job_id + 0, t.lock, t.state
+            from procrastinate_todo as t
+            where
+                t.state = 'a'
+                and t.queue_name = p_queue
+                and t.priority = p_priority
+                and t.job_id + 0 >= p_again
+                and t.job_id <> all(p_pass)
+            order by t.job_id + 0
+            limit p_take
+        )
+        union all
+        select h.job_id, null, 'b'
+        from (
+            select t.job_id, t.queue_name, t.priority, t.state, t.scheduled_at
+            from procrastinate_todo as t
+            where t.job_id = any(p_handed)
+            offset 0
+        ) as h
+        where
+            h.state = 'b'
+            and h.queue_name = p_queue
+            and h.priority = p_priority
+            and coalesce(h.scheduled_at <= procrastinate_now(), true)
+        order by job_id
+        limit p_take
+    ) as s;
+end;
+$$;
+
+comment on function _procrastinate_see_queue(
+    text, integer, bigint, bigint, integer, bigint[], bigint[]
+) is 'The first ready jobs of one queue and priority, from its marks on.';

@@ -1,0 +1,96 @@
+-- The same for some queues of one priority.
+create function _procrastinate_see_queues(
+    p_queues text[],
+    p_priority integer,
+    p_fresh bigint[],
+    p_again bigint[],
+    p_take integer,
+    p_pass bigint[],
+    p_handed bigint[],
+    out o_seen integer,
+    out o_free bigint[],
+    out o_locked bigint[],
+    out o_locks text[],
+    out o_fresh bigint[],
+    out o_again bigint[]
+)
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    with seen as (
+        select c.job_id, c.lock, c.state, q.nr
+        from (
+            -- two who were the first to use a priority have left two pairs: one is enough
+            select min(x.nr) as nr, x.queue_name, min(x.fresh) as fresh, min(x.again) as again
+            from unnest(p_queues, p_fresh, p_again) with ordinality
+                as x (queue_name, fresh, again, nr)
+            group by x.queue_name
+        ) as q
+        cross join lateral (
+            (
+                select t.job_id, t.lock, t.state
+                from procrastinate_todo as t
+                where
+                    t.state = 'r'
+                    and t.queue_name = q.queue_name
+                    and t.priority = p_priority
+                    and t.job_id + 0 >= q.fresh
+                    and t.job_id <> all(p_pass)
+                order by t.job_id + 0
+                limit p_take
+            )
+            union all
+            (
+                select t.job_id, t.lock, t.state
+                from procrastinate_todo as t
+                where
+                    t.state = 'a'
+                    and t.queue_name = q.queue_name
+                    and t.priority = p_priority
+                    and t.job_id + 0 >= q.again
+                    and t.job_id <> all(p_pass)
+                order by t.job_id + 0
+                limit p_take
+            )
+        ) as c
+        union all
+        select h.job_id, null, 'b', null
+        from (
+            select t.job_id, t.queue_name, t.priority, t.state, t.scheduled_at
+            from procrastinate_todo as t
+            where t.job_id = any(p_handed)
+            offset 0
+        ) as h
+        where
+            h.state = 'b'
+            and h.queue_name = any(p_queues)
+            and h.priority = p_priority
+            and coalesce(h.scheduled_at <= procrastinate_now(), true)
+        order by job_id
+        limit p_take
+    ),
+    mark as (
+        select
+            max(s.job_id) filter (where s.state = 'r') as fresh,
+            max(s.job_id) filter (where s.state = 'a') as again,
+            i.nr
+        from generate_subscripts(p_queues, 1) as i (nr)
+        left join seen as s on s.nr = i.nr
+        group by i.nr
+    )
+    select
+        count(*),
+        array_agg(s.job_id) filter (where s.lock is null),
+        array_agg(s.job_id) filter (where s.lock is not null),
+        array_agg(s.lock) filter (where s.lock is not null),
+        (select array_agg(m.fresh order by m.nr) from mark as m),
+        (select array_agg(m.again order by m.nr) from mark as m)
+    into o_seen, o_free, o_locked, o_locks, o_fresh, o_again
+    from seen as s;
+end;
+$$;
+
+comment on function _procrastinate_see_queues(
+    text[], integer, bigint[], bigint[], integer, bigint[], bigint[]
+) is 'The first ready jobs of one priority in these queues, from their marks on.';
