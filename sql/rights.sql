@@ -9,7 +9,7 @@ begin
         select p.oid
         from pg_proc as p
         where
-            p.pronamespace = current_schema()::regnamespace
+            p.pronamespace = quote_ident(current_schema())::regnamespace
             and p.proname ~ '^_?procrastinate_'
             and p.prokind = 'f'
         order by p.oid

@@ -13,25 +13,30 @@ $$;
 -- that goes on after an error.
 do $$
 declare
-    v_local boolean := coalesce(current_setting('procrastinate.one_transaction', true), '') = 'yes';
+    v_local boolean := coalesce(
+        current_setting('procrastinate.one_transaction', true) = 'yes', false
+    );
 begin
-    perform set_config('procrastinate.target_schema', coalesce(current_schema(), ''), v_local);
-    perform set_config('procrastinate.caller_path', current_setting('search_path'), v_local);
+    perform
+        set_config('procrastinate.target_schema', coalesce(current_schema(), ''), v_local),
+        set_config('procrastinate.caller_path', current_setting('search_path'), v_local);
     perform set_config('search_path', '', v_local);
 end;
 $$;
 
 -- Every name below is meant in this one schema, and "set search_path from current" freezes
--- that into each function; pg_temp comes last, so that no temporary table takes a name over.
+-- that into each function; pg_temp is last, so that no temporary table takes a name over.
 do $$
 declare
-    v_local boolean := coalesce(current_setting('procrastinate.one_transaction', true), '') = 'yes';
+    v_local boolean := coalesce(
+        current_setting('procrastinate.one_transaction', true) = 'yes', false
+    );
     v_schema text := current_setting('procrastinate.target_schema');
 begin
     if v_schema = '' or v_schema ^@ 'pg_' then
         raise exception 'no schema has been selected to create in'
             using errcode = '3F000',
-                detail = format('search_path is %s', current_setting('procrastinate.caller_path')),
+                detail = 'search_path: ' || current_setting('procrastinate.caller_path'),
                 hint = 'Name an existing schema first in search_path.';
     end if;
     perform set_config('search_path', quote_ident(v_schema) || ', pg_temp', v_local);
@@ -45,16 +50,19 @@ begin
         raise exception 'schema "%" holds the tables of procrastinate 3.x', v_schema
             using errcode = 'PQ008',
                 detail = 'procrastinate_jobs exists, procrastinate_migrations does not.',
-                hint = 'This version can''t adopt them yet: use another schema, or stay with 3.x.';
+                hint = 'This version can''t adopt them yet: use another schema.';
     end if;
-    if to_regclass('procrastinate_migrations') is not null then
-        if exists (
-            select from procrastinate_migrations as m where m.name = '04.00.00_01_pre_baseline'
-        ) then
+    declare
+        v_applied text[] := '{}';
+    begin
+        if to_regclass('procrastinate_migrations') is not null then
+            v_applied := array(select m.name from procrastinate_migrations as m);
+        end if;
+        if '04.00.00_01_pre_baseline' = any(v_applied) then
             raise exception 'migration 04.00.00_01_pre_baseline was already applied'
                 using errcode = 'PQ008';
         end if;
-    end if;
+    end;
 end;
 $$;
 
@@ -289,12 +297,14 @@ create unique index procrastinate_jobs_queueing_lock_idx_v1
 on procrastinate_todo (queueing_lock)
 where queueing_lock is not null;
 
+-- job_id + 0, here and in the queries: a generic plan must not take the primary key for the
+-- order by id and walk over other queues
 create index procrastinate_todo_ready_v1
-on procrastinate_todo (queue_name, priority desc, job_id)
+on procrastinate_todo (queue_name, priority desc, (job_id + 0))
 where state = 'r';
 
 create index procrastinate_todo_again_v1
-on procrastinate_todo (queue_name, priority desc, job_id)
+on procrastinate_todo (queue_name, priority desc, (job_id + 0))
 where state = 'a';
 
 create index procrastinate_todo_arrivals_v1
@@ -408,6 +418,17 @@ on procrastinate_priorities (queue_name, priority);
 comment on table procrastinate_priorities is
 'Priorities that each queue has used: where a fetch looks. Written by the insert trigger.';
 
+-- How many finished jobs each queue has, as deltas that each statement appends and the sweep
+-- folds: nobody waits for anybody's counter.
+create table procrastinate_counts (
+    queue_name varchar(128) not null,
+    status procrastinate_job_status not null,
+    jobs bigint not null
+);
+
+comment on table procrastinate_counts is
+'Changes of the number of finished jobs, by queue and status; their sum is the number.';
+
 -- Each migration that was applied, or that a fresh install stands for.
 create table procrastinate_migrations (
     name text primary key,
@@ -426,72 +447,6 @@ create sequence procrastinate_sweep_seq as bigint minvalue 0 start 0;
 comment on sequence procrastinate_sweep_seq is
 'Id of the last job that the sweep has looked at for the number of a worker that is gone.';
 
--- The one way to raise an error of our own: sql/sqlstates.md lists the codes.
-create function _procrastinate_raise(
-    p_code text, p_message text, p_detail text default null, p_hint text default null
-)
-returns void
-language plpgsql volatile parallel unsafe
-set search_path from current
-as $$
-begin
-    raise exception using
-        errcode = p_code,
-        message = p_message,
-        detail = coalesce(p_detail, ''),
-        hint = coalesce(p_hint, '');
-end;
-$$;
-
-comment on function _procrastinate_raise(text, text, text, text) is
-'Raises an error with code, message, detail and hint.';
-
--- The time that a test has set, if whoever set it may: a member of the owner of the schema.
--- Both roles count: inside a security definer function current_user is the owner always.
-create function _procrastinate_travelled_now()
-returns timestamptz
-language plpgsql stable parallel safe
-set search_path from current
-as $$
-declare
-    v_owner oid := (
-        select c.relowner from pg_class as c where c.oid = 'procrastinate_jobs'::regclass
-    );
-begin
-    if pg_has_role(session_user, v_owner, 'member')
-        and pg_has_role(current_user, v_owner, 'member')
-    then
-        return current_setting('procrastinate.now')::timestamptz;
-    end if;
-    return now();
-end;
-$$;
-
-comment on function _procrastinate_travelled_now() is
-'The setting procrastinate.now for members of the owner of the schema, else now().';
-
--- Used inside queries, so without settings of its own: its body is bound when it is created.
-create function procrastinate_now()
-returns timestamptz
-language sql stable parallel safe
-return case
-    when coalesce(current_setting('procrastinate.now', true), '') = '' then now()
-    else _procrastinate_travelled_now()
-end;
-
-comment on function procrastinate_now() is
-'The time of the queue: now(), or the setting procrastinate.now in tests by the owner.';
-
--- The advisory key of a lock's value. Two values may share one: that costs a retry, never
--- correctness. Its body is bound when it is created, so it needs no search_path.
-create function _procrastinate_lock_key(p_lock text)
-returns bigint
-language sql immutable strict parallel safe
-return hashtextextended(p_lock, 'procrastinate_jobs'::regclass::oid::bigint);
-
-comment on function _procrastinate_lock_key(text) is
-'Advisory key that stands for a lock while somebody changes who holds it.';
-
 -- Keys for "all locks": p_which 0 is shared by whoever takes single keys, 1 announces a bulk.
 create function _procrastinate_all_locks_key(p_which integer)
 returns bigint
@@ -503,55 +458,74 @@ return hashtextextended(
 comment on function _procrastinate_all_locks_key(integer) is
 'Advisory key for all locks at once (0), or for the wish to have it (1).';
 
--- The keys of these locks, waited for in the order of the keys, held until the transaction
--- ends. Whoever releases a lock or changes who is at its head calls this after it has locked
--- rows of procrastinate_jobs and before it changes a row of todo or doing.
---
--- The keys live in a table of fixed size that the whole server shares. A statement with many
--- takes the one key for all locks instead: decided here, before the first key, and only tried,
--- for a waiting exclusive request would stop everybody. Announcing the wish keeps fetches away,
--- so that it comes true when those under way have ended.
-create function _procrastinate_take_locks(p_locks text[])
+-- Tells the queues of waiting jobs that something changed, and running jobs to abort.
+create function _procrastinate_announce(p_waiting bigint[], p_aborting bigint[])
 returns void
 language plpgsql volatile parallel unsafe
 set search_path from current
 as $$
 declare
-    v_many constant integer := current_setting('max_locks_per_transaction')::integer * 8;
-    v_nap double precision := 0.002;  -- seconds; doubles up to a quarter of a second
-    v_waited double precision := 0;
+    v_row record;
 begin
-    if cardinality(p_locks) <= v_many then
-        perform pg_advisory_xact_lock_shared(_procrastinate_all_locks_key(0));
-        perform pg_advisory_xact_lock(k.key)
-        from (
-            select distinct _procrastinate_lock_key(l.lock) as key
-            from unnest(p_locks) as l (lock)
-            order by 1
-        ) as k;
-        return;
-    end if;
-
-    perform pg_advisory_xact_lock(_procrastinate_all_locks_key(1));
-    while not pg_try_advisory_xact_lock(_procrastinate_all_locks_key(0)) loop
-        if v_waited > 10 then  -- seconds; two transactions may each hold what the other wants
-            perform _procrastinate_raise(
-                'PQ007',
-                format('Could not get hold of all locks to change %s of them at once',
-                    cardinality(p_locks)),
-                'Other transactions kept changing locked jobs for 10 seconds.',
-                'Run the statement again, or split it into smaller ones.'
-            );
-        end if;
-        perform pg_sleep(v_nap);
-        v_waited := v_waited + v_nap;
-        v_nap := least(v_nap * 2, 0.25);
+    for v_row in
+        select j.queue_name, j.priority, min(j.id) as job_id
+        from procrastinate_jobs as j
+        where j.id = any(p_waiting) and j.status = 'todo'
+        group by j.queue_name, j.priority
+    loop
+        perform _procrastinate_note_priority(v_row.queue_name, v_row.priority);
+        perform _procrastinate_notify(v_row.queue_name, 'job_inserted', v_row.job_id);
+    end loop;
+    for v_row in
+        select j.queue_name, j.id as job_id
+        from procrastinate_jobs as j
+        where j.id = any(p_aborting)
+        order by j.id
+    loop
+        perform _procrastinate_notify(v_row.queue_name, 'abort_job_requested', v_row.job_id);
     end loop;
 end;
 $$;
 
-comment on function _procrastinate_take_locks(text[]) is
-'Waits for the advisory keys of these locks, sorted by key. Raises PQ007 (all locks busy).';
+comment on function _procrastinate_announce(bigint[], bigint[]) is
+'NOTIFYs for jobs that were put back or moved, and for running jobs asked to abort.';
+
+-- todo -> cancelled or gone, doing asked to abort: the common part of the front door and the
+-- old wire. Returns the job, or null where it does not apply.
+create function _procrastinate_cancel(p_job_id bigint, p_abort boolean, p_delete boolean)
+returns bigint
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_id bigint;
+begin
+    if p_delete then
+        delete from procrastinate_jobs as j
+        where j.id = p_job_id and j.status = 'todo'
+        returning j.id into v_id;
+    end if;
+    if v_id is null and p_abort then
+        update procrastinate_jobs as j
+        set
+            abort_requested = true,
+            status = case
+                when j.status = 'todo' then 'cancelled'::procrastinate_job_status else j.status
+            end
+        where j.id = p_job_id and j.status in ('todo', 'doing')
+        returning j.id into v_id;
+    elsif v_id is null then
+        update procrastinate_jobs as j
+        set status = 'cancelled'
+        where j.id = p_job_id and j.status = 'todo'
+        returning j.id into v_id;
+    end if;
+    return v_id;
+end;
+$$;
+
+comment on function _procrastinate_cancel(bigint, boolean, boolean) is
+'todo -> cancelled or gone, doing: abort asked; the job, or null where it does not apply.';
 
 -- The channel of a queue. A channel's name has at most 63 bytes, 23 of which are the prefix:
 -- a longer queue is announced under the hash of its name (docs/decisions/0006-notify.md).
@@ -565,273 +539,142 @@ end;
 comment on function _procrastinate_channel(text) is
 'NOTIFY channel of a queue: its name, or the hash of a name over 40 bytes.';
 
-create function _procrastinate_notify(p_queue_name text, p_type text, p_job_id bigint)
+-- Arguments of a task have names, so they are an object.
+create function _procrastinate_check_args(p_args jsonb)
 returns void
 language plpgsql volatile parallel unsafe
 set search_path from current
 as $$
-declare
-    v_payload constant text := format('{"type" : "%s", "job_id" : %s}', p_type, p_job_id);
 begin
-    perform pg_notify(_procrastinate_channel(p_queue_name), v_payload);
-    perform pg_notify('procrastinate_any_queue_v1', v_payload);
+    if p_args is not null and jsonb_typeof(p_args) <> 'object' then
+        perform _procrastinate_raise('PQ003',
+            format('The arguments of a job are a JSON object, not %s', jsonb_typeof(p_args)),
+            null, 'Give named arguments, such as {"order_id": 42}.');
+    end if;
 end;
 $$;
 
-comment on function _procrastinate_notify(text, text, bigint) is
-'Tells the workers of a queue, and those of all queues, of a job.';
+comment on function _procrastinate_check_args(jsonb) is
+'Raises PQ003 (invalid argument) for arguments that are not a JSON object.';
 
--- Puts the head of each lock that nobody holds back among the jobs that may be fetched.
---
--- The caller holds the keys of these locks and has made its changes: the snapshot of this
--- statement shows every release and every parked job that committed before.
---
--- p_claims says of a lock which claim has just released it, the other arrays where that job
--- stood in line and what was not yet seen when it became the head. The next head is then the
--- first job behind it, or one that joined the line since: nothing else is read. A lock without
--- (nulls) is read from its start, over whatever dead rows an old snapshot keeps there.
-create function _procrastinate_promote(
-    p_locks text[],
-    p_priorities integer[],
-    p_job_ids bigint[],
-    p_head_xmins xid8[],
-    p_claim_ids bigint[]
+-- – -> todo for jobs in parallel arrays. Bad ones are refused by name before any is written.
+create function _procrastinate_check_jobs(
+    p_queue_names text[],
+    p_task_names text[],
+    p_args jsonb[],
+    p_lengths integer[] default '{}'
 )
 returns void
 language plpgsql volatile parallel unsafe
 set search_path from current
-set plan_cache_mode = force_generic_plan
-set enable_seqscan = off
-set enable_bitmapscan = off
-set enable_nestloop = on
-set jit = off
 as $$
 declare
-    v_arrivals constant integer := 200;  -- more than this joined: reading all is cheaper
-    v_queue record;
+    v_job record;
 begin
-    for v_queue in
-        with line as (
-            select
-                l.lock, l.priority, l.job_id, l.claim_id,
-                case when l.claim_id is not null then l.head_xmin end as head_xmin
-            from unnest(p_locks, p_priorities, p_job_ids, p_head_xmins, p_claim_ids)
-                as l (lock, priority, job_id, head_xmin, claim_id)
-        ),
-        next as (
-            select l.lock, l.claim_id, h.job_id
-            from line as l
-            left join lateral (
-                select
-                    count(*) as seen,
-                    (array_agg(s.job_id order by s.priority desc, s.job_id)
-                        filter (where (~s.priority, s.job_id) < (~l.priority, l.job_id))
-                    )[1] as job_id
-                from (
-                    select t.job_id, t.priority
-                    from procrastinate_todo as t
-                    where t.lock = l.lock and t.since >= l.head_xmin
-                    order by t.since
-                    limit v_arrivals
-                ) as s
-            ) as a on true
-            cross join lateral (
-                select coalesce(
-                    case when a.seen < v_arrivals then a.job_id end,
-                    (
-                        select t.job_id
-                        from procrastinate_todo as t
-                        where
-                            t.lock = l.lock
-                            and l.head_xmin is not null and a.seen < v_arrivals
-                            and (~t.priority, t.job_id) >= (~l.priority, l.job_id)
-                        order by ~t.priority, t.job_id
-                        limit 1
-                    ),
-                    (
-                        select t.job_id
-                        from procrastinate_todo as t
-                        where
-                            t.lock = l.lock
-                            and (l.head_xmin is null or a.seen >= v_arrivals)
-                        order by ~t.priority, t.job_id
-                        limit 1
-                    )
-                ) as job_id
-            ) as h
-            where
-                h.job_id is not null
-                and (
-                    l.claim_id is not null
-                    or not exists (
-                        select from procrastinate_doing as d where d.lock = l.lock
-                    )
-                )
-        ),
-        promoted as (
-            update procrastinate_todo as t
-            set
-                state = case
-                    when t.scheduled_at > procrastinate_now() then 'd' else 'a'
-                end::"char",
-                since = pg_current_xact_id(),
-                head_xmin = pg_snapshot_xmin(pg_current_snapshot()),
-                free_after = coalesce(
-                    n.claim_id, (select s.last_value from procrastinate_claims_seq as s)
-                )
-            from next as n
-            where t.job_id = n.job_id and t.state = 'b'
-            returning t.job_id, t.queue_name
-        )
-        select p.queue_name, min(p.job_id) as job_id
-        from promoted as p
-        group by p.queue_name
+    if cardinality(p_queue_names) <> cardinality(p_task_names)
+        or cardinality(p_queue_names) < any(p_lengths || cardinality(p_args))
+    then
+        perform _procrastinate_raise('PQ003', 'The arrays of jobs differ in length',
+            format('%s queue names, %s task names.', cardinality(p_queue_names),
+                cardinality(p_task_names)),
+            'Give a queue and a task for each job; the other arrays may be shorter.');
+    end if;
+    for v_job in
+        select u.queue_name, u.task_name, u.args
+        from unnest(p_queue_names, p_task_names, p_args) as u (queue_name, task_name, args)
+        where
+            coalesce(length(u.queue_name), 0) not between 1 and 128
+            or coalesce(length(u.task_name), 0) not between 1 and 128
+            or jsonb_typeof(u.args) <> 'object'
+        limit 1
     loop
-        -- an exchange fetches next and tells of what it leaves: see finish_and_fetch
-        if coalesce(current_setting('procrastinate.exchange', true), '') <> 'on' then
-            perform _procrastinate_notify(
-                v_queue.queue_name, 'job_inserted', v_queue.job_id
-            );
-        end if;
+        perform _procrastinate_check_text(v_job.queue_name, 'queue name', 128, true);
+        perform _procrastinate_check_text(v_job.task_name, 'task name', 128, true);
+        perform _procrastinate_check_args(v_job.args);
     end loop;
 end;
 $$;
 
-comment on function _procrastinate_promote(text[], integer[], bigint[], xid8[], bigint[]) is
-'Unblocks the head of each of these locks that nobody holds, and tells its queue.';
+comment on function _procrastinate_check_jobs(text[], text[], jsonb[], integer[]) is
+'Raises PQ003 (invalid argument) for the first job whose names or arguments cannot be.';
 
--- Of candidates with a lock: which may run now. The others are parked (state b), so that no
--- fetch meets them again before their lock's head is promoted.
---
--- The keys of the locks are only tried: whoever has one is about to release or to claim, and
--- will say so. What is behind a key that was not had is told in o_busy. With a key in hand,
--- a fresh snapshot decides. A head that nobody holds back is never parked.
---
--- A promoted head carries what is known of its line (see promote), so that only later arrivals
--- and later claims are read.
-create function _procrastinate_take_heads(
+-- Refuses a report that cannot be meant, before anything is written.
+create function _procrastinate_check_report(
+    p_worker_id bigint,
     p_job_ids bigint[],
-    p_locks text[],
-    inout p_budget integer,
-    out o_heads bigint[],
-    out o_busy bigint[],
-    out o_over bigint[]
+    p_claim_ids bigint[],
+    p_statuses procrastinate_job_status[],
+    p_delete boolean[]
 )
+returns boolean
 language plpgsql volatile parallel unsafe
 set search_path from current
 as $$
 declare
-    v_locks text[];
-    v_got text[];
-    v_parked bigint[];
+    v_count constant integer := coalesce(cardinality(p_job_ids), 0);
 begin
-    select array_agg(distinct l.lock) into v_locks
-    from unnest(p_locks) as l (lock);
-
-    if cardinality(v_locks) > p_budget then
-        v_locks := array(
-            select l.lock
-            from unnest(p_locks) with ordinality as l (lock, nr)
-            group by l.lock
-            order by min(l.nr)
-            limit p_budget
-        );
-        select array_agg(c.job_id) into o_over
-        from unnest(p_job_ids, p_locks) as c (job_id, lock)
-        where c.lock <> all(v_locks);
+    if p_worker_id is null then
+        perform _procrastinate_raise('PQ003', 'The worker''s id is null', null,
+            'Give the id that procrastinate_register_worker_v2 returned.');
     end if;
-    p_budget := p_budget - cardinality(v_locks);
-
-    if pg_try_advisory_xact_lock_shared(_procrastinate_all_locks_key(1))
-        and pg_try_advisory_xact_lock_shared(_procrastinate_all_locks_key(0))
+    if v_count = 0 then
+        return true;
+    end if;
+    if v_count <> coalesce(cardinality(p_claim_ids), 0)
+        or v_count <> coalesce(cardinality(p_statuses), 0)
+        or cardinality(p_delete) not in (0, v_count)
+        or array_position(p_job_ids, null) is not null
+        or array_position(p_claim_ids, null) is not null
     then
-        select array_agg(l.lock) into v_got
-        from unnest(v_locks) as l (lock)
-        where pg_try_advisory_xact_lock(_procrastinate_lock_key(l.lock));
+        perform _procrastinate_raise('PQ003',
+            'The arrays of ended jobs differ in length, or hold a null',
+            format('%s jobs, %s claims, %s statuses.', v_count,
+                coalesce(cardinality(p_claim_ids), 0), coalesce(cardinality(p_statuses), 0)),
+            'Give one claim and one status for each job.');
     end if;
-
-    -- a snapshot taken after the keys: it shows all that their last holders did
-    with line as (
-        select
-            c.lock,
-            c.job_ids,
-            k.job_id as known_id, k.priority, k.head_xmin, k.free_after
-        from (
-            select c.lock, array_agg(c.job_id order by c.nr) as job_ids
-            from unnest(p_job_ids, p_locks) with ordinality as c (job_id, lock, nr)
-            where c.lock = any(v_got)
-            group by c.lock
-        ) as c
-        left join lateral (
-            select t.job_id, t.priority, t.head_xmin, t.free_after
-            from procrastinate_todo as t
-            where
-                t.job_id = any(c.job_ids)
-                and t.lock = c.lock and t.state in ('r', 'a') and t.head_xmin is not null
-            order by ~t.priority, t.job_id
-            limit 1
-        ) as k on true
-    ),
-    verdict as (
-        select
-            l.lock,
-            l.job_ids,
-            exists (
-                select
-                from procrastinate_doing as d
-                where d.lock = l.lock and d.claim_id > coalesce(l.free_after, 0)
-            ) as held,
-            coalesce(
-                (
-                    select s.job_id
-                    from (
-                        select t.job_id, t.priority
-                        from procrastinate_todo as t
-                        where t.lock = l.lock and t.since >= l.head_xmin
-                        order by t.since
-                        offset 0
-                    ) as s
-                    where (~s.priority, s.job_id) < (~l.priority, l.known_id)
-                    order by ~s.priority, s.job_id
-                    limit 1
-                ),
-                l.known_id,
-                (
-                    select t.job_id
-                    from procrastinate_todo as t
-                    where t.lock = l.lock and l.known_id is null
-                    order by ~t.priority, t.job_id
-                    limit 1
-                )
-            ) as head_id
-        from line as l
-    )
-    select
-        array_agg(v.head_id) filter (where not v.held and v.head_id = any(v.job_ids)),
-        array_agg(j.job_id) filter (where v.held or j.job_id <> v.head_id)
-    into o_heads, v_parked
-    from verdict as v
-    cross join lateral unnest(v.job_ids) as j (job_id);
-
-    o_heads := array(select distinct h.job_id from unnest(o_heads) as h (job_id));
-
-    if v_parked is not null then
-        update procrastinate_todo as t
-        set state = 'b'
-        where
-            t.job_id = any(v_parked)
-            and t.lock = any(v_got)
-            and t.state in ('r', 'a');
+    if array_position(p_statuses, null) is not null or not p_statuses <@ array['succeeded', 'failed', 'aborted']::procrastinate_job_status[]
+    then
+        perform _procrastinate_raise('PQ003',
+            'End status should be either "succeeded", "failed" or "aborted"',
+            format('Got %s.', p_statuses::text), 'Use procrastinate_retry_jobs_v1 to retry.');
     end if;
-
-    select array_agg(c.job_id) into o_busy
-    from unnest(p_job_ids, p_locks) as c (job_id, lock)
-    where c.lock = any(v_locks) and (v_got is null or c.lock <> all(v_got));
+    return true;
 end;
 $$;
 
-comment on function _procrastinate_take_heads(bigint[], text[], integer) is
-'Of ready jobs with locks: claims the keys, tells the heads that may run, parks the rest.';
+comment on function _procrastinate_check_report(
+    bigint, bigint[], bigint[], procrastinate_job_status[], boolean[]
+) is 'Raises PQ003 (invalid argument) for a report of ended jobs that cannot be meant.';
+
+-- Refuses what a column cannot hold, with the name of the argument, before anything is written.
+create function _procrastinate_check_text(
+    p_value text, p_what text, p_length integer, p_required boolean
+)
+returns void
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    if p_value is null then
+        if p_required then
+            perform _procrastinate_raise('PQ003', format('The %s is null', p_what), null,
+                format('Give the %s.', p_what));
+        end if;
+    elsif p_value = '' and p_required then
+        perform _procrastinate_raise('PQ003', format('The %s is empty', p_what), null,
+            format('Give the %s.', p_what));
+    elsif length(p_value) > p_length then
+        perform _procrastinate_raise('PQ003',
+            format('The %s has %s characters: at most %s are allowed', p_what,
+                length(p_value), p_length),
+            format('It begins with "%s".', left(p_value, 40)),
+            format('Use a shorter %s.', p_what));
+    end if;
+end;
+$$;
+
+comment on function _procrastinate_check_text(text, text, integer, boolean) is
+'Raises PQ003 (invalid argument) for a text that is null, empty or too long.';
 
 -- todo -> doing for at most p_limit jobs of these queues, highest priority first, then lowest
 -- id. Never waits for another transaction: what somebody holds is skipped and told.
@@ -842,77 +685,102 @@ comment on function _procrastinate_take_heads(bigint[], text[], integer) is
 -- ids that committed late by a scan from the start: when a claim finds too few, and every so
 -- often (docs/decisions/0003-low-water-marks.md). Layout: oldest transaction not seen, time of
 -- the next full scan (microseconds), last job id at the last full scan, then triples of pair,
--- mark of fresh rows, mark of rows ready again.
+-- mark of fresh rows, mark of rows ready again, in the order of the walk.
 create function _procrastinate_claim_jobs(
     p_worker_id bigint,
     p_queues text[],
     p_limit integer,
     p_marks bigint[],
+    p_handed bigint[],
     out o_job_ids bigint[],
     out o_marks bigint[],
     out o_contended boolean,
-    out o_more boolean
+    out o_more boolean,
+    out o_next_due_in double precision
 )
 language plpgsql volatile parallel unsafe
 set search_path from current
 as $$
 declare
-    v_budget integer := current_setting('max_locks_per_transaction')::integer / 2;
     v_begun timestamptz := clock_timestamp();
+    v_snapshot pg_snapshot;
     v_xmin bigint;
-    v_last_id bigint;
+    v_last_id bigint := -1;
     v_full boolean;
+    v_next_full bigint := coalesce(p_marks[2], 0);
     v_pairs bigint[];
     v_queues text[];
     v_priorities integer[];
-    v_fresh bigint[];
-    v_again bigint[];
-    v_next_full bigint := coalesce(p_marks[2], 0);
-    v_scan record;
+    v_fresh bigint[] := '{}'::bigint[];
+    v_again bigint[] := '{}'::bigint[];
+    v_look record;
+    v_walk record;
 begin
     o_job_ids := '{}';
     o_contended := false;
-    o_more := _procrastinate_wake_due(p_queues) >= 1000;
-
-    -- before the scans: what this snapshot does not show arrives later
-    v_xmin := pg_snapshot_xmin(pg_current_snapshot())::text::bigint;
-    v_last_id := case
-        when not exists (select from pg_snapshot_xip(pg_current_snapshot()))
-            then (select s.last_value from procrastinate_jobs_id_seq as s)
-        else -1
-    end;
-
-    select m.pairs, m.queues, m.priorities, m.fresh, m.again
-    into v_pairs, v_queues, v_priorities, v_fresh, v_again
-    from _procrastinate_read_marks(p_queues, p_marks) as m;
-
+    o_more := false;
+    v_look := _procrastinate_read_pairs(p_queues);
+    v_pairs := v_look.o_pairs;
+    v_queues := v_look.o_queues;
+    v_priorities := v_look.o_priorities;
     if v_pairs is null then
-        o_marks := array[v_xmin, 0, -1];
+        o_next_due_in := _procrastinate_next_due_in(p_queues, '{}');
         return;
+    end if;
+
+    -- before all reading: what this snapshot does not show arrives later
+    v_snapshot := pg_current_snapshot();
+    v_xmin := pg_snapshot_xmin(v_snapshot)::text::bigint;
+    v_look := _procrastinate_look(v_queues, p_marks[1]::text::xid8);
+    if v_look.o_due then
+        o_more := _procrastinate_wake_due(v_queues);
+    end if;
+
+    for i in 1 .. cardinality(v_pairs) loop
+        if p_marks[i * 3 + 1] = v_pairs[i] then
+            v_fresh := v_fresh || p_marks[i * 3 + 2];
+            v_again := v_again || p_marks[i * 3 + 3];
+        else
+            v_fresh := v_fresh || 0::bigint;
+            v_again := v_again || 0::bigint;
+        end if;
+    end loop;
+    if p_marks is not null and (v_look.o_arrived or v_look.o_due) then
+        v_again := _procrastinate_note_arrivals(
+            p_marks[1]::text::xid8, v_queues, v_priorities, v_again
+        );
     end if;
 
     v_full := p_marks is null or v_next_full <= extract(epoch from v_begun) * 1e6;
     loop
         if v_full then
             v_fresh := array_fill(0::bigint, array[cardinality(v_pairs)]);
+            if pg_snapshot_xmin(v_snapshot) = pg_snapshot_xmax(v_snapshot)
+                or (
+                    pg_snapshot_xmin(v_snapshot) = pg_current_xact_id_if_assigned()
+                    and v_xmin + 1 = pg_snapshot_xmax(v_snapshot)::text::bigint
+                )
+            then  -- nobody else is writing: every id given so far is in sight
+                v_last_id := (select s.last_value from procrastinate_jobs_id_seq as s);
+            end if;
         end if;
-        select * into v_scan
-        from _procrastinate_scan_jobs(
+        v_walk := _procrastinate_walk(
             p_worker_id, v_queues, v_priorities, v_fresh, v_again,
-            p_limit - cardinality(o_job_ids), v_budget
+            p_limit - cardinality(o_job_ids), p_handed
         );
-        o_job_ids := o_job_ids || v_scan.o_job_ids;
-        v_fresh := v_scan.p_fresh;
-        v_again := v_scan.p_again;
-        v_budget := v_scan.p_budget;
-        o_contended := v_scan.o_contended;
-        o_more := o_more or v_scan.o_more;
+        o_job_ids := o_job_ids || v_walk.o_job_ids;
+        v_fresh := v_walk.p_fresh;
+        v_again := v_walk.p_again;
+        o_contended := v_walk.o_contended;
+        o_more := o_more or v_walk.o_more;
 
-        exit when v_full or cardinality(o_job_ids) >= p_limit;
+        exit when v_full or cardinality(o_job_ids) >= p_limit or v_walk.o_more;
         -- too few: an id below its mark may have committed late. Where no id was given since
         -- the last full scan, which met no writer, only a hand-made id could be there: claimed
         -- something, so come back at once, and look from the start when nothing is found
-        if v_last_id = p_marks[3] and cardinality(o_job_ids) > 0 then
+        if cardinality(o_job_ids) > 0
+            and p_marks[3] = (select s.last_value from procrastinate_jobs_id_seq as s)
+        then
             o_more := true;
             exit;
         end if;
@@ -924,415 +792,124 @@ begin
         v_next_full := extract(epoch from clock_timestamp() + greatest(
             (clock_timestamp() - v_begun) * 20, interval '100 milliseconds'
         )) * 1e6;
+        if cardinality(o_job_ids) >= p_limit or v_walk.o_more then
+            v_last_id := -1;
+        end if;
+    else
+        v_last_id := p_marks[3];
     end if;
-    o_marks := array[
-        v_xmin,
-        v_next_full,
-        case
-            when v_full and cardinality(o_job_ids) < p_limit then v_last_id
-            else coalesce(p_marks[3], -1)
-        end
-    ] || array(
-        select u.value
-        from unnest(v_pairs, v_fresh, v_again) with ordinality as m (pair, fresh, again, nr)
-        cross join lateral (values (1, m.pair), (2, m.fresh), (3, m.again)) as u (part, value)
-        order by m.nr, u.part
-    );
-    o_contended := o_contended and cardinality(o_job_ids) < p_limit;
-    o_more := o_more and cardinality(o_job_ids) < p_limit;
+    o_marks := array[v_xmin, v_next_full, v_last_id];
+    for i in 1 .. cardinality(v_pairs) loop
+        o_marks := o_marks || v_pairs[i] || v_fresh[i] || v_again[i];
+    end loop;
+    if cardinality(o_job_ids) >= p_limit then
+        o_contended := false;
+        o_more := false;
+    else
+        o_next_due_in := _procrastinate_next_due_in(p_queues, v_queues);
+    end if;
 end;
 $$;
 
-comment on function _procrastinate_claim_jobs(bigint, text[], integer, bigint[]) is
+comment on function _procrastinate_claim_jobs(
+    bigint, text[], integer, bigint[], bigint[]
+) is
 'todo -> doing for the first jobs of these queues that may run. Skips what others hold.';
 
--- delayed -> ready again for what fell due in these queues, a bounded number.
-create function _procrastinate_wake_due(p_queues text[])
+-- The ids come in the order given: they are drawn in it, and the rows are inserted in it.
+create function _procrastinate_defer_jobs(
+    p_queue_names text[],
+    p_task_names text[],
+    p_priorities integer[],
+    p_locks text[],
+    p_queueing_locks text[],
+    p_args jsonb[],
+    p_scheduled_ats timestamptz[]
+)
+returns setof bigint
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    perform _procrastinate_check_jobs(p_queue_names, p_task_names, p_args, array[
+        cardinality(p_priorities), cardinality(p_locks), cardinality(p_queueing_locks),
+        cardinality(p_scheduled_ats)
+    ]);
+    return query
+    insert into procrastinate_jobs as j (
+        queue_name, task_name, priority, lock, queueing_lock, args, scheduled_at
+    )
+    select
+        u.queue_name, u.task_name, coalesce(u.priority, 0), u.lock, u.queueing_lock,
+        coalesce(u.args, '{}'), u.scheduled_at
+    from unnest(
+        p_queue_names, p_task_names, p_priorities, p_locks, p_queueing_locks, p_args,
+        p_scheduled_ats
+    ) as u (queue_name, task_name, priority, lock, queueing_lock, args, scheduled_at)
+    returning j.id;
+end;
+$$;
+
+comment on function _procrastinate_defer_jobs(
+    text[], text[], integer[], text[], text[], jsonb[], timestamptz[]
+) is 'Inserts jobs in todo; their ids in the order given. Raises PQ003, unique_violation.';
+
+-- One tick of a periodic task becomes a job once, however many workers come with it. The ticks
+-- before it are forgotten.
+create function _procrastinate_defer_periodic(
+    p_task_name text,
+    p_periodic_id text,
+    p_defer_timestamp bigint,
+    p_queue_name text,
+    p_priority integer,
+    p_lock text,
+    p_queueing_lock text,
+    p_args jsonb
+)
 returns bigint
 language plpgsql volatile parallel unsafe
 set search_path from current
 as $$
 declare
-    v_now constant timestamptz := procrastinate_now();
-    v_count bigint;
+    v_id bigint;
+    v_job_id bigint;
 begin
-    update procrastinate_todo as t
-    set state = 'a', since = pg_current_xact_id()
-    where
-        t.state = 'd'
-        and t.job_id = any(array(
-            select d.job_id
-            from _procrastinate_queues_of(p_queues) as q (queue_name)
-            cross join lateral (
-                select x.job_id
-                from procrastinate_todo as x
-                where
-                    x.state = 'd'
-                    and x.queue_name = q.queue_name
-                    and x.scheduled_at <= v_now
-                order by x.scheduled_at
-                limit 1000
-                for no key update skip locked
-            ) as d
-        ));
-    get diagnostics v_count = row_count;
-    return v_count;
-end;
-$$;
+    insert into procrastinate_periodic_defers (task_name, periodic_id, defer_timestamp)
+    values (p_task_name, p_periodic_id, p_defer_timestamp)
+    on conflict do nothing
+    returning id into v_id;
+    if v_id is null then
+        return null;
+    end if;
 
-comment on function _procrastinate_wake_due(text[]) is
-'Makes ready what fell due in these queues, at most 1000 a queue.';
-
--- The queues named, or all that were ever deferred to.
-create function _procrastinate_queues_of(p_queues text[])
-returns setof text
-language sql stable parallel safe
-begin atomic
-    select q.queue_name
-    from unnest(p_queues) as q (queue_name)
-    union
-    select p.queue_name
-    from procrastinate_priorities as p
-    where p_queues is null;
-end;
-
-comment on function _procrastinate_queues_of(text[]) is
-'These queues, or for null all queues known, each once.';
-
--- The pairs of queue and priority to look at, highest priority first, each with its marks.
--- A row that became ready again below its mark, found by its arrival, lowers the mark.
-create function _procrastinate_read_marks(
-    p_queues text[],
-    p_marks bigint[],
-    out pairs bigint[],
-    out queues text[],
-    out priorities integer[],
-    out fresh bigint[],
-    out again bigint[]
-)
-language plpgsql volatile parallel unsafe
-set search_path from current
-as $$
-declare
-    v_many constant integer := 200;  -- more arrivals than this: read all from the start
-begin
-    with pair as (
-        select min(p.id) as id, p.queue_name, p.priority
-        from _procrastinate_queues_of(p_queues) as q (queue_name)
-        join procrastinate_priorities as p on p.queue_name = q.queue_name
-        where
-            not exists (
-                select
-                from procrastinate_queues as s
-                where
-                    s.queue_name = q.queue_name
-                    and s.paused_at is not null
-                    and coalesce(s.paused_until, 'infinity') > procrastinate_now()
-            )
-        group by p.queue_name, p.priority
-    ),
-    mark as (
-        select p_marks[i.i] as id, p_marks[i.i + 1] as fresh, p_marks[i.i + 2] as again
-        from generate_series(4, cardinality(p_marks), 3) as i (i)
-    ),
-    arrival as (
-        select a.queue_name, a.priority, min(a.job_id) as job_id, sum(count(*)) over () as seen
-        from (
-            select t.queue_name, t.priority, t.job_id
-            from procrastinate_todo as t
-            where t.state = 'a' and t.since >= p_marks[1]::text::xid8
-            order by t.since
-            limit v_many
-        ) as a
-        group by a.queue_name, a.priority
+    insert into procrastinate_jobs (
+        queue_name, task_name, priority, lock, queueing_lock, args
     )
-    select
-        array_agg(p.id order by p.priority desc, p.id),
-        array_agg(p.queue_name order by p.priority desc, p.id),
-        array_agg(p.priority order by p.priority desc, p.id),
-        array_agg(coalesce(m.fresh, 0) order by p.priority desc, p.id),
-        array_agg(
-            case
-                when (select max(x.seen) from arrival as x) >= v_many then 0
-                else least(coalesce(m.again, 0), coalesce(a.job_id, m.again, 0))
-            end
-            order by p.priority desc, p.id
-        )
-    into pairs, queues, priorities, fresh, again
-    from pair as p
-    left join mark as m on m.id = p.id
-    left join arrival as a on a.queue_name = p.queue_name and a.priority = p.priority;
+    values (
+        p_queue_name, p_task_name, coalesce(p_priority, 0), p_lock, p_queueing_lock,
+        coalesce(p_args, '{}')
+    )
+    returning id into v_job_id;
+
+    update procrastinate_periodic_defers as p set job_id = v_job_id where p.id = v_id;
+    delete from procrastinate_periodic_defers as p
+    where p.id in (
+        select x.id
+        from procrastinate_periodic_defers as x
+        where
+            x.task_name = p_task_name
+            and x.periodic_id = p_periodic_id
+            and x.defer_timestamp < p_defer_timestamp
+        order by x.id
+        for update skip locked
+    );
+    return v_job_id;
 end;
 $$;
 
-comment on function _procrastinate_read_marks(text[], bigint[]) is
-'Queues and priorities to look at that are not paused, each with its low-water marks.';
-
--- One walk over the pairs of queue and priority from the highest priority down, claiming what
--- may run. Raises the marks over what it has claimed or parked, never over what it skipped.
-create function _procrastinate_scan_jobs(
-    p_worker_id bigint,
-    p_queues text[],
-    p_priorities integer[],
-    inout p_fresh bigint[],
-    inout p_again bigint[],
-    p_limit integer,
-    inout p_budget integer,
-    out o_job_ids bigint[],
-    out o_contended boolean,
-    out o_more boolean
-)
-language plpgsql volatile parallel unsafe
-set search_path from current
-as $$
-declare
-    v_wide constant boolean := array_position(p_priorities, null) is not null;
-    v_rounds integer := 0;
-    v_want integer := p_limit;
-    v_take integer;
-    v_level record;
-    v_seen record;
-    v_heads record;
-    v_try bigint[];
-    v_got bigint[];
-    v_pass bigint[] := '{}';  -- met and left where they are: held by others, or over the budget
-    v_mark record;
-begin
-    o_job_ids := '{}';
-    o_contended := false;
-    o_more := false;
-    for v_level in
-        select
-            case when not v_wide then p.priority end as priority,
-            array_agg(p.nr order by p.nr) as pairs,
-            case when v_wide
-                then array(select distinct q.q from unnest(p_queues) as q (q))
-                else array_agg(p.queue_name order by p.nr)
-            end as queues
-        from unnest(p_queues, p_priorities) with ordinality as p (queue_name, priority, nr)
-        group by 1
-        order by 1 desc
-    loop
-        v_take := v_want;
-        loop
-            if v_rounds >= 20 then
-                o_more := true;
-                return;
-            end if;
-            v_rounds := v_rounds + 1;
-            if v_wide then
-                select * into v_seen
-                from _procrastinate_see_wide(v_level.queues, v_take, v_pass);
-            else
-                select * into v_seen
-                from _procrastinate_see_level(
-                    v_level.queues, v_level.pairs, v_level.priority,
-                    p_fresh[v_level.pairs[1]:], p_again[v_level.pairs[1]:], v_take, v_pass
-                );
-            end if;
-            exit when v_seen.o_seen = 0;
-
-            v_try := v_seen.o_free;
-            if v_seen.o_locked is not null then
-                select * into v_heads
-                from _procrastinate_take_heads(v_seen.o_locked, v_seen.o_locks, p_budget);
-                p_budget := v_heads.p_budget;
-                v_try := v_try || v_heads.o_heads;
-                o_more := o_more or v_heads.o_over is not null;
-                o_contended := o_contended or v_heads.o_busy is not null;
-                v_pass := v_pass || v_heads.o_over || v_heads.o_busy;
-            end if;
-
-            with mine as (
-                update procrastinate_jobs as j
-                set status = 'doing', worker_id = p_worker_id
-                where
-                    j.id = any(array(
-                        select x.id
-                        from procrastinate_jobs as x
-                        where x.id = any(v_try) and x.status = 'todo'
-                        for no key update skip locked
-                    ))
-                returning j.id
-            )
-            select array_agg(m.id) into v_got from mine as m;
-
-            o_job_ids := o_job_ids || v_got;
-            v_want := v_want - coalesce(cardinality(v_got), 0);
-            if cardinality(v_try) > coalesce(cardinality(v_got), 0) then
-                o_contended := true;
-                v_pass := v_pass || array(
-                    select t.id
-                    from unnest(v_try) as t (id)
-                    where t.id <> all(coalesce(v_got, '{}'))
-                );
-            end if;
-            for v_mark in
-                select
-                    s.pair,
-                    max(s.job_id) filter (where s.state = 'r') as fresh,
-                    max(s.job_id) filter (where s.state = 'a') as again,
-                    min(s.job_id) filter (where s.state = 'r' and s.job_id = any(v_pass))
-                    as fresh_left,
-                    min(s.job_id) filter (where s.state = 'a' and s.job_id = any(v_pass))
-                    as again_left
-                from unnest(v_seen.o_ids, v_seen.o_pairs, v_seen.o_states)
-                    as s (job_id, pair, state)
-                where not v_wide
-                group by s.pair
-            loop
-                p_fresh[v_mark.pair] := least(
-                    greatest(p_fresh[v_mark.pair], v_mark.fresh + 1), v_mark.fresh_left
-                );
-                p_again[v_mark.pair] := least(
-                    greatest(p_again[v_mark.pair], v_mark.again + 1), v_mark.again_left
-                );
-            end loop;
-            if v_want <= 0 then
-                return;
-            end if;
-            exit when v_seen.o_seen < v_take;
-            -- all met were parked or left: look further at once, up to some thousands a call
-            v_take := least(greatest(v_take * 4, v_want), 4000);
-        end loop;
-    end loop;
-end;
-$$;
-
-comment on function _procrastinate_scan_jobs(
-    bigint, text[], integer[], bigint[], bigint[], integer, integer
-) is
-'todo -> doing along these pairs of queue and priority; returns the marks raised.';
-
--- The first ready jobs of one priority in some queues, by id, from the marks on.
-create function _procrastinate_see_level(
-    p_queues text[],
-    p_pairs bigint[],
-    p_priority integer,
-    p_fresh bigint[],
-    p_again bigint[],
-    p_take integer,
-    p_pass bigint[],
-    out o_seen integer,
-    out o_free bigint[],
-    out o_locked bigint[],
-    out o_locks text[],
-    out o_ids bigint[],
-    out o_pairs bigint[],
-    out o_states "char"[]
-)
-language plpgsql volatile parallel unsafe
-set search_path from current
-as $$
-begin
-    select
-        count(*),
-        array_agg(s.job_id) filter (where s.lock is null),
-        array_agg(s.job_id) filter (where s.lock is not null),
-        array_agg(s.lock) filter (where s.lock is not null),
-        array_agg(s.job_id),
-        array_agg(s.pair),
-        array_agg(s.state)
-    into o_seen, o_free, o_locked, o_locks, o_ids, o_pairs, o_states
-    from (
-        select c.job_id, c.lock, c.state, q.pair
-        from unnest(p_queues, p_pairs, p_fresh, p_again) as q (queue_name, pair, fresh, again)
-        cross join lateral (
-            (
-                select t.job_id, t.lock, t.state
-                from procrastinate_todo as t
-                where
-                    t.state = 'r'
-                    and t.queue_name = q.queue_name
-                    and t.priority = p_priority
-                    and t.job_id >= q.fresh
-                    and t.job_id <> all(p_pass)
-                order by t.job_id
-                limit p_take
-            )
-            union all
-            (
-                select t.job_id, t.lock, t.state
-                from procrastinate_todo as t
-                where
-                    t.state = 'a'
-                    and t.queue_name = q.queue_name
-                    and t.priority = p_priority
-                    and t.job_id >= q.again
-                    and t.job_id <> all(p_pass)
-                order by t.job_id
-                limit p_take
-            )
-        ) as c
-        where q.queue_name is not null
-        order by c.job_id
-        limit p_take
-    ) as s;
-end;
-$$;
-
-comment on function _procrastinate_see_level(
-    text[], bigint[], integer, bigint[], bigint[], integer, bigint[]
-) is
-'The first ready jobs of one priority in these queues, from their marks on.';
-
--- The same for queues that have used too many priorities to walk: without marks.
-create function _procrastinate_see_wide(
-    p_queues text[],
-    p_take integer,
-    p_pass bigint[],
-    out o_seen integer,
-    out o_free bigint[],
-    out o_locked bigint[],
-    out o_locks text[],
-    out o_ids bigint[],
-    out o_pairs bigint[],
-    out o_states "char"[]
-)
-language plpgsql volatile parallel unsafe
-set search_path from current
-as $$
-begin
-    select
-        count(*),
-        array_agg(s.job_id) filter (where s.lock is null),
-        array_agg(s.job_id) filter (where s.lock is not null),
-        array_agg(s.lock) filter (where s.lock is not null)
-    into o_seen, o_free, o_locked, o_locks
-    from (
-        select c.job_id, c.lock
-        from unnest(p_queues) as q (queue_name)
-        cross join lateral (
-            (
-                select t.job_id, t.lock, t.priority
-                from procrastinate_todo as t
-                where
-                    t.state = 'r'
-                    and t.queue_name = q.queue_name
-                    and t.job_id <> all(p_pass)
-                order by t.priority desc, t.job_id
-                limit p_take
-            )
-            union all
-            (
-                select t.job_id, t.lock, t.priority
-                from procrastinate_todo as t
-                where
-                    t.state = 'a'
-                    and t.queue_name = q.queue_name
-                    and t.job_id <> all(p_pass)
-                order by t.priority desc, t.job_id
-                limit p_take
-            )
-        ) as c
-        order by c.priority desc, c.job_id
-        limit p_take
-    ) as s;
-end;
-$$;
-
-comment on function _procrastinate_see_wide(text[], integer, bigint[]) is
-'The first ready jobs of these queues by priority, then id, without marks.';
+comment on function _procrastinate_defer_periodic(
+    text, text, bigint, text, integer, text, text, jsonb
+) is 'Defers one tick of a periodic task, or returns null if that tick was taken.';
 
 -- What a job is, for the DETAIL of an error.
 create function _procrastinate_describe_job(p_job_id bigint)
@@ -1359,6 +936,482 @@ $$;
 
 comment on function _procrastinate_describe_job(bigint) is
 'A sentence on the present state of a job, for errors.';
+
+-- doing -> ended (or gone) for the claims that still hold their job.
+--
+-- A claim that was recovered and given to another changes nothing. The claim is read from the
+-- snapshot, so where the row had to be waited for, the worker says whose run it is now: the
+-- present row is tested again for that. A pruned worker's job has no worker: its claim counts.
+create function _procrastinate_end_jobs(
+    p_worker_id bigint,
+    p_job_ids bigint[],
+    p_claim_ids bigint[],
+    p_statuses procrastinate_job_status[],
+    p_delete boolean[]
+)
+returns bigint[]
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_ended bigint[];
+    v_gone bigint[];
+begin
+    if p_statuses[1] = all(p_statuses) and not true = any(p_delete) then
+        -- one status for all, as most reports have: a claim is one job's, so two lists suffice
+        with ended as (
+            update procrastinate_jobs as j
+            set status = p_statuses[1], attempts = j.attempts + 1, abort_requested = false
+            from procrastinate_doing as d
+            where
+                d.job_id = any(p_job_ids)
+                and d.claim_id = any(p_claim_ids)
+                and j.id = d.job_id
+                and j.status = 'doing'
+                and coalesce(j.worker_id, p_worker_id) = p_worker_id
+            returning j.id
+        )
+        select array_agg(e.id) into v_ended from ended as e;
+        return coalesce(v_ended, '{}');
+    end if;
+    with ended as (
+        update procrastinate_jobs as j
+        set status = e.status, attempts = j.attempts + 1, abort_requested = false
+        from (
+            select u.job_id, u.claim_id, u.status
+            from unnest(p_job_ids, p_claim_ids, p_statuses, p_delete)
+                as u (job_id, claim_id, status, gone)
+            where u.gone is not true
+            order by u.job_id
+        ) as e
+        join procrastinate_doing as d on d.job_id = e.job_id and d.claim_id = e.claim_id
+        where
+            j.id = e.job_id
+            and j.status = 'doing'
+            and coalesce(j.worker_id, p_worker_id) = p_worker_id
+        returning j.id
+    )
+    select array_agg(e.id) into v_ended from ended as e;
+
+    if true = any(p_delete) then
+        with gone as (
+            delete from procrastinate_jobs as j
+            using (
+                select u.job_id, u.claim_id
+                from unnest(p_job_ids, p_claim_ids, p_delete) as u (job_id, claim_id, gone)
+                where u.gone
+                order by u.job_id
+            ) as e
+            join procrastinate_doing as d on d.job_id = e.job_id and d.claim_id = e.claim_id
+            where
+                j.id = e.job_id
+                and j.status = 'doing'
+                and coalesce(j.worker_id, p_worker_id) = p_worker_id
+            returning j.id
+        )
+        select array_agg(g.id) into v_gone from gone as g;
+    end if;
+    return coalesce(v_ended || v_gone, v_ended, v_gone, '{}');
+end;
+$$;
+
+comment on function _procrastinate_end_jobs(
+    bigint, bigint[], bigint[], procrastinate_job_status[], boolean[]
+) is 'doing -> ended or gone for these claims; returns the jobs of those that held.';
+
+-- The event that a change of status leaves; null for none. As 3.x has it: a job that ends
+-- before it ran was cancelled, whatever its status says.
+create function _procrastinate_event_of(
+    p_from procrastinate_job_status, p_to procrastinate_job_status
+)
+returns procrastinate_job_event_type
+language sql immutable parallel safe
+return case p_from
+    when 'todo'::procrastinate_job_status then case p_to
+        when 'doing'::procrastinate_job_status then 'started'::procrastinate_job_event_type
+        when 'succeeded'::procrastinate_job_status then 'cancelled'::procrastinate_job_event_type
+        when 'failed'::procrastinate_job_status then 'cancelled'::procrastinate_job_event_type
+        when 'cancelled'::procrastinate_job_status then 'cancelled'::procrastinate_job_event_type
+    end
+    when 'doing'::procrastinate_job_status then case p_to
+        when 'todo'::procrastinate_job_status
+            then 'deferred_for_retry'::procrastinate_job_event_type
+        when 'succeeded'::procrastinate_job_status then 'succeeded'::procrastinate_job_event_type
+        when 'failed'::procrastinate_job_status then 'failed'::procrastinate_job_event_type
+        when 'aborted'::procrastinate_job_status then 'aborted'::procrastinate_job_event_type
+    end
+    when 'failed'::procrastinate_job_status then case p_to
+        when 'todo'::procrastinate_job_status then 'retried'::procrastinate_job_event_type
+    end
+end;
+
+comment on function _procrastinate_event_of(
+    procrastinate_job_status, procrastinate_job_status
+) is 'The event that a change from one status to another leaves, if any.';
+
+-- Many small changes of the numbers of finished jobs become one a queue and status. One at a
+-- time; who comes second has nothing to do.
+create function _procrastinate_fold_counts()
+returns void
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    if not pg_try_advisory_xact_lock(_procrastinate_all_locks_key(2)) then
+        return;
+    end if;
+    with old as (
+        delete from procrastinate_counts as c
+        returning c.queue_name, c.status, c.jobs
+    )
+    insert into procrastinate_counts (queue_name, status, jobs)
+    select o.queue_name, o.status, sum(o.jobs)
+    from old as o
+    group by o.queue_name, o.status
+    having sum(o.jobs) <> 0;
+end;
+$$;
+
+comment on function _procrastinate_fold_counts() is
+'Adds up the changes of the numbers of finished jobs.';
+
+-- Every change of jobs but the two that each goes through: refuses what the state machine does
+-- not allow, then derives todo and doing from the jobs' present rows and writes the history.
+create function _procrastinate_jobs_changed(
+    p_job_ids bigint[],
+    p_from procrastinate_job_status[],
+    p_to procrastinate_job_status[],
+    p_aborts boolean[],
+    p_queues text[],
+    p_locks text[]
+)
+returns boolean
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_now constant timestamptz := procrastinate_now();
+    v_starts boolean;
+begin
+    perform _procrastinate_refuse_transition(c.id, c.old, c.new)
+    from unnest(p_job_ids, p_from, p_to) as c (id, old, new)
+    where
+        c.old <> c.new
+        and c.new <> 'todo'
+        and not (
+            (c.old = 'todo' and c.new <> 'aborting')
+            or (c.old = 'doing' and c.new in ('succeeded', 'failed', 'aborted'))
+        );
+    select bool_or(j.lock is not null) into v_starts
+    from unnest(p_job_ids, p_from, p_to) as c (id, old, new)
+    join (
+        select x.id, x.lock from procrastinate_jobs as x where x.id = any(p_job_ids)
+    ) as j on j.id = c.id
+    where c.old = 'todo' and c.new = 'doing';
+    if v_starts then
+        v_starts := _procrastinate_refuse_old_snapshot('Starting a job that has a lock');
+    end if;
+
+    perform _procrastinate_reconcile(p_job_ids, p_locks);
+
+    -- in the order of 3.x; of a job that is gone again nothing is told
+    insert into procrastinate_events (job_id, type, at, attempt, worker_id)
+    select
+        c.id, e.type, coalesce(e.at, v_now), j.attempts,
+        case when c.new = 'doing' or c.old = 'doing' then j.worker_id end
+    from unnest(p_job_ids, p_from, p_to, p_aborts) as c (id, old, new, abort)
+    join (
+        select x.id, x.attempts, x.worker_id, x.scheduled_at
+        from procrastinate_jobs as x
+        where x.id = any(p_job_ids)
+    ) as j on j.id = c.id
+    cross join lateral (
+        select 1 as nr, 'abort_requested'::procrastinate_job_event_type as type,
+            null::timestamptz as at
+        where c.abort
+        union all
+        select 2, 'scheduled', j.scheduled_at
+        where c.new = 'todo' and j.scheduled_at is not null
+        union all
+        select 3, _procrastinate_event_of(c.old, c.new), null
+        where _procrastinate_event_of(c.old, c.new) is not null
+    ) as e
+    order by c.id, e.nr;
+
+    insert into procrastinate_counts (queue_name, status, jobs)
+    select x.queue_name, x.status, sum(x.jobs)
+    from (
+        select j.queue_name, c.new as status, 1 as jobs
+        from unnest(p_job_ids, p_to) as c (id, new)
+        join (
+            select x.id, x.queue_name from procrastinate_jobs as x where x.id = any(p_job_ids)
+        ) as j on j.id = c.id
+        where c.new > 'doing'
+        union all
+        select c.queue_name, c.old, -1
+        from unnest(p_queues, p_from) as c (queue_name, old)
+        where c.old > 'doing'
+    ) as x
+    group by x.queue_name, x.status
+    having sum(x.jobs) <> 0;
+
+    perform _procrastinate_announce(
+        array(
+            select c.id from unnest(p_job_ids, p_to) as c (id, new) where c.new = 'todo'
+        ),
+        array(
+            select c.id
+            from unnest(p_job_ids, p_to, p_aborts) as c (id, new, abort)
+            where c.new = 'doing' and c.abort
+        )
+    );
+    return true;
+end;
+$$;
+
+comment on function _procrastinate_jobs_changed(
+    bigint[], procrastinate_job_status[], procrastinate_job_status[], boolean[], text[], text[]
+) is 'Any legal change of jobs: derived rows, history, NOTIFY. Raises PQ001, PQ005.';
+
+-- doing -> ended: the rows of doing go, and the next of each lock comes forward.
+create function _procrastinate_jobs_ended(p_job_ids bigint[], p_locks text[])
+returns boolean
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_locks text[];
+    v_priorities integer[];
+    v_ids bigint[];
+    v_xmins xid8[];
+    v_claims bigint[];
+    v_ok boolean;
+begin
+    if p_locks is null then
+        delete from procrastinate_doing as d where d.job_id = any(p_job_ids);
+        return true;
+    end if;
+    v_ok := _procrastinate_take_locks(p_locks);
+    with gone as (
+        delete from procrastinate_doing as d
+        where d.job_id = any(p_job_ids)
+        returning d.lock, d.priority, d.job_id, d.head_xmin, d.claim_id
+    )
+    select
+        array_agg(g.lock), array_agg(g.priority), array_agg(g.job_id),
+        array_agg(g.head_xmin), array_agg(g.claim_id)
+    into v_locks, v_priorities, v_ids, v_xmins, v_claims
+    from gone as g
+    where g.lock is not null;
+    if v_locks is not null then
+        v_ok := _procrastinate_promote(v_locks, v_priorities, v_ids, v_xmins, v_claims);
+    end if;
+    return v_ok;
+end;
+$$;
+
+comment on function _procrastinate_jobs_ended(bigint[], text[]) is
+'Releases the claims of these jobs and promotes the next of each lock.';
+
+-- Before jobs enter doing: with the keys of their locks, refuses those whose lock is held. A
+-- promoted head knows up to which claim its lock was free; the lock of a head that this
+-- exchange hands over was released by this very transaction.
+create function _procrastinate_jobs_started(
+    p_job_ids bigint[], p_locks text[], p_handed bigint[]
+)
+returns boolean
+language plpgsql volatile parallel unsafe
+set search_path from current
+set enable_nestloop = on
+set enable_sort = off
+as $$
+declare
+    v_lock text;
+    v_ok boolean;
+begin
+    v_ok := _procrastinate_refuse_old_snapshot('Starting a job that has a lock');
+    v_ok := _procrastinate_take_locks(p_locks);
+
+    select min(h.lock) into v_lock
+    from (
+        select
+            x.lock,
+            count(*) over (partition by x.lock) > 1
+            or x.job_id <> all(coalesce(p_handed, '{}'::bigint[])) and exists (
+                select
+                from procrastinate_doing as d
+                where d.lock = x.lock and d.claim_id > coalesce(x.free_after, 0)
+                order by d.claim_id
+                limit 1
+            ) as held
+        from (
+            select t.job_id, t.lock, t.free_after
+            from procrastinate_todo as t
+            where t.job_id = any(p_job_ids)
+            offset 0
+        ) as x
+        where x.lock is not null
+    ) as h
+    where h.held;
+    if v_lock is not null then
+        perform _procrastinate_raise_held(v_lock);
+    end if;
+    return v_ok;
+end;
+$$;
+
+comment on function _procrastinate_jobs_started(bigint[], text[], bigint[]) is
+'Raises unique_violation (procrastinate_jobs_lock_idx_v1) if one of these locks is held.';
+
+-- The advisory key of a lock's value. Two values may share one: that costs a retry, never
+-- correctness. Its body is bound when it is created, so it needs no search_path.
+create function _procrastinate_lock_key(p_lock text)
+returns bigint
+language sql immutable strict parallel safe
+return hashtextextended(p_lock, 'procrastinate_jobs'::regclass::oid::bigint);
+
+comment on function _procrastinate_lock_key(text) is
+'Advisory key that stands for a lock while somebody changes who holds it.';
+
+-- Whether anything fell due in these queues, and whether anything became ready again since.
+create function _procrastinate_look(
+    p_queues text[], p_since xid8, out o_due boolean, out o_arrived boolean
+)
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    select
+        exists (
+            select
+            from unnest(p_queues) as q (queue_name)
+            cross join lateral (
+                select t.scheduled_at
+                from procrastinate_todo as t
+                where t.state = 'd' and t.queue_name = q.queue_name
+                order by t.scheduled_at
+                limit 1
+            ) as d
+            where d.scheduled_at <= procrastinate_now()
+        ),
+        exists (
+            select
+            from procrastinate_todo as t
+            where t.state = 'a' and t.since >= p_since
+            order by t.since
+            limit 1
+        )
+    into o_due, o_arrived;
+end;
+$$;
+
+comment on function _procrastinate_look(text[], xid8) is
+'Whether a delayed job of these queues is due, and whether jobs became ready again.';
+
+-- The locks whose head stands parked though no job holds them: there should be none.
+create function _procrastinate_lost_heads()
+returns table (lock text, job_id bigint)
+language sql stable parallel safe
+begin atomic
+    select b.lock, h.job_id
+    from (
+        select distinct t.lock
+        from procrastinate_todo as t
+        where t.state = 'b' and t.lock is not null
+    ) as b
+    cross join lateral (
+        select t.job_id, t.state
+        from procrastinate_todo as t
+        where t.lock = b.lock
+        order by ~t.priority, t.job_id
+        limit 1
+    ) as h
+    where
+        h.state = 'b'
+        and not exists (select from procrastinate_doing as d where d.lock = b.lock)
+    order by b.lock;
+end;
+
+comment on function _procrastinate_lost_heads() is
+'Locks that nobody holds whose head is blocked all the same, with that job.';
+
+-- Seconds until something in these queues may run that may not run now: p_open are those
+-- among them that are not paused.
+create function _procrastinate_next_due_in(p_queues text[], p_open text[])
+returns double precision
+language plpgsql stable parallel safe
+set search_path from current
+as $$
+declare
+    v_now constant timestamptz := procrastinate_now();
+    v_due timestamptz;
+begin
+    select min(x.at) into v_due
+    from (
+        select d.scheduled_at as at
+        from unnest(p_open) as q (queue_name)
+        cross join lateral (
+            select t.scheduled_at
+            from procrastinate_todo as t
+            where t.state = 'd' and t.queue_name = q.queue_name
+            order by t.scheduled_at
+            limit 1
+        ) as d
+        union all
+        select s.paused_until
+        from procrastinate_queues as s
+        where s.paused_until > v_now and (p_queues is null or s.queue_name = any(p_queues))
+    ) as x;
+    if v_due is null then
+        return null;  -- greatest() would make it 0
+    end if;
+    return greatest(extract(epoch from v_due - v_now), 0);
+end;
+$$;
+
+comment on function _procrastinate_next_due_in(text[], text[]) is
+'Seconds until the next delayed job of these queues falls due or a pause ends; else null.';
+
+-- Rows that became ready again below the marks, since the oldest transaction that the last
+-- fetch did not see, lower the marks.
+create function _procrastinate_note_arrivals(
+    p_since xid8, p_queues text[], p_priorities integer[], p_again bigint[]
+)
+returns bigint[]
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_many constant integer := 200;  -- more than this: reading all from the start is cheaper
+    v_seen integer := 0;
+    v_row record;
+begin
+    for v_row in
+        select t.queue_name, t.priority, t.job_id
+        from procrastinate_todo as t
+        where t.state = 'a' and t.since >= p_since
+        order by t.since
+        limit v_many
+    loop
+        v_seen := v_seen + 1;
+        if v_seen >= v_many or cardinality(p_queues) > v_many then
+            return array_fill(0::bigint, array[cardinality(p_queues)]);
+        end if;
+        for i in 1 .. cardinality(p_queues) loop
+            if p_again[i] > v_row.job_id
+                and p_queues[i] = v_row.queue_name
+                and p_priorities[i] = v_row.priority
+            then
+                p_again[i] := v_row.job_id;
+            end if;
+        end loop;
+    end loop;
+    return p_again;
+end;
+$$;
+
+comment on function _procrastinate_note_arrivals(xid8, text[], integer[], bigint[]) is
+'The marks of rows ready again, lowered to those that became so since.';
 
 -- Remembers that a queue has used a priority, so that fetches look there. Nobody waits for
 -- anybody: two who are the first to use one leave two rows. A queue that uses priorities as
@@ -1396,6 +1449,302 @@ $$;
 
 comment on function _procrastinate_note_priority(text, integer) is
 'Adds a priority to those that a queue has used, if it is new.';
+
+-- One NOTIFY to the queue of a job and one to those who listen to all queues.
+create function _procrastinate_notify(p_queue_name text, p_type text, p_job_id bigint)
+returns void
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_payload constant text := format('{"type" : "%s", "job_id" : %s}', p_type, p_job_id);
+begin
+    perform pg_notify(_procrastinate_channel(p_queue_name), v_payload);
+    perform pg_notify('procrastinate_any_queue_v1', v_payload);
+end;
+$$;
+
+comment on function _procrastinate_notify(text, text, bigint) is
+'Tells the workers of a queue, and those of all queues, of a job.';
+
+-- Puts the head of each lock that nobody holds back among the jobs that may be fetched, and
+-- tells its queue.
+--
+-- The caller holds the keys of these locks and has made its changes: the snapshots of these
+-- statements show every release and every parked job that committed before.
+--
+-- p_claim_ids says of a lock which claim has just released it, the other arrays where that job
+-- stood in line and what was not yet seen when it became the head. The next head is then the
+-- first job from there on, unless one has joined the line before it since: only those are read
+-- besides. A lock without (nulls) is read from its start, over whatever dead rows an old
+-- snapshot keeps there.
+--
+-- Inside finish_and_fetch the heads are handed over instead, in a setting of the transaction:
+-- the fetch that follows claims most of them without a row being written in between, and
+-- unblocks the others (see unblock). Layout: oldest transaction not seen, last claim, jobs.
+create function _procrastinate_promote(
+    p_locks text[],
+    p_priorities integer[],
+    p_job_ids bigint[],
+    p_head_xmins xid8[],
+    p_claim_ids bigint[]
+)
+returns boolean
+language plpgsql volatile parallel unsafe
+set search_path from current
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_nestloop = on
+set enable_sort = off
+set jit = off
+as $$
+declare
+    v_many constant integer := 200;  -- more than this joined: reading all is cheaper
+    v_passed bigint[];
+    v_heads bigint[];
+    v_handed bigint[];
+    v_xmin bigint;
+    v_claim bigint;
+begin
+    v_xmin := pg_snapshot_xmin(pg_current_snapshot())::text::bigint;
+    -- where a job has joined before the mark, the line is read from its start
+    select array_agg(l.nr) into v_passed
+    from unnest(p_locks, p_priorities, p_job_ids, p_head_xmins, p_claim_ids) with ordinality
+        as l (lock, priority, job_id, head_xmin, claim_id, nr)
+    cross join lateral (
+        select
+            count(*) as seen,
+            bool_or((~s.priority, s.job_id) < (~l.priority, l.job_id)) as before
+        from (
+            select t.priority, t.job_id
+            from procrastinate_todo as t
+            where t.lock = l.lock and t.since >= l.head_xmin
+            order by t.since
+            limit v_many
+        ) as s
+    ) as a
+    where l.head_xmin is null or l.claim_id is null or a.before or a.seen >= v_many;
+
+    select array_agg(h.job_id) into v_heads
+    from (
+        select
+            x.lock, x.claim_id,
+            case when x.nr = any(v_passed) then -2147483648 else ~x.priority end as place,
+            case when x.nr = any(v_passed) then -9223372036854775808 else x.job_id end as job_id
+        from unnest(p_locks, p_priorities, p_job_ids, p_claim_ids) with ordinality
+            as x (lock, priority, job_id, claim_id, nr)
+        offset 0
+    ) as l
+    cross join lateral (
+        select t.job_id
+        from procrastinate_todo as t
+        where t.lock = l.lock and (~t.priority, t.job_id) >= (l.place, l.job_id)
+        order by t.lock, ~t.priority, t.job_id
+        limit 1
+    ) as h
+    where
+        l.claim_id is not null
+        or not exists (
+            select
+            from procrastinate_doing as d
+            where d.lock = l.lock
+            order by d.claim_id
+            limit 1
+        );
+
+    if v_heads is null then
+        return true;
+    end if;
+    -- whoever holds one of these locks later has a claim above this
+    v_claim := (select s.last_value from procrastinate_claims_seq as s);
+    if current_setting('procrastinate.exchange', true) = 'on' then
+        v_handed := nullif(current_setting('procrastinate.handover', true), '')::bigint[];
+        v_handed := array[
+            least(v_handed[1], v_xmin), least(v_handed[2], v_claim)
+        ] || v_handed[3:] || v_heads;
+        return set_config('procrastinate.handover', v_handed::text, true) is not null;
+    end if;
+    return _procrastinate_unblock(v_heads, v_xmin, v_claim);
+end;
+$$;
+
+comment on function _procrastinate_promote(text[], integer[], bigint[], xid8[], bigint[]) is
+'Unblocks the head of each of these locks that nobody holds, and tells its queue.';
+
+-- doing -> todo for one claim; failed instead where the job was asked to abort, or where
+-- another job waits with its queueing lock: nothing stays in doing because something is in
+-- the way. The reason stands in the event.
+create function _procrastinate_put_back(
+    p_worker_id bigint,
+    p_job_id bigint,
+    p_claim_id bigint,
+    p_counted integer,
+    p_retry_at timestamptz,
+    p_priority integer,
+    p_queue_name text,
+    p_lock text
+)
+returns boolean
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_reason text;
+begin
+    begin
+        update procrastinate_jobs as j
+        set
+            status = case
+                when j.abort_requested then 'failed' else 'todo'
+            end::procrastinate_job_status,
+            attempts = j.attempts + case when j.abort_requested then 0 else p_counted end,
+            scheduled_at = case
+                when j.abort_requested then j.scheduled_at
+                else coalesce(p_retry_at, j.scheduled_at)
+            end,
+            priority = coalesce(p_priority, j.priority),
+            queue_name = coalesce(p_queue_name, j.queue_name),
+            lock = coalesce(p_lock, j.lock)
+        from procrastinate_doing as d
+        where
+            j.id = p_job_id
+            and d.job_id = p_job_id
+            and d.claim_id = p_claim_id
+            and j.status = 'doing'
+            and coalesce(j.worker_id, p_worker_id) = p_worker_id;
+        return found;
+    exception
+        when unique_violation then
+            get stacked diagnostics v_reason = constraint_name;
+            if v_reason <> 'procrastinate_jobs_queueing_lock_idx_v1' then
+                raise;
+            end if;
+    end;
+
+    update procrastinate_jobs as j
+    set status = 'failed', attempts = j.attempts + p_counted, abort_requested = false
+    from procrastinate_doing as d
+    where
+        j.id = p_job_id
+        and d.job_id = p_job_id
+        and d.claim_id = p_claim_id
+        and j.status = 'doing'
+        and coalesce(j.worker_id, p_worker_id) = p_worker_id;
+    if not found then
+        return false;
+    end if;
+    update procrastinate_events as e
+    set error = format(
+        'Not put back: another job waits with the queueing lock %s',
+        (select j.queueing_lock from procrastinate_jobs as j where j.id = p_job_id)
+    )
+    where
+        e.job_id = p_job_id
+        and e.id = (select max(x.id) from procrastinate_events as x where x.job_id = p_job_id);
+    return true;
+end;
+$$;
+
+comment on function _procrastinate_put_back(
+    bigint, bigint, bigint, integer, timestamptz, integer, text, text
+) is 'doing -> todo for one claim, or failed if that cannot be; false if it does not hold.';
+
+-- The one way to raise an error of our own: sql/sqlstates.md lists the codes.
+create function _procrastinate_raise(
+    p_code text, p_message text, p_detail text default null, p_hint text default null
+)
+returns void
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    raise exception using
+        errcode = p_code,
+        message = p_message,
+        detail = coalesce(p_detail, ''),
+        hint = coalesce(p_hint, '');
+end;
+$$;
+
+comment on function _procrastinate_raise(text, text, text, text) is
+'Raises an error with code, message, detail and hint.';
+
+-- The error of a unique index that there is not: 3.x clients know it by this name.
+create function _procrastinate_raise_held(p_lock text)
+returns void
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    raise exception using
+        errcode = 'unique_violation',
+        constraint = 'procrastinate_jobs_lock_idx_v1',
+        schema = current_schema(),
+        table = 'procrastinate_doing',
+        message = 'duplicate key value violates unique constraint '
+            || '"procrastinate_jobs_lock_idx_v1"',
+        detail = format('Key (lock)=(%s) already exists.', p_lock),
+        hint = 'A job with this lock is in doing: let it end, or retry it if its worker is gone.';
+end;
+$$;
+
+comment on function _procrastinate_raise_held(text) is
+'Raises unique_violation (procrastinate_jobs_lock_idx_v1) for a lock that is held.';
+
+-- The pairs of queue and priority that a fetch looks at, in the order of its walk. Queues that
+-- are paused are not among them.
+create function _procrastinate_read_pairs(
+    p_queues text[],
+    out o_pairs bigint[],
+    out o_queues text[],
+    out o_priorities integer[]
+)
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    if p_queues is null then
+        select array_agg(p.id), array_agg(p.queue_name), array_agg(p.priority)
+        into o_pairs, o_queues, o_priorities
+        from (
+            select x.id, x.queue_name, x.priority
+            from procrastinate_priorities as x
+            where
+                not exists (
+                    select
+                    from procrastinate_queues as s
+                    where
+                        s.queue_name = x.queue_name
+                        and s.paused_at is not null
+                        and coalesce(s.paused_until, 'infinity') > procrastinate_now()
+                )
+            order by x.priority desc, x.queue_name, x.id
+        ) as p;
+    else
+        select array_agg(p.id), array_agg(p.queue_name), array_agg(p.priority)
+        into o_pairs, o_queues, o_priorities
+        from (
+            select x.id, x.queue_name, x.priority
+            from procrastinate_priorities as x
+            where
+                x.queue_name = any(p_queues)
+                and not exists (
+                    select
+                    from procrastinate_queues as s
+                    where
+                        s.queue_name = x.queue_name
+                        and s.paused_at is not null
+                        and coalesce(s.paused_until, 'infinity') > procrastinate_now()
+                )
+            order by x.priority desc, x.queue_name, x.id
+        ) as p;
+    end if;
+end;
+$$;
+
+comment on function _procrastinate_read_pairs(text[]) is
+'Queues and priorities to look at that are not paused, highest priority first.';
 
 -- Makes todo and doing true for these jobs, from their present rows: for every change but the
 -- two that each job goes through, which the update trigger does itself.
@@ -1538,9 +1887,7 @@ begin
                 from unnest(v_locks) as l (lock)
                 where l.lock <> all(coalesce(v_released, '{}'))
             ),
-            v_priorities, v_ids, v_xmins,
-            -- who holds a lock again has released nothing
-            v_claims
+            v_priorities, v_ids, v_xmins, v_claims
         );
     end if;
 end;
@@ -1559,6 +1906,7 @@ set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_nestloop = on
+set enable_sort = off
 set jit = off
 as $$
 declare
@@ -1569,7 +1917,9 @@ begin
     cross join lateral (
         select count(*) as holders
         from (
-            select from procrastinate_doing as d where d.lock = l.lock limit 2
+            select from procrastinate_doing as d where d.lock = l.lock
+            order by d.claim_id
+            limit 2
         ) as x
     ) as h
     where h.holders > 1
@@ -1583,30 +1933,9 @@ $$;
 comment on function _procrastinate_refuse_held(text[]) is
 'Raises unique_violation (procrastinate_jobs_lock_idx_v1) where two jobs hold a lock.';
 
-create function _procrastinate_raise_held(p_lock text)
-returns void
-language plpgsql volatile parallel unsafe
-set search_path from current
-as $$
-begin
-    raise exception using
-        errcode = 'unique_violation',
-        constraint = 'procrastinate_jobs_lock_idx_v1',
-        schema = current_schema(),
-        table = 'procrastinate_doing',
-        message = 'duplicate key value violates unique constraint '
-            || '"procrastinate_jobs_lock_idx_v1"',
-        detail = format('Key (lock)=(%s) already exists.', p_lock),
-        hint = 'A job with this lock is in doing: let it end, or retry it if its worker is gone.';
-end;
-$$;
-
-comment on function _procrastinate_raise_held(text) is
-'Raises unique_violation (procrastinate_jobs_lock_idx_v1) for a lock that is held.';
-
 -- Without a fresh snapshot nobody can tell whether a lock is held.
 create function _procrastinate_refuse_old_snapshot(p_what text)
-returns void
+returns boolean
 language plpgsql volatile parallel unsafe
 set search_path from current
 as $$
@@ -1621,622 +1950,35 @@ begin
             'ALTER ROLE … SET default_transaction_isolation TO ''read committed''.'
         );
     end if;
+    return true;
 end;
 $$;
 
 comment on function _procrastinate_refuse_old_snapshot(text) is
 'Raises PQ005 (wrong isolation) in REPEATABLE READ or stricter.';
 
--- The event that a change of status leaves; null for none. As 3.x has it: a job that ends
--- before it ran was cancelled, whatever its status says.
-create function _procrastinate_event_of(
-    p_from procrastinate_job_status, p_to procrastinate_job_status
-)
-returns procrastinate_job_event_type
-language sql immutable parallel safe
-return case p_from
-    when 'todo'::procrastinate_job_status then case p_to
-        when 'doing'::procrastinate_job_status then 'started'::procrastinate_job_event_type
-        when 'succeeded'::procrastinate_job_status then 'cancelled'::procrastinate_job_event_type
-        when 'failed'::procrastinate_job_status then 'cancelled'::procrastinate_job_event_type
-        when 'cancelled'::procrastinate_job_status then 'cancelled'::procrastinate_job_event_type
-    end
-    when 'doing'::procrastinate_job_status then case p_to
-        when 'todo'::procrastinate_job_status
-            then 'deferred_for_retry'::procrastinate_job_event_type
-        when 'succeeded'::procrastinate_job_status then 'succeeded'::procrastinate_job_event_type
-        when 'failed'::procrastinate_job_status then 'failed'::procrastinate_job_event_type
-        when 'aborted'::procrastinate_job_status then 'aborted'::procrastinate_job_event_type
-    end
-    when 'failed'::procrastinate_job_status then case p_to
-        when 'todo'::procrastinate_job_status then 'retried'::procrastinate_job_event_type
-    end
-end;
-
-comment on function _procrastinate_event_of(
-    procrastinate_job_status, procrastinate_job_status
-) is 'The event that a change from one status to another leaves, if any.';
-
--- Before jobs enter doing: with the keys of their locks, refuses those whose lock is held. A
--- promoted head knows up to which claim its lock was free.
-create function _procrastinate_jobs_started(p_job_ids bigint[], p_locks text[])
-returns void
-language plpgsql volatile parallel unsafe
-set search_path from current
-set enable_nestloop = on
-as $$
-declare
-    v_lock text;
-    v_count bigint;
-begin
-    if p_locks is null then
-        return;
-    end if;
-    perform _procrastinate_refuse_old_snapshot('Starting a job that has a lock');
-    perform _procrastinate_take_locks(p_locks);
-
-    select t.lock into v_lock
-    from procrastinate_todo as t
-    where
-        t.job_id = any(p_job_ids)
-        and t.lock is not null
-        and exists (
-            select
-            from procrastinate_doing as d
-            where d.lock = t.lock and d.claim_id > coalesce(t.free_after, 0)
-        )
-    limit 1;
-    if not found then
-        select t.lock, count(*) into v_lock, v_count
-        from procrastinate_todo as t
-        where t.job_id = any(p_job_ids) and t.lock is not null
-        group by t.lock
-        having count(*) > 1
-        limit 1;
-    end if;
-    if v_lock is not null then
-        perform _procrastinate_raise_held(v_lock);
-    end if;
-end;
-$$;
-
-comment on function _procrastinate_jobs_started(bigint[], text[]) is
-'Raises unique_violation (procrastinate_jobs_lock_idx_v1) if one of these locks is held.';
-
--- doing -> ended: the rows of doing go, and the next of each lock comes forward.
-create function _procrastinate_jobs_ended(p_job_ids bigint[], p_locks text[])
-returns void
-language plpgsql volatile parallel unsafe
-set search_path from current
-as $$
-declare
-    v_locks text[];
-    v_priorities integer[];
-    v_ids bigint[];
-    v_xmins xid8[];
-    v_claims bigint[];
-begin
-    if p_locks is null then
-        delete from procrastinate_doing as d where d.job_id = any(p_job_ids);
-        return;
-    end if;
-    perform _procrastinate_take_locks(p_locks);
-    with gone as (
-        delete from procrastinate_doing as d
-        where d.job_id = any(p_job_ids)
-        returning d.lock, d.priority, d.job_id, d.head_xmin, d.claim_id
-    )
-    select
-        array_agg(g.lock), array_agg(g.priority), array_agg(g.job_id),
-        array_agg(g.head_xmin), array_agg(g.claim_id)
-    into v_locks, v_priorities, v_ids, v_xmins, v_claims
-    from gone as g
-    where g.lock is not null;
-    if v_locks is not null then
-        perform _procrastinate_promote(v_locks, v_priorities, v_ids, v_xmins, v_claims);
-    end if;
-end;
-$$;
-
-comment on function _procrastinate_jobs_ended(bigint[], text[]) is
-'Releases the claims of these jobs and promotes the next of each lock.';
-
--- Tells the queues of waiting jobs that something changed, and running jobs to abort.
-create function _procrastinate_announce(p_job_ids bigint[])
-returns void
-language plpgsql volatile parallel unsafe
-set search_path from current
-as $$
-declare
-    v_row record;
-begin
-    for v_row in
-        select j.queue_name, j.priority, min(j.id) as job_id
-        from procrastinate_jobs as j
-        where j.id = any(p_job_ids) and j.status = 'todo'
-        group by j.queue_name, j.priority
-    loop
-        perform _procrastinate_note_priority(v_row.queue_name, v_row.priority);
-        perform _procrastinate_notify(v_row.queue_name, 'job_inserted', v_row.job_id);
-    end loop;
-    for v_row in
-        select j.queue_name, j.id as job_id
-        from procrastinate_jobs as j
-        where j.id = any(p_job_ids) and j.status = 'doing' and j.abort_requested
-        order by j.id
-    loop
-        perform _procrastinate_notify(v_row.queue_name, 'abort_job_requested', v_row.job_id);
-    end loop;
-end;
-$$;
-
-comment on function _procrastinate_announce(bigint[]) is
-'NOTIFYs for jobs that were put back or moved, and for running jobs asked to abort.';
-
--- doing -> ended (or gone) for the claims that still hold their job.
---
--- A claim that was recovered and given to another changes nothing. The claim is read from the
--- snapshot, so where the row had to be waited for, the worker says whose run it is now: the
--- present row is tested again for that. A pruned worker's job has no worker: its claim counts.
-create function _procrastinate_end_jobs(
-    p_worker_id bigint,
-    p_job_ids bigint[],
-    p_claim_ids bigint[],
-    p_statuses procrastinate_job_status[],
-    p_delete boolean[]
-)
-returns bigint[]
-language plpgsql volatile parallel unsafe
-set search_path from current
-as $$
-declare
-    v_ended bigint[];
-    v_gone bigint[];
-begin
-    with ended as (
-        update procrastinate_jobs as j
-        set status = e.status, attempts = j.attempts + 1, abort_requested = false
-        from (
-            select u.job_id, u.claim_id, u.status
-            from unnest(p_job_ids, p_claim_ids, p_statuses, p_delete)
-                as u (job_id, claim_id, status, gone)
-            where u.gone is not true
-            order by u.job_id
-        ) as e
-        join procrastinate_doing as d on d.job_id = e.job_id and d.claim_id = e.claim_id
-        where
-            j.id = e.job_id
-            and j.status = 'doing'
-            and coalesce(j.worker_id, p_worker_id) = p_worker_id
-        returning j.id
-    )
-    select array_agg(e.id) into v_ended from ended as e;
-
-    if true = any(p_delete) then
-        with gone as (
-            delete from procrastinate_jobs as j
-            using (
-                select u.job_id, u.claim_id
-                from unnest(p_job_ids, p_claim_ids, p_delete) as u (job_id, claim_id, gone)
-                where u.gone
-                order by u.job_id
-            ) as e
-            join procrastinate_doing as d on d.job_id = e.job_id and d.claim_id = e.claim_id
-            where
-                j.id = e.job_id
-                and j.status = 'doing'
-                and coalesce(j.worker_id, p_worker_id) = p_worker_id
-            returning j.id
-        )
-        select array_agg(g.id) into v_gone from gone as g;
-    end if;
-    return coalesce(v_ended || v_gone, v_ended, v_gone, '{}');
-end;
-$$;
-
-comment on function _procrastinate_end_jobs(
-    bigint, bigint[], bigint[], procrastinate_job_status[], boolean[]
-) is 'doing -> ended or gone for these claims; returns the jobs of those that held.';
-
--- Refuses a report that cannot be meant, before anything is written.
-create function _procrastinate_check_report(
-    p_worker_id bigint,
-    p_job_ids bigint[],
-    p_claim_ids bigint[],
-    p_statuses procrastinate_job_status[],
-    p_delete boolean[]
-)
-returns void
-language plpgsql volatile parallel unsafe
-set search_path from current
-as $$
-declare
-    v_count constant integer := coalesce(cardinality(p_job_ids), 0);
-begin
-    if p_worker_id is null then
-        perform _procrastinate_raise('PQ003', 'The worker''s id is null', null,
-            'Give the id that procrastinate_register_worker_v2 returned.');
-    end if;
-    if v_count = 0 then
-        return;
-    end if;
-    if v_count <> coalesce(cardinality(p_claim_ids), 0)
-        or v_count <> coalesce(cardinality(p_statuses), 0)
-        or cardinality(p_delete) not in (0, v_count)
-        or array_position(p_job_ids, null) is not null
-        or array_position(p_claim_ids, null) is not null
-    then
-        perform _procrastinate_raise('PQ003',
-            'The arrays of ended jobs differ in length, or hold a null',
-            format('%s jobs, %s claims, %s statuses.', v_count,
-                coalesce(cardinality(p_claim_ids), 0), coalesce(cardinality(p_statuses), 0)),
-            'Give one claim and one status for each job.');
-    end if;
-    if not p_statuses <@ array['succeeded', 'failed', 'aborted']::procrastinate_job_status[]
-    then
-        perform _procrastinate_raise('PQ003',
-            'End status should be either "succeeded", "failed" or "aborted"',
-            format('Got %s.', p_statuses::text), 'Use procrastinate_retry_jobs_v1 to retry.');
-    end if;
-end;
-$$;
-
-comment on function _procrastinate_check_report(
-    bigint, bigint[], bigint[], procrastinate_job_status[], boolean[]
-) is 'Raises PQ003 (invalid argument) for a report of ended jobs that cannot be meant.';
-
--- Claims and answers: the common part of fetch_jobs, finish_and_fetch and the old fetch.
-create function _procrastinate_fetch(
-    p_worker_id bigint, p_queues text[], p_limit integer, p_marks bigint[]
-)
-returns setof procrastinate_exchange_v1
-language plpgsql volatile parallel unsafe
-set search_path from current
-as $$
-declare
-    v_claim record;
-    v_row procrastinate_exchange_v1;
-begin
-    if p_limit is null or p_limit < 0 or p_limit > 10000 then
-        perform _procrastinate_raise('PQ003',
-            format('The number of jobs to fetch is %s', coalesce(p_limit::text, 'null')),
-            null, 'Ask for 0 to 10000 jobs.');
-    end if;
-    perform _procrastinate_refuse_old_snapshot('Fetching jobs');
-    -- shared with the worker's other lanes and its heartbeat; a prune takes it whole
-    perform from procrastinate_workers as w where w.id = p_worker_id for key share skip locked;
-    if not found then
-        perform _procrastinate_raise('PQ004',
-            format('Worker %s is not registered', p_worker_id),
-            'It was pruned because its heartbeat stopped, or it has unregistered.',
-            'Register again with procrastinate_register_worker_v2; jobs that it held are '
-            'recovered or given to others.');
-    end if;
-
-    v_row.outcome := 'summary';
-    if p_limit > 0 then
-        select * into v_claim
-        from _procrastinate_claim_jobs(p_worker_id, p_queues, p_limit, p_marks);
-        v_row.contended := v_claim.o_contended;
-        v_row.more := v_claim.o_more;
-        v_row.marks := v_claim.o_marks;
-        if cardinality(v_claim.o_job_ids) > 0 then
-            return query
-            select
-                'claimed'::text, j.id, d.claim_id, j.status, j.queue_name, j.task_name,
-                j.priority, j.lock, j.queueing_lock, j.args, j.scheduled_at, j.attempts,
-                j.abort_requested, null::double precision, null::boolean, null::boolean,
-                null::bigint[]
-            from procrastinate_jobs as j
-            join procrastinate_doing as d on d.job_id = j.id
-            where j.id = any(v_claim.o_job_ids)
-            order by j.priority desc, j.id;
-        end if;
-    else
-        v_row.contended := false;
-        v_row.more := false;
-        v_row.marks := p_marks;
-    end if;
-    if p_limit > coalesce(cardinality(v_claim.o_job_ids), 0) then
-        v_row.next_due_in := _procrastinate_next_due_in(p_queues);
-    end if;
-    return next v_row;
-end;
-$$;
-
-comment on function _procrastinate_fetch(bigint, text[], integer, bigint[]) is
-'todo -> doing for a worker''s next jobs, with the summary. Raises PQ003, PQ004, PQ005.';
-
--- Seconds until something in these queues may run that may not run now.
-create function _procrastinate_next_due_in(p_queues text[])
-returns double precision
-language plpgsql stable parallel safe
-set search_path from current
-as $$
-declare
-    v_due timestamptz;
-begin
-    select min(x.at) into v_due
-    from (
-        select (
-            select t.scheduled_at
-            from procrastinate_todo as t
-            where t.state = 'd' and t.queue_name = q.queue_name
-            order by t.scheduled_at
-            limit 1
-        ) as at
-        from _procrastinate_queues_of(p_queues) as q (queue_name)
-        where
-            not exists (
-                select
-                from procrastinate_queues as s
-                where
-                    s.queue_name = q.queue_name
-                    and s.paused_at is not null
-                    and coalesce(s.paused_until, 'infinity') > procrastinate_now()
-            )
-        union all
-        select s.paused_until
-        from procrastinate_queues as s
-        where
-            s.paused_until > procrastinate_now()
-            and (p_queues is null or s.queue_name = any(p_queues))
-    ) as x;
-    return greatest(extract(epoch from v_due - procrastinate_now()), 0);
-end;
-$$;
-
-comment on function _procrastinate_next_due_in(text[]) is
-'Seconds until the next delayed job of these queues falls due or a pause ends; else null.';
-
--- doing -> todo for one claim; failed instead where the job was asked to abort, or where
--- another job waits with its queueing lock: nothing stays in doing because something is in
--- the way. The reason stands in the event.
-create function _procrastinate_put_back(
-    p_worker_id bigint,
-    p_job_id bigint,
-    p_claim_id bigint,
-    p_counted integer,
-    p_retry_at timestamptz,
-    p_priority integer,
-    p_queue_name text,
-    p_lock text
-)
-returns boolean
-language plpgsql volatile parallel unsafe
-set search_path from current
-as $$
-declare
-    v_reason text;
-begin
-    begin
-        update procrastinate_jobs as j
-        set
-            status = case
-                when j.abort_requested then 'failed' else 'todo'
-            end::procrastinate_job_status,
-            attempts = j.attempts + case when j.abort_requested then 0 else p_counted end,
-            scheduled_at = case
-                when j.abort_requested then j.scheduled_at
-                else coalesce(p_retry_at, j.scheduled_at)
-            end,
-            priority = coalesce(p_priority, j.priority),
-            queue_name = coalesce(p_queue_name, j.queue_name),
-            lock = coalesce(p_lock, j.lock)
-        from procrastinate_doing as d
-        where
-            j.id = p_job_id
-            and d.job_id = p_job_id
-            and d.claim_id = p_claim_id
-            and j.status = 'doing'
-            and coalesce(j.worker_id, p_worker_id) = p_worker_id;
-        return found;
-    exception
-        when unique_violation then
-            get stacked diagnostics v_reason = constraint_name;
-            if v_reason <> 'procrastinate_jobs_queueing_lock_idx_v1' then
-                raise;
-            end if;
-    end;
-
-    update procrastinate_jobs as j
-    set status = 'failed', attempts = j.attempts + p_counted, abort_requested = false
-    from procrastinate_doing as d
-    where
-        j.id = p_job_id
-        and d.job_id = p_job_id
-        and d.claim_id = p_claim_id
-        and j.status = 'doing'
-        and coalesce(j.worker_id, p_worker_id) = p_worker_id;
-    if not found then
-        return false;
-    end if;
-    update procrastinate_events as e
-    set error = format(
-        'Not put back: another job waits with the queueing lock %s',
-        (select j.queueing_lock from procrastinate_jobs as j where j.id = p_job_id)
-    )
-    where
-        e.job_id = p_job_id
-        and e.id = (select max(x.id) from procrastinate_events as x where x.job_id = p_job_id);
-    return true;
-end;
-$$;
-
-comment on function _procrastinate_put_back(
-    bigint, bigint, bigint, integer, timestamptz, integer, text, text
-) is 'doing -> todo for one claim, or failed if that cannot be; false if it does not hold.';
-
--- Refuses what a column cannot hold, with the name of the argument, before anything is written.
-create function _procrastinate_check_text(
-    p_value text, p_what text, p_length integer, p_required boolean
+-- Refuses a change of status that the state machine does not know.
+create function _procrastinate_refuse_transition(
+    p_job_id bigint, p_from procrastinate_job_status, p_to procrastinate_job_status
 )
 returns void
 language plpgsql volatile parallel unsafe
 set search_path from current
 as $$
 begin
-    if p_value is null then
-        if p_required then
-            perform _procrastinate_raise('PQ003', format('The %s is null', p_what), null,
-                format('Give the %s.', p_what));
-        end if;
-    elsif p_value = '' and p_required then
-        perform _procrastinate_raise('PQ003', format('The %s is empty', p_what), null,
-            format('Give the %s.', p_what));
-    elsif length(p_value) > p_length then
-        perform _procrastinate_raise('PQ003',
-            format('The %s has %s characters: at most %s are allowed', p_what,
-                length(p_value), p_length),
-            format('It begins with "%s".', left(p_value, 40)),
-            format('Use a shorter %s.', p_what));
-    end if;
-end;
-$$;
-
-comment on function _procrastinate_check_text(text, text, integer, boolean) is
-'Raises PQ003 (invalid argument) for a text that is null, empty or too long.';
-
-create function _procrastinate_check_args(p_args jsonb)
-returns void
-language plpgsql volatile parallel unsafe
-set search_path from current
-as $$
-begin
-    if p_args is not null and jsonb_typeof(p_args) <> 'object' then
-        perform _procrastinate_raise('PQ003',
-            format('The arguments of a job are a JSON object, not %s', jsonb_typeof(p_args)),
-            null, 'Give named arguments, such as {"order_id": 42}.');
-    end if;
-end;
-$$;
-
-comment on function _procrastinate_check_args(jsonb) is
-'Raises PQ003 (invalid argument) for arguments that are not a JSON object.';
-
--- – -> todo for jobs in parallel arrays. Bad ones are refused by name before any is written.
-create function _procrastinate_check_jobs(
-    p_queue_names text[],
-    p_task_names text[],
-    p_args jsonb[]
-)
-returns void
-language plpgsql volatile parallel unsafe
-set search_path from current
-as $$
-declare
-    v_job record;
-begin
-    for v_job in
-        select u.queue_name, u.task_name, u.args
-        from unnest(p_queue_names, p_task_names, p_args) as u (queue_name, task_name, args)
-        where
-            coalesce(length(u.queue_name), 0) not between 1 and 128
-            or coalesce(length(u.task_name), 0) not between 1 and 128
-            or jsonb_typeof(u.args) <> 'object'
-        limit 1
-    loop
-        perform _procrastinate_check_text(v_job.queue_name, 'queue name', 128, true);
-        perform _procrastinate_check_text(v_job.task_name, 'task name', 128, true);
-        perform _procrastinate_check_args(v_job.args);
-    end loop;
-end;
-$$;
-
-comment on function _procrastinate_check_jobs(text[], text[], jsonb[]) is
-'Raises PQ003 (invalid argument) for the first job whose names or arguments cannot be.';
-
--- The ids come in the order given: they are drawn in it, and the rows are inserted in it.
-create function _procrastinate_defer_jobs(
-    p_queue_names text[],
-    p_task_names text[],
-    p_priorities integer[],
-    p_locks text[],
-    p_queueing_locks text[],
-    p_args jsonb[],
-    p_scheduled_ats timestamptz[]
-)
-returns setof bigint
-language plpgsql volatile parallel unsafe
-set search_path from current
-as $$
-begin
-    perform _procrastinate_check_jobs(p_queue_names, p_task_names, p_args);
-    return query
-    insert into procrastinate_jobs as j (
-        queue_name, task_name, priority, lock, queueing_lock, args, scheduled_at
-    )
-    select
-        u.queue_name, u.task_name, coalesce(u.priority, 0), u.lock, u.queueing_lock,
-        coalesce(u.args, '{}'), u.scheduled_at
-    from unnest(
-        p_queue_names, p_task_names, p_priorities, p_locks, p_queueing_locks, p_args,
-        p_scheduled_ats
-    ) as u (queue_name, task_name, priority, lock, queueing_lock, args, scheduled_at)
-    returning j.id;
-end;
-$$;
-
-comment on function _procrastinate_defer_jobs(
-    text[], text[], integer[], text[], text[], jsonb[], timestamptz[]
-) is 'Inserts jobs in todo; their ids in the order given. Raises PQ003, unique_violation.';
-
--- One tick of a periodic task becomes a job once, however many workers come with it. The ticks
--- before it are forgotten.
-create function _procrastinate_defer_periodic(
-    p_task_name text,
-    p_periodic_id text,
-    p_defer_timestamp bigint,
-    p_queue_name text,
-    p_priority integer,
-    p_lock text,
-    p_queueing_lock text,
-    p_args jsonb
-)
-returns bigint
-language plpgsql volatile parallel unsafe
-set search_path from current
-as $$
-declare
-    v_id bigint;
-    v_job_id bigint;
-begin
-    insert into procrastinate_periodic_defers (task_name, periodic_id, defer_timestamp)
-    values (p_task_name, p_periodic_id, p_defer_timestamp)
-    on conflict do nothing
-    returning id into v_id;
-    if v_id is null then
-        return null;
-    end if;
-
-    insert into procrastinate_jobs (
-        queue_name, task_name, priority, lock, queueing_lock, args
-    )
-    values (
-        p_queue_name, p_task_name, coalesce(p_priority, 0), p_lock, p_queueing_lock,
-        coalesce(p_args, '{}')
-    )
-    returning id into v_job_id;
-
-    update procrastinate_periodic_defers as p set job_id = v_job_id where p.id = v_id;
-    delete from procrastinate_periodic_defers as p
-    where p.id in (
-        select x.id
-        from procrastinate_periodic_defers as x
-        where
-            x.task_name = p_task_name
-            and x.periodic_id = p_periodic_id
-            and x.defer_timestamp < p_defer_timestamp
-        order by x.id
-        for update skip locked
+    perform _procrastinate_raise(
+        'PQ001',
+        format('Job %s is %s: it cannot become %s', p_job_id, p_from, p_to),
+        'Allowed: todo to doing, cancelled, succeeded, failed or aborted; doing to '
+        'succeeded, failed, aborted or todo; any ended status to todo.',
+        'To run the job again use procrastinate_retry_job, or set its status to todo.'
     );
-    return v_job_id;
 end;
 $$;
 
-comment on function _procrastinate_defer_periodic(
-    text, text, bigint, text, integer, text, text, jsonb
-) is 'Defers one tick of a periodic task, or returns null if that tick was taken.';
+comment on function _procrastinate_refuse_transition(
+    bigint, procrastinate_job_status, procrastinate_job_status
+) is 'Raises PQ001 (illegal transition).';
 
 -- Removes workers, and their number from the jobs in doing, at once; that of finished jobs is
 -- taken off by the sweep. With an age only those whose heartbeat is older, and none of those
@@ -2293,105 +2035,6 @@ $$;
 comment on function _procrastinate_remove_workers(bigint[], interval) is
 'Removes these workers, or those with an old heartbeat, and returns the ids that are gone.';
 
--- The locks whose head stands parked though no job holds them: there should be none.
-create function _procrastinate_lost_heads()
-returns table (lock text, job_id bigint)
-language sql stable parallel safe
-begin atomic
-    select b.lock, h.job_id
-    from (
-        select distinct t.lock
-        from procrastinate_todo as t
-        where t.state = 'b' and t.lock is not null
-    ) as b
-    cross join lateral (
-        select t.job_id, t.state
-        from procrastinate_todo as t
-        where t.lock = b.lock
-        order by ~t.priority, t.job_id
-        limit 1
-    ) as h
-    where
-        h.state = 'b'
-        and not exists (select from procrastinate_doing as d where d.lock = b.lock)
-    order by b.lock;
-end;
-
-comment on function _procrastinate_lost_heads() is
-'Locks that nobody holds whose head is blocked all the same, with that job.';
-
--- todo -> cancelled or gone, doing asked to abort: the common part of the front door and the
--- old wire. Returns the job, or null where it does not apply.
-create function _procrastinate_cancel(p_job_id bigint, p_abort boolean, p_delete boolean)
-returns bigint
-language plpgsql volatile parallel unsafe
-set search_path from current
-as $$
-declare
-    v_id bigint;
-begin
-    if p_delete then
-        delete from procrastinate_jobs as j
-        where j.id = p_job_id and j.status = 'todo'
-        returning j.id into v_id;
-    end if;
-    if v_id is null and p_abort then
-        update procrastinate_jobs as j
-        set
-            abort_requested = true,
-            status = case
-                when j.status = 'todo' then 'cancelled'::procrastinate_job_status else j.status
-            end
-        where j.id = p_job_id and j.status in ('todo', 'doing')
-        returning j.id into v_id;
-    elsif v_id is null then
-        update procrastinate_jobs as j
-        set status = 'cancelled'
-        where j.id = p_job_id and j.status = 'todo'
-        returning j.id into v_id;
-    end if;
-    return v_id;
-end;
-$$;
-
-comment on function _procrastinate_cancel(bigint, boolean, boolean) is
-'todo -> cancelled or gone, doing: abort asked; the job, or null where it does not apply.';
-
--- failed (or any other end) -> todo by an operator; a job in doing that was asked to abort
--- fails instead. Returns false where the present status does not allow it.
-create function _procrastinate_retry(
-    p_job_id bigint,
-    p_retry_at timestamptz,
-    p_priority integer,
-    p_queue_name text,
-    p_lock text
-)
-returns boolean
-language plpgsql volatile parallel unsafe
-set search_path from current
-as $$
-begin
-    update procrastinate_jobs as j
-    set
-        status = case
-            when j.status = 'doing' and j.abort_requested then 'failed' else 'todo'
-        end::procrastinate_job_status,
-        attempts = case
-            when j.status = 'doing' and j.abort_requested then j.attempts else j.attempts + 1
-        end,
-        abort_requested = j.status = 'doing' and j.abort_requested,
-        scheduled_at = p_retry_at,
-        priority = coalesce(p_priority, j.priority),
-        queue_name = coalesce(p_queue_name, j.queue_name),
-        lock = coalesce(p_lock, j.lock)
-    where j.id = p_job_id and j.status in ('doing', 'failed');
-    return found;
-end;
-$$;
-
-comment on function _procrastinate_retry(bigint, timestamptz, integer, text, text) is
-'doing or failed -> todo by hand; false where the status of the job does not allow it.';
-
 -- For functions that answer false where a transition does not apply: an unknown job is an error.
 create function _procrastinate_require_job(p_job_id bigint)
 returns void
@@ -2425,6 +2068,764 @@ $$;
 
 comment on function _procrastinate_require_queue(text) is
 'Raises PQ003 (invalid argument) for a name that no queue can have.';
+
+-- Who fetches must be registered. The row is shared with the worker's other lanes and with its
+-- heartbeat; a prune takes it whole.
+create function _procrastinate_require_worker(p_worker_id bigint)
+returns boolean
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    perform from procrastinate_workers as w where w.id = p_worker_id for key share skip locked;
+    if not found then
+        perform _procrastinate_raise('PQ004',
+            format('Worker %s is not registered', coalesce(p_worker_id::text, 'null')),
+            'It was pruned because its heartbeat stopped, or it has unregistered.',
+            'Register again with procrastinate_register_worker_v2; jobs that it held are '
+            'recovered or given to others.');
+    end if;
+    return true;
+end;
+$$;
+
+comment on function _procrastinate_require_worker(bigint) is
+'Raises PQ004 (worker not registered) where the worker''s row is gone or going.';
+
+-- doing or failed -> todo by hand, whoever holds the claim. A job in doing never stays there
+-- because something is in the way: see put_back. False where the status does not allow it.
+create function _procrastinate_retry(
+    p_job_id bigint,
+    p_retry_at timestamptz,
+    p_priority integer,
+    p_queue_name text,
+    p_lock text
+)
+returns boolean
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_claim record;
+begin
+    select d.claim_id, d.worker_id into v_claim
+    from procrastinate_doing as d
+    where d.job_id = p_job_id;
+    if found and _procrastinate_put_back(
+        coalesce(v_claim.worker_id, 0), p_job_id, v_claim.claim_id, 1, p_retry_at, p_priority,
+        p_queue_name, p_lock
+    ) then
+        return true;
+    end if;
+    update procrastinate_jobs as j
+    set
+        status = 'todo',
+        attempts = j.attempts + 1,
+        abort_requested = false,
+        scheduled_at = p_retry_at,
+        priority = coalesce(p_priority, j.priority),
+        queue_name = coalesce(p_queue_name, j.queue_name),
+        lock = coalesce(p_lock, j.lock)
+    where j.id = p_job_id and j.status = 'failed';
+    return found;
+end;
+$$;
+
+comment on function _procrastinate_retry(bigint, timestamptz, integer, text, text) is
+'doing or failed -> todo by hand; false where the status of the job does not allow it.';
+
+-- The first ready jobs of one queue and priority, by id, from the marks on, and among them the
+-- heads of locks that this exchange has released: those hold no question, and count as free.
+create function _procrastinate_see_queue(
+    p_queue text,
+    p_priority integer,
+    p_fresh bigint,
+    p_again bigint,
+    p_take integer,
+    p_pass bigint[],
+    p_handed bigint[],
+    out o_seen integer,
+    out o_free bigint[],
+    out o_locked bigint[],
+    out o_locks text[],
+    out o_fresh bigint[],
+    out o_again bigint[]
+)
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    select
+        count(*),
+        array_agg(s.job_id) filter (where s.lock is null),
+        array_agg(s.job_id) filter (where s.lock is not null),
+        array_agg(s.lock) filter (where s.lock is not null),
+        array[max(s.job_id) filter (where s.state = 'r')],
+        array[max(s.job_id) filter (where s.state = 'a')]
+    into o_seen, o_free, o_locked, o_locks, o_fresh, o_again
+    from (
+        (
+            select t.job_id + 0 as job_id, t.lock, t.state
+            from procrastinate_todo as t
+            where
+                t.state = 'r'
+                and t.queue_name = p_queue
+                and t.priority = p_priority
+                and t.job_id + 0 >= p_fresh
+                and t.job_id <> all(p_pass)
+            order by t.job_id + 0
+            limit p_take
+        )
+        union all
+        (
+            select t.job_id + 0, t.lock, t.state
+            from procrastinate_todo as t
+            where
+                t.state = 'a'
+                and t.queue_name = p_queue
+                and t.priority = p_priority
+                and t.job_id + 0 >= p_again
+                and t.job_id <> all(p_pass)
+            order by t.job_id + 0
+            limit p_take
+        )
+        union all
+        select h.job_id, null, 'b'
+        from (
+            select t.job_id, t.queue_name, t.priority, t.state, t.scheduled_at
+            from procrastinate_todo as t
+            where t.job_id = any(p_handed)
+            offset 0
+        ) as h
+        where
+            h.state = 'b'
+            and h.queue_name = p_queue
+            and h.priority = p_priority
+            and coalesce(h.scheduled_at <= procrastinate_now(), true)
+        order by job_id
+        limit p_take
+    ) as s;
+end;
+$$;
+
+comment on function _procrastinate_see_queue(
+    text, integer, bigint, bigint, integer, bigint[], bigint[]
+) is 'The first ready jobs of one queue and priority, from its marks on.';
+
+-- The same for some queues of one priority.
+create function _procrastinate_see_queues(
+    p_queues text[],
+    p_priority integer,
+    p_fresh bigint[],
+    p_again bigint[],
+    p_take integer,
+    p_pass bigint[],
+    p_handed bigint[],
+    out o_seen integer,
+    out o_free bigint[],
+    out o_locked bigint[],
+    out o_locks text[],
+    out o_fresh bigint[],
+    out o_again bigint[]
+)
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    with seen as (
+        select c.job_id, c.lock, c.state, q.nr
+        from (
+            -- two who were the first to use a priority have left two pairs: one is enough
+            select min(x.nr) as nr, x.queue_name, min(x.fresh) as fresh, min(x.again) as again
+            from unnest(p_queues, p_fresh, p_again) with ordinality
+                as x (queue_name, fresh, again, nr)
+            group by x.queue_name
+        ) as q
+        cross join lateral (
+            (
+                select t.job_id, t.lock, t.state
+                from procrastinate_todo as t
+                where
+                    t.state = 'r'
+                    and t.queue_name = q.queue_name
+                    and t.priority = p_priority
+                    and t.job_id + 0 >= q.fresh
+                    and t.job_id <> all(p_pass)
+                order by t.job_id + 0
+                limit p_take
+            )
+            union all
+            (
+                select t.job_id, t.lock, t.state
+                from procrastinate_todo as t
+                where
+                    t.state = 'a'
+                    and t.queue_name = q.queue_name
+                    and t.priority = p_priority
+                    and t.job_id + 0 >= q.again
+                    and t.job_id <> all(p_pass)
+                order by t.job_id + 0
+                limit p_take
+            )
+        ) as c
+        union all
+        select h.job_id, null, 'b', null
+        from (
+            select t.job_id, t.queue_name, t.priority, t.state, t.scheduled_at
+            from procrastinate_todo as t
+            where t.job_id = any(p_handed)
+            offset 0
+        ) as h
+        where
+            h.state = 'b'
+            and h.queue_name = any(p_queues)
+            and h.priority = p_priority
+            and coalesce(h.scheduled_at <= procrastinate_now(), true)
+        order by job_id
+        limit p_take
+    ),
+    mark as (
+        select
+            max(s.job_id) filter (where s.state = 'r') as fresh,
+            max(s.job_id) filter (where s.state = 'a') as again,
+            i.nr
+        from generate_subscripts(p_queues, 1) as i (nr)
+        left join seen as s on s.nr = i.nr
+        group by i.nr
+    )
+    select
+        count(*),
+        array_agg(s.job_id) filter (where s.lock is null),
+        array_agg(s.job_id) filter (where s.lock is not null),
+        array_agg(s.lock) filter (where s.lock is not null),
+        (select array_agg(m.fresh order by m.nr) from mark as m),
+        (select array_agg(m.again order by m.nr) from mark as m)
+    into o_seen, o_free, o_locked, o_locks, o_fresh, o_again
+    from seen as s;
+end;
+$$;
+
+comment on function _procrastinate_see_queues(
+    text[], integer, bigint[], bigint[], integer, bigint[], bigint[]
+) is 'The first ready jobs of one priority in these queues, from their marks on.';
+
+-- The same for queues that have used too many priorities to walk: without marks.
+create function _procrastinate_see_wide(
+    p_queues text[],
+    p_take integer,
+    p_pass bigint[],
+    p_handed bigint[],
+    out o_seen integer,
+    out o_free bigint[],
+    out o_locked bigint[],
+    out o_locks text[]
+)
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    select
+        count(*),
+        array_agg(s.job_id) filter (where s.lock is null),
+        array_agg(s.job_id) filter (where s.lock is not null),
+        array_agg(s.lock) filter (where s.lock is not null)
+    into o_seen, o_free, o_locked, o_locks
+    from (
+        select c.job_id, c.lock, c.priority
+        from (select distinct x.queue_name from unnest(p_queues) as x (queue_name)) as q
+        cross join lateral (
+            (
+                select t.job_id, t.lock, t.priority
+                from procrastinate_todo as t
+                where
+                    t.state = 'r'
+                    and t.queue_name = q.queue_name
+                    and t.job_id <> all(p_pass)
+                order by t.priority desc, t.job_id + 0
+                limit p_take
+            )
+            union all
+            (
+                select t.job_id, t.lock, t.priority
+                from procrastinate_todo as t
+                where
+                    t.state = 'a'
+                    and t.queue_name = q.queue_name
+                    and t.job_id <> all(p_pass)
+                order by t.priority desc, t.job_id + 0
+                limit p_take
+            )
+        ) as c
+        union all
+        select h.job_id, null, h.priority
+        from (
+            select t.job_id, t.queue_name, t.priority, t.state, t.scheduled_at
+            from procrastinate_todo as t
+            where t.job_id = any(p_handed)
+            offset 0
+        ) as h
+        where
+            h.state = 'b'
+            and h.queue_name = any(p_queues)
+            and coalesce(h.scheduled_at <= procrastinate_now(), true)
+        order by priority desc, job_id
+        limit p_take
+    ) as s;
+end;
+$$;
+
+comment on function _procrastinate_see_wide(text[], integer, bigint[], bigint[]) is
+'The first ready jobs of these queues by priority, then id, without marks.';
+
+-- Of candidates with a lock: which may run now. The others are parked (state b), so that no
+-- fetch meets them again before their lock's head is promoted.
+--
+-- The keys of the locks are only tried: whoever has one is about to release or to claim, and
+-- will say so. What is behind a key that was not had is told in o_busy. With a key in hand,
+-- a fresh snapshot decides. A head that nobody holds back is never parked.
+--
+-- A promoted head carries what is known of its line (see promote), so that only later arrivals
+-- and later claims are read.
+create function _procrastinate_take_heads(
+    p_job_ids bigint[],
+    p_locks text[],
+    inout p_budget integer,
+    out o_heads bigint[],
+    out o_busy bigint[],
+    out o_over bigint[]
+)
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_tried text[];
+    v_got text[];
+    v_held text[];
+    v_stay bigint[];
+begin
+    if not (
+        pg_try_advisory_xact_lock_shared(_procrastinate_all_locks_key(1))
+        and pg_try_advisory_xact_lock_shared(_procrastinate_all_locks_key(0))
+    ) then
+        o_busy := p_job_ids;
+        return;
+    end if;
+    select array_agg(k.lock), array_agg(k.lock) filter (where k.got) into v_tried, v_got
+    from (
+        select l.lock, pg_try_advisory_xact_lock(_procrastinate_lock_key(l.lock)) as got
+        from (
+            select x.lock
+            from unnest(p_locks) with ordinality as x (lock, nr)
+            group by x.lock
+            order by min(x.nr)
+            limit p_budget
+        ) as l
+        offset 0
+    ) as k;
+    p_budget := p_budget - cardinality(v_tried);
+    if v_got is distinct from v_tried then
+        select array_agg(c.job_id) into o_busy
+        from unnest(p_job_ids, p_locks) as c (job_id, lock)
+        where c.lock = any(v_tried) and c.lock <> all(coalesce(v_got, '{}'::text[]));
+    end if;
+    if p_budget <= 0 then
+        select array_agg(c.job_id) into o_over
+        from unnest(p_job_ids, p_locks) as c (job_id, lock)
+        where c.lock <> all(v_tried);
+    end if;
+    if v_got is null then
+        return;
+    end if;
+
+    -- a snapshot taken after the keys: it shows all that their last holders did
+    select
+        array_agg(h.head_id) filter (where not l.held),
+        array_agg(l.lock) filter (where l.held)
+    into o_heads, v_held
+    from (
+        select
+            k.lock, k.job_id, k.priority, k.head_xmin,
+            exists (
+                select
+                from procrastinate_doing as d
+                where d.lock = k.lock and d.claim_id > coalesce(k.free_after, 0)
+                order by d.claim_id
+                limit 1
+            ) as held
+        from (
+            select distinct on (x.lock)
+                x.lock, x.job_id, x.priority, x.head_xmin, x.free_after
+            from (
+                select t.lock, t.job_id, t.priority, t.head_xmin, t.free_after, t.state
+                from procrastinate_todo as t
+                where t.job_id = any(p_job_ids)
+                offset 0
+            ) as x
+            where x.lock = any(v_got) and x.state in ('r', 'a')
+            order by x.lock, x.head_xmin is null, ~x.priority, x.job_id
+        ) as k
+        offset 0
+    ) as l
+    cross join lateral (
+        select coalesce(
+            (
+                select l.job_id
+                where
+                    l.head_xmin is not null
+                    and not exists (
+                        select
+                        from (
+                            select t.priority, t.job_id
+                            from procrastinate_todo as t
+                            where t.lock = l.lock and t.since >= l.head_xmin
+                            order by t.since
+                            offset 0
+                        ) as s
+                        where (~s.priority, s.job_id) < (~l.priority, l.job_id)
+                    )
+            ),
+            (
+                select t.job_id
+                from procrastinate_todo as t
+                where t.lock = l.lock
+                order by t.lock, ~t.priority, t.job_id
+                limit 1
+            )
+        ) as head_id
+    ) as h;
+
+    -- what must stay where it is: heads that nobody holds, and jobs of locks not looked into
+    select array_agg(c.job_id) into v_stay
+    from unnest(p_job_ids, p_locks) as c (job_id, lock)
+    where c.lock = any(v_got) and c.job_id <> all(coalesce(o_heads, '{}'::bigint[]));
+    if v_stay is not null then
+        update procrastinate_todo as t
+        set state = 'b'
+        where
+            t.job_id = any(v_stay)
+            and t.state::text in ('r', 'a')
+            and (
+                t.lock || '' = any(v_held)
+                or exists (  -- the head of its lock is another, and was seen
+                    select
+                    from procrastinate_todo as h
+                    where
+                        h.job_id = any(o_heads)
+                        and h.lock || '' = t.lock || ''
+                        and h.job_id <> t.job_id
+                )
+            );
+    end if;
+    -- a head that is not among the candidates is another queue's, or another walk's, to claim
+    o_heads := array(
+        select h.job_id
+        from unnest(o_heads) as h (job_id)
+        where h.job_id = any(p_job_ids)
+    );
+end;
+$$;
+
+comment on function _procrastinate_take_heads(bigint[], text[], integer) is
+'Of ready jobs with locks: claims the keys, tells the heads that may run, parks the rest.';
+
+-- The keys of these locks, waited for in the order of the keys, held until the transaction
+-- ends. Whoever releases a lock or changes who is at its head calls this after it has locked
+-- rows of procrastinate_jobs and before it changes a row of todo or doing.
+--
+-- The keys live in a table of fixed size that the whole server shares. A statement with many
+-- takes the one key for all locks instead: decided here, before the first key, and only tried,
+-- for a waiting exclusive request would stop everybody. Announcing the wish keeps fetches away,
+-- so that it comes true when those under way have ended.
+create function _procrastinate_take_locks(p_locks text[])
+returns boolean
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_many constant integer := current_setting('max_locks_per_transaction')::integer * 8;
+    v_nap double precision := 0.002;  -- seconds; doubles up to a quarter of a second
+    v_waited double precision := 0;
+begin
+    if cardinality(p_locks) <= v_many then
+        perform pg_advisory_xact_lock_shared(_procrastinate_all_locks_key(0));
+        perform pg_advisory_xact_lock(k.key)
+        from (
+            select distinct _procrastinate_lock_key(l.lock) as key
+            from unnest(p_locks) as l (lock)
+            order by 1
+        ) as k;
+        return true;
+    end if;
+
+    perform pg_advisory_xact_lock(_procrastinate_all_locks_key(1));
+    while not pg_try_advisory_xact_lock(_procrastinate_all_locks_key(0)) loop
+        if v_waited > 10 then  -- seconds; two transactions may each hold what the other wants
+            perform _procrastinate_raise(
+                'PQ007',
+                format('Could not get hold of all locks to change %s of them at once',
+                    cardinality(p_locks)),
+                'Other transactions kept changing locked jobs for 10 seconds.',
+                'Run the statement again, or split it into smaller ones.'
+            );
+        end if;
+        perform pg_sleep(v_nap);
+        v_waited := v_waited + v_nap;
+        v_nap := least(v_nap * 2, 0.25);
+    end loop;
+    return true;
+end;
+$$;
+
+comment on function _procrastinate_take_locks(text[]) is
+'Waits for the advisory keys of these locks, sorted by key. Raises PQ007 (all locks busy).';
+
+-- The time that a test has set, if whoever set it may: a member of the owner of the schema.
+-- Both roles count: inside a security definer function current_user is the owner always.
+create function _procrastinate_travelled_now()
+returns timestamptz
+language plpgsql stable parallel safe
+set search_path from current
+as $$
+declare
+    v_owner oid := (
+        select c.relowner from pg_class as c where c.oid = 'procrastinate_jobs'::regclass
+    );
+begin
+    if pg_has_role(session_user, v_owner, 'member')
+        and pg_has_role(current_user, v_owner, 'member')
+    then
+        return current_setting('procrastinate.now')::timestamptz;
+    end if;
+    return now();
+end;
+$$;
+
+comment on function _procrastinate_travelled_now() is
+'The setting procrastinate.now for members of the owner of the schema, else now().';
+
+-- Blocked heads become ready, or delayed, and the queue of each that may run is told, even
+-- where it was ready before: whoever met it while its lock was changing hands has left it.
+create function _procrastinate_unblock(p_heads bigint[], p_xmin bigint, p_claim_id bigint)
+returns boolean
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    update procrastinate_todo as t
+    set
+        state = case when t.scheduled_at > procrastinate_now() then 'd' else 'a' end::"char",
+        since = pg_current_xact_id(),
+        head_xmin = p_xmin::text::xid8,
+        free_after = p_claim_id
+    where t.job_id = any(p_heads) and t.state::text = 'b';
+
+    perform _procrastinate_notify(h.queue_name, 'job_inserted', min(h.job_id))
+    from (
+        select t.queue_name, t.job_id, t.state
+        from procrastinate_todo as t
+        where t.job_id = any(p_heads)
+        offset 0
+    ) as h
+    where h.state <> 'd'
+    group by h.queue_name;
+    return true;
+end;
+$$;
+
+comment on function _procrastinate_unblock(bigint[], bigint, bigint) is
+'blocked -> ready or delayed for these heads of locks that nobody holds.';
+
+-- delayed -> ready again for what fell due in these queues, a bounded number; true: more is due.
+create function _procrastinate_wake_due(p_queues text[])
+returns boolean
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_now constant timestamptz := procrastinate_now();
+    v_max constant integer := 1000;
+    v_due bigint[];
+begin
+    select array_agg(x.job_id) into v_due
+    from (
+        select d.job_id
+        from unnest(p_queues) as q (queue_name)
+        cross join lateral (
+            select t.job_id
+            from procrastinate_todo as t
+            where
+                t.state = 'd'
+                and t.queue_name = q.queue_name
+                and t.scheduled_at <= v_now
+            order by t.scheduled_at
+            limit v_max
+        ) as d
+        limit v_max
+    ) as x;
+    if v_due is null then
+        return false;
+    end if;
+    update procrastinate_todo as t
+    set state = 'a', since = pg_current_xact_id()
+    where
+        t.job_id = any(array(
+            select x.job_id
+            from procrastinate_todo as x
+            where x.job_id = any(v_due)
+            for no key update skip locked
+        ))
+        and t.state::text = 'd'
+        and t.scheduled_at <= v_now;
+    return cardinality(v_due) >= v_max;
+end;
+$$;
+
+comment on function _procrastinate_wake_due(text[]) is
+'Makes ready what fell due in these queues, at most 1000; true if there is more.';
+
+-- One walk over the pairs of queue and priority from the highest priority down, claiming what
+-- may run. Raises the marks over what it has claimed or parked, never over what it skipped.
+create function _procrastinate_walk(
+    p_worker_id bigint,
+    p_queues text[],
+    p_priorities integer[],
+    inout p_fresh bigint[],
+    inout p_again bigint[],
+    p_limit integer,
+    p_handed bigint[],
+    out o_job_ids bigint[],
+    out o_contended boolean,
+    out o_more boolean
+)
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_wide constant boolean := array_position(p_priorities, null) is not null;
+    v_count constant integer := cardinality(p_queues);
+    v_budget integer := current_setting('max_locks_per_transaction')::integer / 2;
+    v_rounds integer := 0;
+    v_want integer := p_limit;
+    v_take integer;
+    v_from integer;
+    v_to integer := 0;
+    v_seen record;
+    v_heads record;
+    v_left record;
+    v_try bigint[];
+    v_got bigint[];
+    v_pass bigint[] := '{}'::bigint[];  -- met and left where they are: held by others, or over the budget
+begin
+    o_job_ids := '{}';
+    o_contended := false;
+    o_more := false;
+    while v_to < v_count loop
+        v_from := v_to + 1;
+        v_to := case when v_wide then v_count else v_from end;
+        while v_to < v_count and p_priorities[v_to + 1] = p_priorities[v_from] loop
+            v_to := v_to + 1;
+        end loop;
+        v_take := v_want;
+        loop
+            v_rounds := v_rounds + 1;
+            if v_wide then
+                v_seen := _procrastinate_see_wide(p_queues, v_take, v_pass, p_handed);
+            elsif v_from = v_to then
+                v_seen := _procrastinate_see_queue(
+                    p_queues[v_from], p_priorities[v_from], p_fresh[v_from], p_again[v_from],
+                    v_take, v_pass, p_handed
+                );
+            else
+                v_seen := _procrastinate_see_queues(
+                    p_queues[v_from:v_to], p_priorities[v_from], p_fresh[v_from:v_to],
+                    p_again[v_from:v_to], v_take, v_pass, p_handed
+                );
+            end if;
+            exit when v_seen.o_seen = 0;
+
+            v_try := v_seen.o_free;
+            if v_seen.o_locked is not null then
+                v_heads := _procrastinate_take_heads(v_seen.o_locked, v_seen.o_locks, v_budget);
+                v_budget := v_heads.p_budget;
+                v_try := v_try || v_heads.o_heads;
+                o_contended := o_contended or v_heads.o_busy is not null;
+                v_pass := v_pass || v_heads.o_over || v_heads.o_busy;
+            end if;
+
+            v_got := null;
+            if cardinality(v_try) > 0 then
+                with mine as (
+                    update procrastinate_jobs as j
+                    set status = 'doing', worker_id = p_worker_id
+                    where
+                        j.id = any(array(
+                            select x.id
+                            from procrastinate_jobs as x
+                            where x.id = any(v_try) and x.status = 'todo'
+                            for no key update skip locked
+                        ))
+                    returning j.id
+                )
+                select array_agg(m.id) into v_got from mine as m;
+                o_job_ids := o_job_ids || v_got;
+                v_want := v_want - coalesce(cardinality(v_got), 0);
+                if cardinality(v_try) > coalesce(cardinality(v_got), 0) then
+                    o_contended := true;
+                    v_pass := v_pass || array(
+                        select t.id
+                        from unnest(v_try) as t (id)
+                        where t.id <> all(coalesce(v_got, '{}'))
+                    );
+                end if;
+            end if;
+
+            if not v_wide then
+                for i in v_from .. v_to loop
+                    p_fresh[i] := greatest(
+                        p_fresh[i], v_seen.o_fresh[i - v_from + 1] + 1
+                    );
+                    p_again[i] := greatest(
+                        p_again[i], v_seen.o_again[i - v_from + 1] + 1
+                    );
+                end loop;
+            end if;
+            if v_want <= 0 then
+                exit;
+            end if;
+            if v_budget <= 0 or v_rounds >= 20 then
+                o_more := true;
+                exit;
+            end if;
+            exit when v_seen.o_seen < v_take;
+            -- all met were parked or left: look further at once, up to some thousands a call
+            v_take := least(greatest(v_take * 4, v_want), 4000);
+        end loop;
+        exit when v_want <= 0 or o_more;
+    end loop;
+
+    if cardinality(v_pass) > 0 then
+        for i in 1 .. v_count loop
+            select
+                min(t.job_id) filter (where t.state = 'r') as fresh,
+                min(t.job_id) filter (where t.state = 'a') as again
+            into v_left
+            from (
+                select x.job_id, x.state, x.queue_name, x.priority
+                from procrastinate_todo as x
+                where x.job_id = any(v_pass)
+                offset 0
+            ) as t
+            where t.queue_name = p_queues[i] and t.priority = p_priorities[i];
+            p_fresh[i] := least(p_fresh[i], v_left.fresh);
+            p_again[i] := least(p_again[i], v_left.again);
+        end loop;
+    end if;
+end;
+$$;
+
+comment on function _procrastinate_walk(
+    bigint, text[], integer[], bigint[], bigint[], integer, bigint[]
+) is 'todo -> doing along these pairs of queue and priority; returns the marks raised.';
 
 -- The channels on which a worker of these queues is told of jobs.
 create function procrastinate_channels_v1(p_queues text[])
@@ -2463,12 +2864,6 @@ language plpgsql volatile parallel unsafe
 set search_path from current
 as $$
 begin
-    if cardinality(p_queue_names) <> cardinality(p_task_names) then
-        perform _procrastinate_raise('PQ003', 'The arrays of jobs differ in length',
-            format('%s queue names, %s task names.', cardinality(p_queue_names),
-                cardinality(p_task_names)),
-            'Give one of each for each job; the others may hold nulls.');
-    end if;
     return query
     select *
     from _procrastinate_defer_jobs(
@@ -2529,13 +2924,13 @@ create function procrastinate_fetch_jobs_v1(
 returns setof procrastinate_exchange_v1
 language plpgsql volatile parallel unsafe
 set search_path from current
-set plan_cache_mode = force_generic_plan
-set enable_seqscan = off
-set enable_bitmapscan = off
-set jit = off
 as $$
 begin
-    return query select * from _procrastinate_fetch(p_worker_id, p_queues, p_limit, p_marks);
+    return query
+    select *
+    from procrastinate_finish_and_fetch_v1(
+        p_worker_id, p_queues, p_limit, p_marks, '{}', '{}', '{}', '{}'
+    );
 end;
 $$;
 
@@ -2560,22 +2955,32 @@ set search_path from current
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
+set enable_sort = off
 set jit = off
 as $$
 declare
+    v_row procrastinate_exchange_v1;
+    v_claim record;
     v_ended bigint[];
-    v_left record;
+    v_ok boolean;
+    v_handed bigint[];
 begin
-    perform _procrastinate_check_report(
+    if p_limit is null or p_limit < 0 or p_limit > 10000 then
+        perform _procrastinate_raise('PQ003',
+            format('The number of jobs to fetch is %s', coalesce(p_limit::text, 'null')),
+            null, 'Ask for 0 to 10000 jobs.');
+    end if;
+    v_ok := _procrastinate_check_report(
         p_worker_id, p_job_ids, p_claim_ids, p_statuses, p_delete
     );
     if cardinality(p_job_ids) > 0 then
-        -- heads that this promotes are most often claimed below: told of after that
-        perform set_config('procrastinate.exchange', 'on', true);
+        -- the heads of locks released here are handed over to the fetch below
+        v_row.outcome := set_config('procrastinate.exchange', 'on', true);
         v_ended := _procrastinate_end_jobs(
             p_worker_id, p_job_ids, p_claim_ids, p_statuses, p_delete
         );
-        perform set_config('procrastinate.exchange', '', true);
+        v_row.outcome := set_config('procrastinate.exchange', '', true);
+        v_handed := nullif(current_setting('procrastinate.handover', true), '')::bigint[];
         if cardinality(v_ended) < cardinality(p_job_ids) then
             return query
             select
@@ -2589,18 +2994,39 @@ begin
         end if;
     end if;
 
-    return query select * from _procrastinate_fetch(p_worker_id, p_queues, p_limit, p_marks);
-
-    if cardinality(v_ended) > 0 then
-        for v_left in
-            select t.queue_name, min(t.job_id) as job_id
-            from procrastinate_todo as t
-            where t.state = 'a' and t.since = pg_current_xact_id()
-            group by t.queue_name
-        loop
-            perform _procrastinate_notify(v_left.queue_name, 'job_inserted', v_left.job_id);
-        end loop;
+    v_row.outcome := 'summary';
+    v_row.contended := false;
+    v_row.more := false;
+    v_row.marks := p_marks;
+    if p_limit > 0 then
+        v_ok := _procrastinate_refuse_old_snapshot('Fetching jobs');
+        v_ok := _procrastinate_require_worker(p_worker_id);
+        v_claim := _procrastinate_claim_jobs(
+            p_worker_id, p_queues, p_limit, p_marks, v_handed[3:]
+        );
+        if cardinality(v_claim.o_job_ids) > 0 then
+            return query
+            select
+                'claimed'::text, j.id, d.claim_id, j.status, j.queue_name, j.task_name,
+                j.priority, j.lock, j.queueing_lock, j.args, j.scheduled_at, j.attempts,
+                j.abort_requested, null::double precision, null::boolean, null::boolean,
+                null::bigint[]
+            from procrastinate_doing as d
+            join procrastinate_jobs as j on j.id = d.job_id
+            where d.job_id = any(v_claim.o_job_ids)
+            order by j.priority desc, j.id;
+        end if;
+        v_row.next_due_in := v_claim.o_next_due_in;
+        v_row.contended := v_claim.o_contended;
+        v_row.more := v_claim.o_more;
+        v_row.marks := v_claim.o_marks;
     end if;
+
+    if v_handed is not null then
+        v_ok := set_config('procrastinate.handover', '', true) is not null;
+        v_ok := _procrastinate_unblock(v_handed[3:], v_handed[1], v_handed[2]);
+    end if;
+    return next v_row;
 end;
 $$;
 
@@ -2623,6 +3049,7 @@ set search_path from current
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
+set enable_sort = off
 set jit = off
 as $$
 #variable_conflict use_column
@@ -2730,6 +3157,12 @@ as $$
 declare
     v_id bigint;
 begin
+    if jsonb_typeof(p_description) <> 'object' then
+        perform _procrastinate_raise('PQ003',
+            format('The description of a worker is a JSON object, not %s',
+                jsonb_typeof(p_description)),
+            null, 'Give named facts, such as {"version": "1.2"}.');
+    end if;
     insert into procrastinate_workers (name, queues, description, last_heartbeat, started_at)
     values (
         p_name, p_queues, coalesce(p_description, '{}'), procrastinate_now(),
@@ -2753,6 +3186,7 @@ set search_path from current
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
+set enable_sort = off
 set jit = off
 as $$
 #variable_conflict use_column
@@ -2760,6 +3194,13 @@ declare
     v_job record;
     v_released boolean;
 begin
+    perform _procrastinate_check_report(
+        p_worker_id, p_job_ids, p_claim_ids,
+        array_fill(
+            'failed'::procrastinate_job_status, array[coalesce(cardinality(p_job_ids), 0)]
+        ),
+        '{}'
+    );
     -- one by one: each may meet a waiting job with its queueing lock
     for v_job in
         select u.job_id, u.claim_id
@@ -2802,6 +3243,7 @@ set search_path from current
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
+set enable_sort = off
 set jit = off
 as $$
 #variable_conflict use_column
@@ -2811,7 +3253,10 @@ declare
 begin
     perform _procrastinate_check_report(
         p_worker_id, p_job_ids, p_claim_ids,
-        array_fill('failed'::procrastinate_job_status, array[cardinality(p_job_ids)]), '{}'
+        array_fill(
+            'failed'::procrastinate_job_status, array[coalesce(cardinality(p_job_ids), 0)]
+        ),
+        '{}'
     );
     perform _procrastinate_check_text(x.queue_name, 'queue name', 128, true)
     from unnest(p_queue_names) as x (queue_name)
@@ -2821,6 +3266,7 @@ begin
         from unnest(
             p_job_ids, p_claim_ids, p_retry_ats, p_priorities, p_queue_names, p_locks
         ) as u (job_id, claim_id, retry_at, priority, queue_name, lock)
+        where u.job_id is not null
         order by u.job_id
     loop
         job_id := v_job.job_id;
@@ -2857,6 +3303,11 @@ declare
     v_from bigint;
     v_to bigint;
 begin
+    if coalesce(p_max_jobs, 0) < 1 then
+        perform _procrastinate_raise('PQ003',
+            format('The number of jobs to sweep is %s', coalesce(p_max_jobs::text, 'null')),
+            null, 'Ask for one job or more.');
+    end if;
     perform _procrastinate_refuse_old_snapshot('Sweeping');
     v_lost := array(select h.lock from _procrastinate_lost_heads() as h limit p_max_jobs);
     promoted := 0;
@@ -2870,6 +3321,7 @@ begin
         );
     end if;
 
+    perform _procrastinate_fold_counts();
     select s.last_value into v_from from procrastinate_sweep_seq as s;
     select max(x.id) into v_to
     from (
@@ -2925,7 +3377,6 @@ declare
     v_ids bigint[];
     v_constraint text;
 begin
-    perform _procrastinate_check_jobs(p_queue_names, p_task_names, p_args);
     begin
         v_ids := array(
             select x.id
@@ -2948,26 +3399,28 @@ begin
     end;
 
     -- one by one, in the order of the queueing locks, so that two batches cannot wait for
-    -- each other
-    v_ids := array_fill(null::bigint, array[cardinality(p_queue_names)]);
+    -- each other; the ids are drawn before, in the order given
+    v_ids := array(
+        select nextval('procrastinate_jobs_id_seq')
+        from generate_series(1, cardinality(p_queue_names))
+    );
     for v_job in
         select u.*
         from unnest(
-            p_queue_names, p_task_names, p_priorities, p_locks, p_queueing_locks, p_args,
+            v_ids, p_queue_names, p_task_names, p_priorities, p_locks, p_queueing_locks, p_args,
             p_scheduled_ats
         ) with ordinality as u (
-            queue_name, task_name, priority, lock, queueing_lock, args, scheduled_at, nr
+            id, queue_name, task_name, priority, lock, queueing_lock, args, scheduled_at, nr
         )
         order by u.queueing_lock nulls first, u.nr
     loop
         begin
-            v_ids[v_job.nr] := (
-                select x.id
-                from _procrastinate_defer_jobs(
-                    array[v_job.queue_name], array[v_job.task_name], array[v_job.priority],
-                    array[v_job.lock], array[v_job.queueing_lock], array[v_job.args],
-                    array[v_job.scheduled_at]
-                ) as x (id)
+            insert into procrastinate_jobs (
+                id, queue_name, task_name, priority, lock, queueing_lock, args, scheduled_at
+            )
+            values (
+                v_job.id, v_job.queue_name, v_job.task_name, coalesce(v_job.priority, 0),
+                v_job.lock, v_job.queueing_lock, coalesce(v_job.args, '{}'), v_job.scheduled_at
             );
         exception
             when unique_violation then
@@ -2975,6 +3428,7 @@ begin
                 if v_constraint <> 'procrastinate_jobs_queueing_lock_idx_v1' then
                     raise;
                 end if;
+                v_ids[v_job.nr] := null;
         end;
     end loop;
     return query
@@ -3005,6 +3459,20 @@ $$;
 comment on function procrastinate_unregister_worker_v2(bigint) is
 'Removes a worker; false if it was not registered.';
 
+-- todo -> cancelled, or a job in doing asked to abort.
+create function procrastinate_abort_job(job_id bigint)
+returns boolean
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    return _procrastinate_cancel($1, true, false) is not null;
+end;
+$$;
+
+comment on function procrastinate_abort_job(bigint) is
+'todo -> cancelled; doing: asks the job to abort. False: the job is neither.';
+
 -- todo -> cancelled (or gone); with abort, a job in doing is asked to abort.
 create function procrastinate_cancel_job(
     job_id bigint, abort boolean default false, delete_job boolean default false
@@ -3020,19 +3488,6 @@ $$;
 
 comment on function procrastinate_cancel_job(bigint, boolean, boolean) is
 'todo -> cancelled or gone; doing: asks to abort, if abort is true. False: does not apply.';
-
-create function procrastinate_abort_job(job_id bigint)
-returns boolean
-language plpgsql volatile parallel unsafe
-set search_path from current
-as $$
-begin
-    return _procrastinate_cancel($1, true, false) is not null;
-end;
-$$;
-
-comment on function procrastinate_abort_job(bigint) is
-'todo -> cancelled; doing: asks the job to abort. False: the job is neither.';
 
 -- Is everything derived true? A row for every breach; none is what it should say.
 create function procrastinate_check()
@@ -3109,6 +3564,24 @@ begin
                 and coalesce(p.priority, t.priority) = t.priority
         )
     group by t.queue_name, t.priority;
+
+    return query
+    select
+        'counts: number of finished jobs differs', null::bigint,
+        format('queue %s, %s: counted %s, there are %s', coalesce(c.queue_name, j.queue_name),
+            coalesce(c.status, j.status), coalesce(c.jobs, 0), coalesce(j.jobs, 0))
+    from (
+        select x.queue_name, x.status, sum(x.jobs) as jobs
+        from procrastinate_counts as x
+        group by x.queue_name, x.status
+    ) as c
+    full join (
+        select x.queue_name, x.status, count(*) as jobs
+        from procrastinate_jobs as x
+        where x.status > 'doing'
+        group by x.queue_name, x.status
+    ) as j on j.queue_name = c.queue_name and j.status = c.status
+    where coalesce(c.jobs, 0) <> coalesce(j.jobs, 0);
 
     return query
     select 'results: row of no job', r.job_id, null::text
@@ -3325,6 +3798,18 @@ $$;
 comment on function procrastinate_explain_job(bigint) is
 'What a job waits for: gates status, schedule, lock, queue, ahead, workers. Raises PQ002.';
 
+-- Used inside queries, so without settings of its own: its body is bound when it is created.
+create function procrastinate_now()
+returns timestamptz
+language sql stable parallel safe
+return case
+    when coalesce(current_setting('procrastinate.now', true), '') = '' then now()
+    else _procrastinate_travelled_now()
+end;
+
+comment on function procrastinate_now() is
+'The time of the queue: now(), or the setting procrastinate.now in tests by the owner.';
+
 -- A paused queue's jobs stay where they are and no fetch looks at them: one row is written,
 -- however many wait.
 create function procrastinate_pause_queue(
@@ -3349,24 +3834,19 @@ $$;
 comment on function procrastinate_pause_queue(text, text, timestamptz) is
 'From the next fetch on nobody gets jobs of this queue, for ever or until then. Raises PQ003.';
 
-create function procrastinate_resume_queue(queue_name text)
-returns void
+-- Workers whose heartbeat stopped are removed; their jobs stay in doing, with no worker.
+create function procrastinate_prune_stalled_workers(older_than interval default '30 seconds')
+returns setof bigint
 language plpgsql volatile parallel unsafe
 set search_path from current
 as $$
 begin
-    perform _procrastinate_require_queue($1);
-    update procrastinate_queues as q
-    set paused_at = null, pause_reason = null, paused_until = null
-    where q.queue_name = $1 and q.paused_at is not null;
-    if found then
-        perform _procrastinate_notify($1, 'job_inserted', 0);
-    end if;
+    return query select * from procrastinate_prune_workers_v1($1);
 end;
 $$;
 
-comment on function procrastinate_resume_queue(text) is
-'Ends the pause of a queue and wakes its workers; nothing if it was not paused. Raises PQ003.';
+comment on function procrastinate_prune_stalled_workers(interval) is
+'Removes workers whose heartbeat is older than this and returns their ids. Raises PQ003.';
 
 -- Deletes finished jobs whose last event is old, oldest ids first, a bounded number a call: a
 -- scheduled event in the future keeps a job, as in 3.x.
@@ -3422,6 +3902,51 @@ comment on function procrastinate_purge_jobs(
     interval, text, procrastinate_job_status[], integer
 ) is 'Deletes at most max_jobs finished jobs whose last event is older; how many. Raises PQ003.';
 
+-- doing -> todo for jobs whose worker is gone or silent, attempts + 1. The claim goes with it,
+-- so that a late finish of that worker changes nothing. A job that was asked to abort, or whose
+-- queueing lock is taken, ends as failed.
+create function procrastinate_recover_stalled_jobs(
+    older_than interval default '30 seconds', max_jobs integer default 1000
+)
+returns setof bigint
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_job record;
+begin
+    if $1 is null or $1 < interval '0' or coalesce($2, 0) < 1 then
+        perform _procrastinate_raise('PQ003',
+            'Recovering needs an age and a number of jobs',
+            format('older_than %s, max_jobs %s.', coalesce($1::text, 'null'),
+                coalesce($2::text, 'null')),
+            'For example procrastinate_recover_stalled_jobs(interval ''30 seconds'').');
+    end if;
+    for v_job in
+        select d.job_id, d.claim_id, d.worker_id
+        from procrastinate_doing as d
+        join procrastinate_jobs as j on j.id = d.job_id
+        left join procrastinate_workers as w on w.id = d.worker_id
+        where
+            j.status = 'doing'
+            and coalesce(w.last_heartbeat < procrastinate_now() - $1, true)
+        order by d.job_id
+        limit $2
+        for no key update of j skip locked
+    loop
+        if _procrastinate_put_back(
+            coalesce(v_job.worker_id, 0), v_job.job_id, v_job.claim_id, 1,
+            null, null, null, null
+        ) then
+            return next v_job.job_id;
+        end if;
+    end loop;
+end;
+$$;
+
+comment on function procrastinate_recover_stalled_jobs(interval, integer) is
+'doing -> todo for jobs of workers that are gone or silent, attempts + 1; their ids.';
+
 -- Derives todo and doing anew from procrastinate_jobs: after a restore or a replica that fired
 -- no trigger. Everybody who writes jobs waits meanwhile. Claims are numbered anew, so that
 -- whoever ran a job before cannot end it: those jobs are stalled, and recovered as such.
@@ -3432,6 +3957,7 @@ set search_path from current
 as $$
 declare
     v_breaches bigint;
+    v_cancelled bigint[];
     v_now constant timestamptz := procrastinate_now();
 begin
     lock table procrastinate_jobs in share row exclusive mode;
@@ -3439,6 +3965,32 @@ begin
     if v_breaches = 0 then
         return 0;
     end if;
+
+    -- of jobs that wait with one queueing lock only the first may
+    with twice as (
+        select x.id, x.queueing_lock, x.nr
+        from (
+            select
+                j.id, j.queueing_lock,
+                row_number() over (partition by j.queueing_lock order by j.id) as nr
+            from procrastinate_jobs as j
+            where j.status = 'todo' and j.queueing_lock is not null
+        ) as x
+        where x.nr > 1
+    ),
+    cancelled as (
+        update procrastinate_jobs as j
+        set status = 'cancelled'
+        from twice as t
+        where j.id = t.id
+        returning j.id
+    )
+    select array_agg(c.id) into v_cancelled from cancelled as c;
+    update procrastinate_events as e
+    set error = 'Cancelled by procrastinate_repair: another job waits with its queueing lock'
+    where
+        e.job_id = any(v_cancelled)
+        and e.id = (select max(x.id) from procrastinate_events as x where x.job_id = e.job_id);
 
     -- of jobs that run under one lock all but the first claimed, or first deferred, wait again
     update procrastinate_jobs as j
@@ -3500,6 +4052,12 @@ begin
         from procrastinate_todo as t
         group by t.queue_name, t.priority
     ) as p;
+    delete from procrastinate_counts;
+    insert into procrastinate_counts (queue_name, status, jobs)
+    select j.queue_name, j.status, count(*)
+    from procrastinate_jobs as j
+    where j.status > 'doing'
+    group by j.queue_name, j.status;
     delete from procrastinate_results as r
     where not exists (select from procrastinate_jobs as j where j.id = r.job_id);
     delete from procrastinate_events as e
@@ -3532,6 +4090,26 @@ $$;
 comment on function procrastinate_reschedule_job(bigint, timestamptz) is
 'Gives a job in todo another time; null or the past: at once. False: not in todo. Raises PQ002.';
 
+-- A paused queue is fetched from again.
+create function procrastinate_resume_queue(queue_name text)
+returns void
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    perform _procrastinate_require_queue($1);
+    update procrastinate_queues as q
+    set paused_at = null, pause_reason = null, paused_until = null
+    where q.queue_name = $1 and q.paused_at is not null;
+    if found then
+        perform _procrastinate_notify($1, 'job_inserted', 0);
+    end if;
+end;
+$$;
+
+comment on function procrastinate_resume_queue(text) is
+'Ends the pause of a queue and wakes its workers; nothing if it was not paused. Raises PQ003.';
+
 -- failed -> todo (or doing -> todo, for a job whose worker is lost), by hand.
 create function procrastinate_retry_job(
     job_id bigint,
@@ -3556,65 +4134,6 @@ $$;
 
 comment on function procrastinate_retry_job(bigint, timestamptz, integer, text, text) is
 'failed or doing -> todo, attempts + 1. False: another status. Raises PQ002, unique_violation.';
-
--- Workers whose heartbeat stopped are removed; their jobs stay in doing, with no worker.
-create function procrastinate_prune_stalled_workers(older_than interval default '30 seconds')
-returns setof bigint
-language plpgsql volatile parallel unsafe
-set search_path from current
-as $$
-begin
-    return query select * from procrastinate_prune_workers_v1($1);
-end;
-$$;
-
-comment on function procrastinate_prune_stalled_workers(interval) is
-'Removes workers whose heartbeat is older than this and returns their ids. Raises PQ003.';
-
--- doing -> todo for jobs whose worker is gone or silent, attempts + 1. The claim goes with it,
--- so that a late finish of that worker changes nothing. A job that was asked to abort, or whose
--- queueing lock is taken, ends as failed.
-create function procrastinate_recover_stalled_jobs(
-    older_than interval default '30 seconds', max_jobs integer default 1000
-)
-returns setof bigint
-language plpgsql volatile parallel unsafe
-set search_path from current
-as $$
-declare
-    v_job record;
-begin
-    if $1 is null or $1 < interval '0' or coalesce($2, 0) < 1 then
-        perform _procrastinate_raise('PQ003',
-            'Recovering needs an age and a number of jobs',
-            format('older_than %s, max_jobs %s.', coalesce($1::text, 'null'),
-                coalesce($2::text, 'null')),
-            'For example procrastinate_recover_stalled_jobs(interval ''30 seconds'').');
-    end if;
-    for v_job in
-        select d.job_id, d.claim_id, d.worker_id
-        from procrastinate_doing as d
-        join procrastinate_jobs as j on j.id = d.job_id
-        left join procrastinate_workers as w on w.id = d.worker_id
-        where
-            j.status = 'doing'
-            and coalesce(w.last_heartbeat < procrastinate_now() - $1, true)
-        order by d.job_id
-        limit $2
-        for no key update of j skip locked
-    loop
-        if _procrastinate_put_back(
-            coalesce(v_job.worker_id, 0), v_job.job_id, v_job.claim_id, 1,
-            null, null, null, null
-        ) then
-            return next v_job.job_id;
-        end if;
-    end loop;
-end;
-$$;
-
-comment on function procrastinate_recover_stalled_jobs(interval, integer) is
-'doing -> todo for jobs of workers that are gone or silent, attempts + 1; their ids.';
 
 -- The version of the schema: of the last migration that made it.
 create function procrastinate_version()
@@ -3700,17 +4219,19 @@ set search_path from current
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
+set enable_sort = off
 set jit = off
 as $$
 declare
     v_job procrastinate_jobs;
-    v_id bigint;
+    v_claim record;
+    v_ok boolean;
 begin
-    select f.job_id into v_id
-    from _procrastinate_fetch(p_worker_id, target_queue_names, 1, null) as f
-    where f.outcome = 'claimed';
-    if v_id is not null then
-        select * into v_job from procrastinate_jobs as j where j.id = v_id;
+    v_ok := _procrastinate_refuse_old_snapshot('Fetching jobs');
+    v_ok := _procrastinate_require_worker(p_worker_id);
+    v_claim := _procrastinate_claim_jobs(p_worker_id, target_queue_names, 1, null, null);
+    if cardinality(v_claim.o_job_ids) > 0 then
+        select * into v_job from procrastinate_jobs as j where j.id = v_claim.o_job_ids[1];
     end if;
     return v_job;
 end;
@@ -3832,17 +4353,7 @@ returns void
 language plpgsql volatile parallel unsafe
 set search_path from current
 as $$
-declare
-    v_claim record;
 begin
-    select d.claim_id, d.worker_id into v_claim
-    from procrastinate_doing as d
-    where d.job_id = $1;
-    if found and _procrastinate_put_back(
-        coalesce(v_claim.worker_id, 0), $1, v_claim.claim_id, 1, $2, $3, $4, $5
-    ) then
-        return;
-    end if;
     if _procrastinate_retry($1, $2, $3, $4, $5) then
         return;
     end if;
@@ -3918,6 +4429,11 @@ begin
     if v_active then
         perform _procrastinate_reconcile(v_ids, v_locks);
     end if;
+    insert into procrastinate_counts (queue_name, status, jobs)
+    select o.queue_name, o.status, -count(*)
+    from old_jobs as o
+    where o.status > 'doing'
+    group by o.queue_name, o.status;
     delete from procrastinate_events as e where e.job_id = any(v_ids);
     delete from procrastinate_results as r where r.job_id = any(v_ids);
     delete from procrastinate_keys as k where k.job_id = any(v_ids);
@@ -3935,43 +4451,6 @@ create trigger procrastinate_jobs_deleted_v1
 after delete on procrastinate_jobs
 referencing old table as old_jobs
 for each statement execute function _procrastinate_jobs_deleted();
-
--- After a TRUNCATE. Rows that the same statement has truncated are gone already, and
--- truncating their table a second time would be refused: hence the look before.
-create function _procrastinate_jobs_truncated()
-returns trigger
-language plpgsql volatile parallel unsafe security definer
-set search_path from current
-as $$
-begin
-    if exists (select from procrastinate_todo) then
-        truncate procrastinate_todo;
-    end if;
-    if exists (select from procrastinate_doing) then
-        truncate procrastinate_doing;
-    end if;
-    if exists (select from procrastinate_results) then
-        truncate procrastinate_results;
-    end if;
-    if exists (select from procrastinate_keys) then
-        truncate procrastinate_keys;
-    end if;
-    if exists (select from procrastinate_events) then
-        truncate procrastinate_events;
-    end if;
-    update procrastinate_periodic_defers as p
-    set job_id = null
-    where p.job_id is not null;
-    return null;
-end;
-$$;
-
-comment on function _procrastinate_jobs_truncated() is
-'Trigger after TRUNCATE on procrastinate_jobs: derived rows, history and results go too.';
-
-create trigger procrastinate_jobs_truncated_v1
-after truncate on procrastinate_jobs
-for each statement execute function _procrastinate_jobs_truncated();
 
 -- After an INSERT: todo and doing, the history and the wake-up, whoever wrote the rows.
 --
@@ -3992,6 +4471,9 @@ declare
     v_now constant timestamptz := procrastinate_now();
     v_todo bigint;
     v_doing bigint;
+    v_ended bigint;
+    v_nested constant boolean
+        := coalesce(current_setting('procrastinate.nested', true), '') = 'on';
     v_locks boolean;
     v_queueing boolean;
     v_scheduled boolean;
@@ -4001,15 +4483,21 @@ begin
     select
         count(*) filter (where n.status = 'todo'),
         count(*) filter (where n.status = 'doing'),
+        count(*) filter (where n.status > 'doing'),
         bool_or(n.lock is not null),
         bool_or(n.queueing_lock is not null),
         bool_or(n.scheduled_at is not null)
-    into v_todo, v_doing, v_locks, v_queueing, v_scheduled
+    into v_todo, v_doing, v_ended, v_locks, v_queueing, v_scheduled
     from new_jobs as n;
 
-    if v_doing > 0 or (
-        v_todo > 0 and coalesce(current_setting('procrastinate.nested', true), '') = 'on'
-    ) then
+    if v_ended > 0 then
+        insert into procrastinate_counts (queue_name, status, jobs)
+        select n.queue_name, n.status, count(*)
+        from new_jobs as n
+        where n.status > 'doing'
+        group by n.queue_name, n.status;
+    end if;
+    if v_doing > 0 or (v_todo > 0 and v_nested) then
         perform _procrastinate_reconcile(array(select n.id from new_jobs as n));
     elsif v_todo = 0 then
         return null;
@@ -4065,11 +4553,22 @@ begin
         ) as e (nr, type)
         where n.status = 'todo' and (e.nr = 2 or n.scheduled_at is not null)
         order by n.id, e.nr;
-    else
+    elsif v_todo > 0 then
         insert into procrastinate_events (job_id, type, at)
         select n.id, 'deferred', v_now
         from new_jobs as n
         where n.status = 'todo';
+    end if;
+
+    if v_nested then  -- a trigger of a user may have deleted them again
+        delete from procrastinate_events as e
+        where
+            e.job_id = any(array(select n.id from new_jobs as n))
+            and e.job_id <> all(array(
+                select j.id
+                from procrastinate_jobs as j
+                where j.id = any(array(select n.id from new_jobs as n))
+            ));
     end if;
 
     for v_pair in
@@ -4097,175 +4596,6 @@ after insert on procrastinate_jobs
 referencing new table as new_jobs
 for each statement execute function _procrastinate_jobs_inserted();
 
--- After an UPDATE: refuses what the state machine does not allow, then todo and doing, the
--- history, the next holder of a lock and the wake-ups, whoever wrote the rows.
---
--- The transition tables say which jobs changed and how: that is the history. The two changes
--- that each job goes through have a short way, for statements that change nothing else; all
--- others, and all where a trigger of a user has changed these jobs once more before us, are
--- derived from the jobs' present rows.
-create function _procrastinate_jobs_updated()
-returns trigger
-language plpgsql volatile parallel unsafe security definer
-set search_path from current
-set plan_cache_mode = force_generic_plan
-set enable_seqscan = off
-set enable_bitmapscan = off
-set enable_nestloop = off
-set jit = off
-as $$
-declare
-    v_nested constant boolean
-        := coalesce(current_setting('procrastinate.nested', true), '') = 'on';
-    v_changed bigint[];
-    v_locks text[];
-    v_started bigint;
-    v_ended bigint;
-    v_left bigint;
-    v_back bigint;
-    v_other bigint;
-    v_illegal bigint;
-    v_scheduled boolean;
-    v_aborts boolean;
-begin
-    if pg_trigger_depth() > 1 then
-        perform set_config('procrastinate.nested', 'on', true);
-    end if;
-
-    select
-        array_agg(n.id order by n.id),
-        array_agg(distinct o.lock) filter (where o.lock is not null),
-        count(*) filter (where o.status = 'todo' and n.status = 'doing'
-            and o.lock is not distinct from n.lock),
-        count(*) filter (where o.status = 'doing' and n.status in (
-            'succeeded', 'failed', 'aborted'
-        )),
-        count(*) filter (where o.status = 'todo' and n.status in (
-            'succeeded', 'failed', 'aborted', 'cancelled'
-        )),
-        count(*) filter (where o.status <> 'todo' and n.status = 'todo'),
-        min(n.id) filter (where o.status <> n.status and n.status <> 'todo' and not (
-            (o.status = 'todo' and n.status in (
-                'doing', 'succeeded', 'failed', 'cancelled', 'aborted'
-            ))
-            or (o.status = 'doing' and n.status in ('succeeded', 'failed', 'aborted'))
-        )),
-        coalesce(bool_or(n.status = 'todo' and n.scheduled_at is not null), false),
-        coalesce(bool_or(n.abort_requested and not o.abort_requested), false)
-    into
-        v_changed, v_locks, v_started, v_ended, v_left, v_back, v_illegal, v_scheduled,
-        v_aborts
-    from old_jobs as o
-    join new_jobs as n on n.id = o.id
-    where
-        o.status <> n.status
-        or o.abort_requested <> n.abort_requested
-        or (n.status = 'todo' and n.scheduled_at is not null)
-        or (
-            n.status in ('todo', 'doing')
-            and (
-                o.queue_name, o.priority, o.lock, o.queueing_lock, o.scheduled_at, o.worker_id
-            ) is distinct from (
-                n.queue_name, n.priority, n.lock, n.queueing_lock, n.scheduled_at, n.worker_id
-            )
-        );
-
-    if v_changed is null then
-        return null;
-    end if;
-    if v_illegal is not null then
-        perform _procrastinate_raise(
-            'PQ001',
-            format(
-                'Job %s is %s: it cannot become %s', v_illegal,
-                (select o.status from old_jobs as o where o.id = v_illegal),
-                (select n.status from new_jobs as n where n.id = v_illegal)
-            ),
-            'Allowed: todo to doing, cancelled, succeeded, failed or aborted; doing to '
-            'succeeded, failed, aborted or todo; any ended status to todo.',
-            'To run the job again use procrastinate_retry_job, or set its status to todo.'
-        );
-    end if;
-
-    v_other := cardinality(v_changed) - v_started - v_ended;
-    if v_other = 0 and not v_nested and (v_started = 0 or v_ended = 0) then
-        if v_started > 0 then
-            perform _procrastinate_jobs_started(v_changed, v_locks);
-            insert into procrastinate_doing (
-                job_id, worker_id, head_xmin, started_at, priority, lock
-            )
-            select
-                n.id, n.worker_id,
-                case when n.lock is not null then (
-                    select t.head_xmin from procrastinate_todo as t where t.job_id = n.id
-                ) end,
-                procrastinate_now(), n.priority, n.lock
-            from new_jobs as n
-            where n.id = any(v_changed);
-            delete from procrastinate_todo as t where t.job_id = any(v_changed);
-        else
-            perform _procrastinate_jobs_ended(v_changed, v_locks);
-        end if;
-    else
-        if v_started > 0 and exists (
-            select from new_jobs as n where n.status = 'doing' and n.lock is not null
-        ) then
-            perform _procrastinate_refuse_old_snapshot('Starting a job that has a lock');
-        end if;
-        perform _procrastinate_reconcile(v_changed, v_locks);
-    end if;
-
-    if not (v_aborts or v_scheduled or v_nested) then
-        insert into procrastinate_events (job_id, type, at, attempt, worker_id)
-        select
-            n.id,
-            _procrastinate_event_of(o.status, n.status),
-            procrastinate_now(), n.attempts,
-            case when n.status = 'doing' or o.status = 'doing' then n.worker_id end
-        from new_jobs as n
-        join old_jobs as o on o.id = n.id
-        where _procrastinate_event_of(o.status, n.status) is not null;
-    else
-        insert into procrastinate_events (job_id, type, at, attempt, worker_id)
-        select
-            n.id, e.type, coalesce(e.at, procrastinate_now()), n.attempts,
-            case when n.status = 'doing' or o.status = 'doing' then n.worker_id end
-        from new_jobs as n
-        join old_jobs as o on o.id = n.id
-        cross join lateral (
-            select 1 as nr, 'abort_requested'::procrastinate_job_event_type as type,
-                null::timestamptz as at
-            where n.abort_requested and not o.abort_requested
-            union all
-            select 2, 'scheduled', n.scheduled_at
-            where n.status = 'todo' and n.scheduled_at is not null
-            union all
-            select 3, _procrastinate_event_of(o.status, n.status), null
-            where _procrastinate_event_of(o.status, n.status) is not null
-        ) as e
-        where
-            not v_nested
-            or n.id = any(array(
-                select j.id from procrastinate_jobs as j where j.id = any(v_changed)
-            ))
-        order by n.id, e.nr;
-    end if;
-
-    if v_other > 0 then
-        perform _procrastinate_announce(v_changed);
-    end if;
-    return null;
-end;
-$$;
-
-comment on function _procrastinate_jobs_updated() is
-'Trigger after UPDATE on procrastinate_jobs: state machine, derived rows, history, NOTIFY.';
-
-create trigger procrastinate_jobs_updated_v1
-after update on procrastinate_jobs
-referencing old table as old_jobs new table as new_jobs
-for each statement execute function _procrastinate_jobs_updated();
-
 -- A job's number is its address in every other table.
 create function _procrastinate_jobs_refuse_id()
 returns trigger
@@ -4292,17 +4622,251 @@ for each row
 when (old.id is distinct from new.id)
 execute function _procrastinate_jobs_refuse_id();
 
--- What each queue does now, from the narrow tables. Finished jobs are many and counted nowhere
--- but in their own table: see procrastinate_jobs for totals.
+-- After a TRUNCATE. Rows that the same statement has truncated are gone already, and
+-- truncating their table a second time would be refused: hence the look before.
+create function _procrastinate_jobs_truncated()
+returns trigger
+language plpgsql volatile parallel unsafe security definer
+set search_path from current
+as $$
+begin
+    if exists (select from procrastinate_todo) then
+        truncate procrastinate_todo;
+    end if;
+    if exists (select from procrastinate_doing) then
+        truncate procrastinate_doing;
+    end if;
+    if exists (select from procrastinate_counts) then
+        truncate procrastinate_counts;
+    end if;
+    if exists (select from procrastinate_results) then
+        truncate procrastinate_results;
+    end if;
+    if exists (select from procrastinate_keys) then
+        truncate procrastinate_keys;
+    end if;
+    if exists (select from procrastinate_events) then
+        truncate procrastinate_events;
+    end if;
+    update procrastinate_periodic_defers as p
+    set job_id = null
+    where p.job_id is not null;
+    return null;
+end;
+$$;
+
+comment on function _procrastinate_jobs_truncated() is
+'Trigger after TRUNCATE on procrastinate_jobs: derived rows, history and results go too.';
+
+create trigger procrastinate_jobs_truncated_v1
+after truncate on procrastinate_jobs
+for each statement execute function _procrastinate_jobs_truncated();
+
+-- After an UPDATE: refuses what the state machine does not allow, then todo and doing, the
+-- history, the next holder of a lock and the wake-ups, whoever wrote the rows.
+--
+-- The two changes that each job goes through have a short way, for statements that make no
+-- other. All others, and those where a user's trigger has changed the jobs again before us, are
+-- derived from the jobs' present rows.
+create function _procrastinate_jobs_updated()
+returns trigger
+language plpgsql volatile parallel unsafe security definer
+set search_path from current
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_nestloop = off
+set jit = off
+as $$
+declare
+    v_now constant timestamptz := procrastinate_now();
+    v_nested constant text := coalesce(current_setting('procrastinate.nested', true), '');
+    v_ids bigint[];
+    v_locks text[];
+    v_queues text[];
+    v_aborts boolean[];
+    v_statuses procrastinate_job_status[];  -- as [first, last], then of each changed job
+    v_new_statuses procrastinate_job_status[];
+    v_plain boolean;
+    v_handed bigint[];
+    v_ok boolean;
+begin
+    if pg_trigger_depth() > 1 then
+        v_ok := set_config('procrastinate.nested', 'on', true) is not null;
+    end if;
+
+    select o.range, o.locks, n.ids, n.range, n.plain and (o.locks is not null or n.free)
+    into v_statuses, v_locks, v_ids, v_new_statuses, v_plain
+    from (
+        select
+            array[min(x.status), max(x.status)] as range,
+            array_agg(distinct x.lock) filter (where x.lock is not null) as locks
+        from old_jobs as x
+    ) as o
+    cross join (
+        select
+            array_agg(x.id) as ids,
+            array[min(x.status), max(x.status)] as range,
+            not bool_or(x.abort_requested or x.status in ('cancelled', 'aborting')) as plain,
+            bool_and(x.lock is null) as free
+        from new_jobs as x
+    ) as n;
+    if v_ids is null then
+        return null;
+    end if;
+
+    if v_plain and v_nested <> 'on'
+        and (
+            (v_statuses = '{todo,todo}' and v_new_statuses = '{doing,doing}')
+            or (v_statuses = '{doing,doing}' and v_new_statuses[1] > 'doing')
+        )
+        and (
+            v_locks is null
+            or not exists (  -- a lock that changes with the status: both lines are looked at
+                select
+                from old_jobs as o
+                join new_jobs as n on n.id = o.id
+                where o.lock is distinct from n.lock
+            )
+        )
+    then
+        if v_new_statuses[1] > 'doing' then
+            v_ok := _procrastinate_jobs_ended(v_ids, v_locks);
+            insert into procrastinate_events (job_id, type, at, attempt, worker_id)
+            select
+                n.id, _procrastinate_event_of('doing', n.status), v_now, n.attempts, n.worker_id
+            from new_jobs as n;
+            insert into procrastinate_counts (queue_name, status, jobs)
+            select n.queue_name, n.status, count(*)
+            from new_jobs as n
+            group by n.queue_name, n.status;
+            return null;
+        end if;
+        if v_locks is null then
+            insert into procrastinate_doing (job_id, worker_id, started_at, priority)
+            select n.id, n.worker_id, v_now, n.priority
+            from new_jobs as n;
+        else
+            v_handed := nullif(current_setting('procrastinate.handover', true), '')::bigint[];
+            if (v_ids <@ v_handed[3:]) is not true then
+                v_ok := _procrastinate_jobs_started(v_ids, v_locks, v_handed[3:]);
+            end if;
+            insert into procrastinate_doing (
+                job_id, worker_id, head_xmin, started_at, priority, lock
+            )
+            select
+                n.id, n.worker_id,
+                case
+                    when n.id = any(v_handed[3:]) then v_handed[1]::text::xid8
+                    else t.head_xmin
+                end,
+                v_now, n.priority, n.lock
+            from new_jobs as n
+            left join (
+                select x.job_id, x.head_xmin
+                from procrastinate_todo as x
+                where x.job_id = any(v_ids)
+            ) as t on t.job_id = n.id;
+        end if;
+        delete from procrastinate_todo as t where t.job_id = any(v_ids);
+        insert into procrastinate_events (job_id, type, at, attempt, worker_id)
+        select n.id, 'started', v_now, n.attempts, n.worker_id
+        from new_jobs as n;
+        return null;
+    end if;
+
+    -- every other change
+    select
+        array_agg(c.id), array_agg(c.old), array_agg(c.new), array_agg(c.abort),
+        array_agg(c.queue_name)
+    into v_ids, v_statuses, v_new_statuses, v_aborts, v_queues
+    from (
+        select
+            n.id, o.status as old, n.status as new, o.queue_name,
+            n.abort_requested and not o.abort_requested as abort
+        from old_jobs as o
+        join new_jobs as n on n.id = o.id
+        where
+            (o.status, o.abort_requested, o.queue_name, o.priority, o.lock, o.queueing_lock,
+                o.scheduled_at, o.worker_id)
+            is distinct from (n.status, n.abort_requested, n.queue_name, n.priority, n.lock,
+                n.queueing_lock, n.scheduled_at, n.worker_id)
+            or (n.status = 'todo' and n.scheduled_at is not null)
+        order by n.id
+    ) as c;
+    if v_ids is not null then
+        v_ok := _procrastinate_jobs_changed(
+            v_ids, v_statuses, v_new_statuses, v_aborts, v_queues, v_locks
+        );
+    end if;
+    return null;
+end;
+$$;
+
+comment on function _procrastinate_jobs_updated() is
+'Trigger after UPDATE on procrastinate_jobs: state machine, derived rows, history, NOTIFY.';
+
+create trigger procrastinate_jobs_updated_v1
+after update on procrastinate_jobs
+referencing old table as old_jobs new table as new_jobs
+for each statement execute function _procrastinate_jobs_updated();
+
+-- Who holds each lock, and who waits for it.
+create view procrastinate_locks as
+select
+    l.lock,
+    d.job_id as holder,
+    d.worker_id,
+    d.started_at as held_since,
+    w.last_heartbeat,
+    (
+        select t.job_id
+        from procrastinate_todo as t
+        where t.lock = l.lock
+        order by t.priority desc, t.job_id
+        limit 1
+    ) as next_job,
+    l.waiting
+from (
+    select x.lock, sum(x.waiting) as waiting
+    from (
+        select t.lock, count(*) as waiting
+        from procrastinate_todo as t
+        where t.lock is not null
+        group by t.lock
+        union all
+        select h.lock, 0
+        from procrastinate_doing as h
+        where h.lock is not null
+    ) as x
+    group by x.lock
+) as l
+left join procrastinate_doing as d on d.lock = l.lock
+left join procrastinate_workers as w on w.id = d.worker_id;
+
+comment on view procrastinate_locks is
+'Per lock in use: the job that holds it, since when, the next job and how many wait.';
+
+-- What each queue does now, from the narrow tables, and how many jobs have ended, from their
+-- running count.
 create view procrastinate_overview as
 select
     q.queue_name,
     coalesce(t.todo, 0) as todo,
+    coalesce(d.doing, 0) as doing,
+    coalesce(c.succeeded, 0) as succeeded,
+    coalesce(c.failed, 0) as failed,
+    coalesce(c.cancelled, 0) as cancelled,
+    coalesce(c.aborted, 0) as aborted,
     coalesce(t.ready, 0) as ready,
     coalesce(t.delayed, 0) as delayed,
     coalesce(t.blocked, 0) as blocked,
-    coalesce(d.doing, 0) as doing,
-    t.oldest_job_id,
+    t.oldest_job_id as oldest_waiting,
+    (
+        select procrastinate_now() - greatest(max(e.at), j.scheduled_at)
+        from procrastinate_events as e
+        where e.job_id = j.id and e.type <> 'scheduled'
+    ) as latency,
     t.next_due_at,
     s.paused_at is not null and coalesce(s.paused_until, 'infinity') > procrastinate_now()
     as paused,
@@ -4311,6 +4875,8 @@ from (
     select p.queue_name from procrastinate_priorities as p
     union
     select x.queue_name from procrastinate_queues as x
+    union
+    select x.queue_name from procrastinate_counts as x
 ) as q
 left join (
     select
@@ -4330,22 +4896,77 @@ left join (
     join procrastinate_jobs as j on j.id = x.job_id
     group by j.queue_name
 ) as d on d.queue_name = q.queue_name
+left join (
+    select
+        x.queue_name,
+        sum(x.jobs) filter (where x.status = 'succeeded') as succeeded,
+        sum(x.jobs) filter (where x.status = 'failed') as failed,
+        sum(x.jobs) filter (where x.status = 'cancelled') as cancelled,
+        sum(x.jobs) filter (where x.status = 'aborted') as aborted
+    from procrastinate_counts as x
+    group by x.queue_name
+) as c on c.queue_name = q.queue_name
+left join procrastinate_jobs as j on j.id = t.oldest_job_id
 left join procrastinate_queues as s on s.queue_name = q.queue_name;
 
+comment on view procrastinate_overview is
+'Per queue: jobs by status, ready, delayed and blocked ones, how long the oldest has waited.';
+
+-- Jobs in doing whose worker is gone, or has been silent for longer than a worker may be.
+create view procrastinate_stalled as
+select
+    d.job_id,
+    j.task_name,
+    j.queue_name,
+    d.lock,
+    d.worker_id,
+    w.name as worker_name,
+    w.last_heartbeat,
+    d.started_at,
+    procrastinate_now() - coalesce(w.last_heartbeat, d.started_at) as silent_for
+from procrastinate_doing as d
+join procrastinate_jobs as j on j.id = d.job_id
+left join procrastinate_workers as w on w.id = d.worker_id
+where coalesce(w.last_heartbeat < procrastinate_now() - interval '30 seconds', true);
+
+comment on view procrastinate_stalled is
+'Jobs in doing whose worker is gone or has not beaten for 30 s: recover_stalled_jobs takes them.';
+
 -- Who may do what: the owner of the schema, and whoever the owner grants it to. PostgreSQL
--- gives EXECUTE on each new function to everybody; here it is taken back.
+-- gives EXECUTE on each new function to everybody: here it is taken back, by name of what this
+-- project installs and of nothing else in the schema.
+do $$
+declare
+    v_function regprocedure;
+begin
+    for v_function in
+        select p.oid
+        from pg_proc as p
+        where
+            p.pronamespace = quote_ident(current_schema())::regnamespace
+            and p.proname ~ '^_?procrastinate_'
+            and p.prokind = 'f'
+        order by p.oid
+    loop
+        execute format('revoke execute on function %s from public', v_function);
+    end loop;
+end;
+$$;
 
 insert into procrastinate_migrations (name, sha256)
 values
-    ('04.00.00_01_pre_baseline', '3a7bdf5851a1aa3ee5e78d847d3e7ddc3709bcbd5fabb3e80e76281b247b5bcf');
+    ('04.00.00_01_pre_baseline', 'ed7fb3b9ea7268f2664cd043054b4f587e90a9e1d9f2ef430e6e6875334c0b69');
 
 -- Back to the caller's search_path.
 do $$
 declare
-    v_local boolean := coalesce(current_setting('procrastinate.one_transaction', true), '') = 'yes';
+    v_local boolean := coalesce(
+        current_setting('procrastinate.one_transaction', true) = 'yes', false
+    );
 begin
-    perform set_config('search_path', current_setting('procrastinate.caller_path'), v_local);
-    perform set_config('procrastinate.caller_path', '', v_local);
-    perform set_config('procrastinate.target_schema', '', v_local);
+    perform
+        set_config('search_path', current_setting('procrastinate.caller_path'), v_local),
+        set_config('procrastinate.caller_path', '', v_local),
+        set_config('procrastinate.target_schema', '', v_local);
 end;
 $$;
