@@ -12,13 +12,13 @@ as $$
 declare
     v_job record;
 begin
-    if cardinality(p_queue_names) <> any(
-        array[cardinality(p_task_names), coalesce(cardinality(p_args), 0)] || p_lengths
-    ) then
+    if cardinality(p_queue_names) <> cardinality(p_task_names)
+        or cardinality(p_queue_names) < any(p_lengths || cardinality(p_args))
+    then
         perform _procrastinate_raise('PQ003', 'The arrays of jobs differ in length',
             format('%s queue names, %s task names.', cardinality(p_queue_names),
                 cardinality(p_task_names)),
-            'Give each array one element a job; all but the names may be null.');
+            'Give a queue and a task for each job; the other arrays may be shorter.');
     end if;
     for v_job in
         select u.queue_name, u.task_name, u.args

@@ -26,8 +26,8 @@ begin
             end::procrastinate_job_status,
             attempts = j.attempts + case when j.abort_requested then 0 else p_counted end,
             scheduled_at = case
-                when j.abort_requested then j.scheduled_at
-                else coalesce(p_retry_at, j.scheduled_at)
+                when j.abort_requested or p_counted = 0 then j.scheduled_at
+                else p_retry_at
             end,
             priority = coalesce(p_priority, j.priority),
             queue_name = coalesce(p_queue_name, j.queue_name),

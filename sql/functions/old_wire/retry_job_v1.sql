@@ -22,7 +22,7 @@ begin
         return;
     end if;
 
-    raise exception 'Job was not found or has an invalid status to retry (job id: %)', $1;
+    raise exception 'Job was not found or not in "doing" status (job id: %)', $1;
 end;
 $$;
 
