@@ -1,5 +1,5 @@
 \ir ../../setup.psql
-select plan(19);
+select plan(23);
 
 select is(procrastinate_repair(), 0::bigint, 'where nothing is wrong nothing is repaired');
 

@@ -1,5 +1,5 @@
 \ir ../../setup.psql
-select plan(23);
+select plan(37);
 
 create function fixtures.retry(
     p_job bigint, p_claim bigint, p_worker bigint, p_at timestamptz default null,
