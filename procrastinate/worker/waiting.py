@@ -4,6 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+#: Seconds after which a task that was cancelled, and goes on, is cancelled once more.
+CANCEL_AGAIN = 0.5
 
 
 async def event_or_deadline(event: asyncio.Event, seconds: float | None) -> None:
@@ -17,3 +24,17 @@ def backoff(attempt: int, *, first: float, most: float) -> float:
     """Return the seconds to wait before a further attempt: doubled each time, and bounded."""
     # The exponent is bounded first: an outage may last for days.
     return min(first * 2.0 ** max(0, min(attempt, 30)), most)
+
+
+async def cancel_until_done(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """
+    Cancel tasks, and return when all of them have ended.
+
+    Once is not always enough: ``asyncio.wait_for`` before Python 3.12, which psycopg waits
+    with, drops a cancellation that comes together with what it waits for.
+    """
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN)

@@ -17,6 +17,7 @@ from procrastinate.worker import (
     registration,
     running,
     shutdown,
+    waiting,
 )
 
 if TYPE_CHECKING:
@@ -207,8 +208,7 @@ class Worker:
                 try:
                     await asyncio.wait([claims])
                 finally:
-                    for side in sides:
-                        side.cancel()
+                    await waiting.cancel_until_done(sides)
             await self._leave()
         finally:
             self.executor.close()

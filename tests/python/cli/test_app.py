@@ -13,10 +13,8 @@ if TYPE_CHECKING:
 
     from .conftest import Run
 
-MISSING = (
-    "Missing app. This most probably happened because procrastinate needs an\n"
-    "    app via --app or the PROCRASTINATE_APP environment variable.\n"
-)
+# Not written out: Python 3.13 takes the indentation out of docstrings.
+MISSING = f"{str(exceptions.MissingApp()).strip()}\n"
 
 
 @pytest.mark.parametrize(
