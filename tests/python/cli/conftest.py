@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PROGRAM = """
+    import asyncio
     import os
     import procrastinate
 
@@ -37,6 +38,10 @@ PROGRAM = """
     @app.task(lock="l", queueing_lock="ql")
     def locked():
         pass
+
+    @app.task
+    async def endless():
+        await asyncio.Event().wait()
 
     @app.task
     def fail():

@@ -10,6 +10,7 @@ import pytest
 
 if TYPE_CHECKING:
     import pathlib
+    import subprocess
 
     import psycopg
 
@@ -234,15 +235,20 @@ def test_options_come_before_variables_and_those_before_the_defaults_of_the_app(
     assert line() == "INFO:procrastinate.worker.option:Starting worker on all queues"
 
 
+def read_until(process: subprocess.Popen[str], text: str) -> None:
+    assert process.stderr is not None
+    for line in process.stderr:
+        if text in line:
+            return
+    raise AssertionError(f"the process ended without: {text}")
+
+
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_worker_without_an_error(
     start: Start, conn: psycopg.Connection, signum: signal.Signals
 ) -> None:
     process = start("-a", "cliapp.app", "worker")
-    assert process.stderr is not None
-    for line in process.stderr:
-        if "Starting worker on all queues" in line:
-            break
+    read_until(process, "Starting worker on all queues")
 
     process.send_signal(signum)
     out, err = process.communicate(timeout=30)
@@ -251,6 +257,30 @@ def test_a_signal_ends_a_worker_without_an_error(
     assert "Stop requested" in err
     assert err.splitlines()[-1].endswith("Stopped worker on all queues")
     assert conn.execute("select count(*) from procrastinate_workers").fetchone() == (0,)
+
+
+@pytest.mark.parametrize(
+    ("signum", "status"), [(signal.SIGTERM, "doing"), (signal.SIGINT, "aborted")]
+)
+def test_a_second_signal_ends_the_process_as_if_it_were_no_worker(
+    run: Run,
+    start: Start,
+    conn: psycopg.Connection,
+    signum: signal.Signals,
+    status: str,
+) -> None:
+    run("defer", "cliapp.endless")
+    process = start("-a", "cliapp.app", "worker")
+    read_until(process, "Starting job cliapp.endless")
+    process.send_signal(signum)
+    read_until(process, "Waiting for job to finish")
+
+    process.send_signal(signum)
+    process.communicate(timeout=30)
+
+    assert process.returncode == -signum
+    # SIGTERM kills at once, and whoever recovers stalled jobs finds this one.
+    assert jobs_of(conn, "status") == [(status,)]
 
 
 def test_the_program_can_be_run_as_a_module_in_the_directory_of_the_app(
