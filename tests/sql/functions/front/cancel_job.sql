@@ -1,5 +1,5 @@
 \ir ../../setup.psql
-select plan(44);
+select plan(36);
 
 -- cancel -----------------------------------------------------------------------------------------------
 
@@ -50,7 +50,7 @@ select results_eq(
     $$values ('doing', true)$$, 'and runs until it does'
 );
 select is(events_of(:job), '{deferred,started,abort_requested}', 'the request is on record');
-select is(procrastinate_abort_job(:job), true, 'it may be asked again');
+select is(procrastinate_cancel_job(:job, true), true, 'it may be asked again');
 select is(events_of(:job), '{deferred,started,abort_requested}', 'which leaves one event');
 select job from a_job('doing') \gset
 select is(
@@ -65,16 +65,6 @@ select results_eq(
     $$values ('cancelled', true)$$, 'with the request left on record'
 );
 select is(events_of(:job), '{deferred,abort_requested,cancelled}', 'as in 3.x');
-select job from a_job() \gset
-select is(procrastinate_abort_job(:job), true, 'abort_job says the same in one word');
-select is(status_of(:job), 'cancelled', 'of a waiting job');
-select job from a_job('doing') \gset
-select is(procrastinate_abort_job(:job), true, 'and of a running one');
-select is(procrastinate_abort_job(a.job), false, 'but not of one that is ' || s)
-from unnest('{succeeded,failed,cancelled,aborted}'::text[]) as s
-cross join lateral a_job(s) as a;
-select is(procrastinate_abort_job(-1), false, 'or not there');
-
 -- What it frees ----------------------------------------------------------------------------------------
 
 select job as head from a_job(
