@@ -445,3 +445,37 @@ async def test_the_deferrer_waits_until_the_next_tick_and_says_so(
     worker.cancel()
 
     assert waits()[0] == pytest.approx(0.01, abs=1e-3)
+
+
+async def test_a_worker_runs_what_its_deferrer_makes(
+    open_app: app_module.App, conn: psycopg.Connection
+) -> None:
+    timestamps: list[int] = []
+    done = asyncio.Event()
+
+    @open_app.periodic(cron="* * * * * *", task_kwargs={"text": "hello"})
+    @open_app.task(queue="elsewhere")
+    async def remember(timestamp: int, text: str) -> None:
+        assert text == "hello"
+        timestamps.append(timestamp)
+        done.set()
+
+    worker = asyncio.create_task(open_app.run_worker_async(install_signal_handlers=False))
+    await asyncio.wait_for(done.wait(), timeout=30)
+    worker.cancel()
+    await asyncio.wait([worker])
+
+    assert timestamps[0] == pytest.approx(datetime.datetime.now().timestamp(), abs=30)
+    assert remember.name in {row[0] for row in await rows(conn)}
+
+
+async def test_a_wrong_cron_stops_the_worker_which_returns(
+    open_app: app_module.App, caplog: pytest.LogCaptureFixture
+) -> None:
+    schedule(open_app, cron="wrong")
+
+    await asyncio.wait_for(open_app.run_worker_async(install_signal_handlers=False), timeout=30)
+
+    (record,) = (record for record in caplog.records if record.levelname == "ERROR")
+    assert record.message.startswith("Side task deferrer failed with exception: ")
+    assert record.__dict__["action"] == "side_task_failed"
