@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser().error(f"unknown case {', '.join(unknown)}; there are {', '.join(CASES)}")
     options = Options(rounds=chosen.rounds, scale=chosen.scale)
     report = figures.Report()
-    with servers.chosen(chosen.dsn) as server:
+    with servers.chosen(chosen.dsn, report) as server:
         server.describe(report)
         report.fact("rounds, scale", f"{options.rounds}, {options.scale:g}")
         for case in chosen.cases or CASES:

@@ -5,21 +5,24 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
-import subprocess
-import sys
 from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 import psycopg
 from psycopg import conninfo, sql
 
+from procrastinate import migrations
+from procrastinate.contrib.embedded import EmbeddedServer, choose_server
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from benchmarks import figures
 
 Connection: TypeAlias = psycopg.Connection[tuple[object, ...]]
 
+# of the embedded server: a run is about the engine, not about checkpoints every few seconds
+SETTINGS = {"shared_buffers": "512MB", "max_wal_size": "8GB"}
 CHECKOUT = pathlib.Path(__file__).resolve().parent.parent
 
 
@@ -54,7 +57,7 @@ class Server:
             )
 
     @contextlib.contextmanager
-    def database(self, name: str, template: str = "template0") -> Iterator[str]:
+    def database(self, name: str, template: str = "template0") -> Generator[str]:
         """A database of our own, named after this process: two runs may share a server."""
         full = f"procrastinate_bench_{os.getpid()}_{name}"
         self.create(full, template)
@@ -78,25 +81,15 @@ class Server:
 
 
 @contextlib.contextmanager
-def chosen(dsn: str | None) -> Iterator[Server]:
-    """An explicit DSN, PROCRASTINATE_DSN, or the embedded server, in that order."""
-    given = dsn or os.environ.get("PROCRASTINATE_DSN")
-    if given:
-        yield Server(dsn=given)
-        return
-    from procrastinate.contrib import embedded
-
-    raise NotImplementedError(embedded)
+def chosen(dsn: str | None, report: figures.Report) -> Generator[Server]:
+    """Choose an explicit DSN, PROCRASTINATE_DSN, or an embedded server, in that order."""
+    # libpq's variables do not count: databases are created and dropped here
+    with choose_server(dsn, libpq=False, embedded=EmbeddedServer(settings=SETTINGS)) as server:
+        report.fact("chosen", str(server))
+        yield Server(dsn=server.dsn)
 
 
 def install_ours(server: Server, database: str) -> None:
     """Load the schema of this checkout."""
-    script = subprocess.run(
-        [sys.executable, "-m", "procrastinate.sql", "--read"],
-        cwd=CHECKOUT,
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
     with server.connect(database) as conn:
-        conn.execute(script.encode())
+        conn.execute(migrations.one_file_schema().encode())

@@ -13,7 +13,7 @@ from benchmarks import figures, wires
 from benchmarks.server import Server, install_ours
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from benchmarks.options import Options
 
@@ -43,7 +43,7 @@ DRAINS = (
 
 
 @contextlib.contextmanager
-def old_snapshot(dsn: str) -> Iterator[None]:
+def old_snapshot(dsn: str) -> Generator[None]:
     """A session as a dump or a report leaves it: idle, in REPEATABLE READ, with a snapshot."""
     with psycopg.connect(dsn) as conn:
         conn.execute("set transaction isolation level repeatable read")

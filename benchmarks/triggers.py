@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 JOBS = 100_000
 BAR = figures.at_most(1.5)
+EACH = figures.at_most(200)  # microseconds a job: what grows with the square shows here
 
 
 @attrs.frozen(kw_only=True)
@@ -120,3 +121,5 @@ def run(server: Server, options: Options, report: figures.Report) -> None:
                 after.append(cost(server, database, statement, jobs, small_first=True))
                 alone.append(cost(server, database, statement, jobs, small_first=False))
             report.add(statement.name, "ms", after, alone, bar=BAR)
+            each = [took * 1e3 / jobs for took in alone]
+            report.add(f"{statement.name}, each job", "µs", each, bar=EACH)
