@@ -426,6 +426,9 @@ create table procrastinate_counts (
     jobs bigint not null
 );
 
+-- no index: a row is appended by each statement and found by none
+alter table procrastinate_counts replica identity full;
+
 comment on table procrastinate_counts is
 'Changes of the number of finished jobs, by queue and status; their sum is the number.';
 
@@ -1173,46 +1176,6 @@ comment on function _procrastinate_jobs_changed(
     bigint[], procrastinate_job_status[], procrastinate_job_status[], boolean[], text[], text[]
 ) is 'Any legal change of jobs: derived rows, history, NOTIFY. Raises PQ001, PQ005.';
 
--- doing -> ended: the rows of doing go, and the next of each lock comes forward.
-create function _procrastinate_jobs_ended(p_job_ids bigint[], p_locks text[])
-returns boolean
-language plpgsql volatile parallel unsafe
-set search_path from current
-as $$
-declare
-    v_locks text[];
-    v_priorities integer[];
-    v_ids bigint[];
-    v_xmins xid8[];
-    v_claims bigint[];
-    v_ok boolean;
-begin
-    if p_locks is null then
-        delete from procrastinate_doing as d where d.job_id = any(p_job_ids);
-        return true;
-    end if;
-    v_ok := _procrastinate_take_locks(p_locks);
-    with gone as (
-        delete from procrastinate_doing as d
-        where d.job_id = any(p_job_ids)
-        returning d.lock, d.priority, d.job_id, d.head_xmin, d.claim_id
-    )
-    select
-        array_agg(g.lock), array_agg(g.priority), array_agg(g.job_id),
-        array_agg(g.head_xmin), array_agg(g.claim_id)
-    into v_locks, v_priorities, v_ids, v_xmins, v_claims
-    from gone as g
-    where g.lock is not null;
-    if v_locks is not null then
-        v_ok := _procrastinate_promote(v_locks, v_priorities, v_ids, v_xmins, v_claims);
-    end if;
-    return v_ok;
-end;
-$$;
-
-comment on function _procrastinate_jobs_ended(bigint[], text[]) is
-'Releases the claims of these jobs and promotes the next of each lock.';
-
 -- Before jobs enter doing: with the keys of their locks, refuses those whose lock is held. A
 -- promoted head knows up to which claim its lock was free; the lock of a head that this
 -- exchange hands over was released by this very transaction.
@@ -1262,6 +1225,37 @@ $$;
 
 comment on function _procrastinate_jobs_started(bigint[], text[], bigint[]) is
 'Raises unique_violation (procrastinate_jobs_lock_idx_v1) if one of these locks is held.';
+
+-- Everything that a statement with many changes will wait for, in the one order: the rows of
+-- the jobs by id, then the keys of all locks that they have or get. What follows may then
+-- change them one by one without meeting another statement half way.
+create function _procrastinate_lock_jobs(p_job_ids bigint[], p_locks text[])
+returns boolean
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_locks text[];
+begin
+    perform
+    from procrastinate_jobs as j
+    where j.id = any(p_job_ids)
+    order by j.id
+    for no key update;
+
+    select array_agg(distinct l.lock) into v_locks
+    from (
+        select j.lock from procrastinate_jobs as j where j.id = any(p_job_ids)
+        union all
+        select n.lock from unnest(p_locks) as n (lock)
+    ) as l
+    where l.lock is not null;
+    return v_locks is null or _procrastinate_take_locks(v_locks);
+end;
+$$;
+
+comment on function _procrastinate_lock_jobs(bigint[], text[]) is
+'Locks these jobs by id, then the keys of their locks and of the locks given.';
 
 -- The advisory key of a lock's value. Two values may share one: that costs a retry, never
 -- correctness. Its body is bound when it is created, so it needs no search_path.
@@ -1501,21 +1495,26 @@ set jit = off
 as $$
 declare
     v_many constant integer := 200;  -- more than this joined: reading all is cheaper
-    v_passed bigint[];
     v_heads bigint[];
+    v_whole text[];
     v_handed bigint[];
     v_xmin bigint;
     v_claim bigint;
 begin
     v_xmin := pg_snapshot_xmin(pg_current_snapshot())::text::bigint;
-    -- where a job has joined before the mark, the line is read from its start
-    select array_agg(l.nr) into v_passed
-    from unnest(p_locks, p_priorities, p_job_ids, p_head_xmins, p_claim_ids) with ordinality
-        as l (lock, priority, job_id, head_xmin, claim_id, nr)
+    select
+        array_agg(h.job_id) filter (where not a.whole),
+        array_agg(l.lock) filter (where a.whole),
+        min(l.claim_id)  -- up to it no claim of any of these locks is held
+    into v_heads, v_whole, v_claim
+    from unnest(p_locks, p_priorities, p_job_ids, p_head_xmins, p_claim_ids)
+        as l (lock, priority, job_id, head_xmin, claim_id)
     cross join lateral (
         select
-            count(*) as seen,
-            bool_or((~s.priority, s.job_id) < (~l.priority, l.job_id)) as before
+            l.head_xmin is null or l.claim_id is null or count(*) >= v_many
+            or coalesce(
+                bool_or((~s.priority, s.job_id) < (~l.priority, l.job_id)), false
+            ) as whole
         from (
             select t.priority, t.job_id
             from procrastinate_todo as t
@@ -1524,40 +1523,43 @@ begin
             limit v_many
         ) as s
     ) as a
-    where l.head_xmin is null or l.claim_id is null or a.before or a.seen >= v_many;
-
-    select array_agg(h.job_id) into v_heads
-    from (
-        select
-            x.lock, x.claim_id,
-            case when x.nr = any(v_passed) then -2147483648 else ~x.priority end as place,
-            case when x.nr = any(v_passed) then -9223372036854775808 else x.job_id end as job_id
-        from unnest(p_locks, p_priorities, p_job_ids, p_claim_ids) with ordinality
-            as x (lock, priority, job_id, claim_id, nr)
-        offset 0
-    ) as l
-    cross join lateral (
+    left join lateral (
         select t.job_id
         from procrastinate_todo as t
-        where t.lock = l.lock and (~t.priority, t.job_id) >= (l.place, l.job_id)
+        where
+            not a.whole
+            and t.lock = l.lock
+            and (~t.priority, t.job_id) >= (~l.priority, l.job_id)
         order by t.lock, ~t.priority, t.job_id
         limit 1
-    ) as h
-    where
-        l.claim_id is not null
-        or not exists (
-            select
-            from procrastinate_doing as d
-            where d.lock = l.lock
-            order by d.claim_id
-            limit 1
-        );
+    ) as h on true;
+    v_heads := array_remove(v_heads, null);
 
-    if v_heads is null then
+    if v_whole is not null then  -- some have joined before the mark, or there is none
+        select v_heads || array_agg(h.job_id) into v_heads
+        from unnest(v_whole) as l (lock)
+        cross join lateral (
+            select t.job_id
+            from procrastinate_todo as t
+            where t.lock = l.lock
+            order by t.lock, ~t.priority, t.job_id
+            limit 1
+        ) as h
+        where
+            not exists (
+                select
+                from procrastinate_doing as d
+                where d.lock = l.lock
+                order by d.claim_id
+                limit 1
+            );
+        if v_claim is null then
+            v_claim := (select s.last_value from procrastinate_claims_seq as s);
+        end if;
+    end if;
+    if coalesce(cardinality(v_heads), 0) = 0 then
         return true;
     end if;
-    -- whoever holds one of these locks later has a claim above this
-    v_claim := (select s.last_value from procrastinate_claims_seq as s);
     if current_setting('procrastinate.exchange', true) = 'on' then
         v_handed := nullif(current_setting('procrastinate.handover', true), '')::bigint[];
         v_handed := array[
@@ -1600,8 +1602,8 @@ begin
             end::procrastinate_job_status,
             attempts = j.attempts + case when j.abort_requested then 0 else p_counted end,
             scheduled_at = case
-                when j.abort_requested then j.scheduled_at
-                else coalesce(p_retry_at, j.scheduled_at)
+                when j.abort_requested or p_counted = 0 then j.scheduled_at
+                else p_retry_at
             end,
             priority = coalesce(p_priority, j.priority),
             queue_name = coalesce(p_queue_name, j.queue_name),
@@ -1791,11 +1793,15 @@ begin
         delete from procrastinate_doing as d
         where
             d.job_id = any(p_job_ids)
-            and d.job_id <> all(array(
-                select j.id
-                from procrastinate_jobs as j
-                where j.id = any(p_job_ids) and j.status = 'doing'
-            ))
+            and not exists (
+                select
+                from (
+                    select x.id, x.status
+                    from procrastinate_jobs as x
+                    where x.id = any(p_job_ids)
+                ) as j
+                where j.id = d.job_id and j.status = 'doing'
+            )
         returning d.lock, d.priority, d.job_id, d.head_xmin, d.claim_id
     )
     select
@@ -1805,16 +1811,73 @@ begin
     from gone as g
     where g.lock is not null;
 
+    perform _procrastinate_reconcile_todo(p_job_ids);
+
+    update procrastinate_doing as d
+    set
+        worker_id = j.worker_id,
+        lock = j.lock,
+        head_xmin = case when d.lock is not distinct from j.lock then d.head_xmin end
+    from (select * from procrastinate_jobs as x where x.id = any(p_job_ids)) as j
+    where
+        d.job_id = any(p_job_ids)
+        and d.job_id = j.id
+        and (d.worker_id, d.lock) is distinct from (j.worker_id, j.lock);
+
+    insert into procrastinate_doing (job_id, worker_id, started_at, priority, lock)
+    select j.id, j.worker_id, v_now, j.priority, j.lock
+    from procrastinate_jobs as j
+    where
+        j.id = any(p_job_ids)
+        and j.status = 'doing'
+        and not exists (
+            select
+            from (
+                select x.job_id from procrastinate_doing as x where x.job_id = any(p_job_ids)
+            ) as d
+            where d.job_id = j.id
+        );
+
+    if v_locks is not null then
+        perform _procrastinate_refuse_held(v_locks);
+        perform _procrastinate_promote(
+            v_released || array(
+                select l.lock
+                from unnest(v_locks) as l (lock)
+                where not exists (
+                    select from unnest(v_released) as r (lock) where r.lock = l.lock
+                )
+            ),
+            v_priorities, v_ids, v_xmins, v_claims
+        );
+    end if;
+end;
+$$;
+
+comment on function _procrastinate_reconcile(bigint[], text[]) is
+'Derives todo and doing anew for these jobs and promotes the heads of their locks.';
+
+-- Makes the rows of todo true for these jobs, from their present rows. A job with a lock stands
+-- blocked: the caller has the keys, and promotes the heads when all is written.
+create function _procrastinate_reconcile_todo(p_job_ids bigint[])
+returns void
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_now constant timestamptz := procrastinate_now();
+begin
     delete from procrastinate_todo as t
     where
         t.job_id = any(p_job_ids)
-        and t.job_id <> all(array(
-            select j.id
-            from procrastinate_jobs as j
-            where j.id = any(p_job_ids) and j.status = 'todo'
-        ));
+        and not exists (
+            select
+            from (
+                select x.id, x.status from procrastinate_jobs as x where x.id = any(p_job_ids)
+            ) as j
+            where j.id = t.job_id and j.status = 'todo'
+        );
 
-    -- a job with a lock stands blocked until promote below has looked at the whole line
     update procrastinate_todo as t
     set
         queue_name = j.queue_name,
@@ -1853,48 +1916,19 @@ begin
     where
         j.id = any(p_job_ids)
         and j.status = 'todo'
-        and j.id <> all(array(
-            select t.job_id from procrastinate_todo as t where t.job_id = any(p_job_ids)
-        ))
+        and not exists (
+            select
+            from (
+                select x.job_id from procrastinate_todo as x where x.job_id = any(p_job_ids)
+            ) as t
+            where t.job_id = j.id
+        )
     order by j.queueing_lock, j.id;
-
-    update procrastinate_doing as d
-    set
-        worker_id = j.worker_id,
-        lock = j.lock,
-        head_xmin = case when d.lock is not distinct from j.lock then d.head_xmin end
-    from (select * from procrastinate_jobs as x where x.id = any(p_job_ids)) as j
-    where
-        d.job_id = any(p_job_ids)
-        and d.job_id = j.id
-        and (d.worker_id, d.lock) is distinct from (j.worker_id, j.lock);
-
-    insert into procrastinate_doing (job_id, worker_id, started_at, priority, lock)
-    select j.id, j.worker_id, v_now, j.priority, j.lock
-    from procrastinate_jobs as j
-    where
-        j.id = any(p_job_ids)
-        and j.status = 'doing'
-        and j.id <> all(array(
-            select d.job_id from procrastinate_doing as d where d.job_id = any(p_job_ids)
-        ));
-
-    if v_locks is not null then
-        perform _procrastinate_refuse_held(v_locks);
-        perform _procrastinate_promote(
-            v_released || array(
-                select l.lock
-                from unnest(v_locks) as l (lock)
-                where l.lock <> all(coalesce(v_released, '{}'))
-            ),
-            v_priorities, v_ids, v_xmins, v_claims
-        );
-    end if;
 end;
 $$;
 
-comment on function _procrastinate_reconcile(bigint[], text[]) is
-'Derives todo and doing anew for these jobs and promotes the heads of their locks.';
+comment on function _procrastinate_reconcile_todo(bigint[]) is
+'Derives todo anew for these jobs; those with a lock stand blocked.';
 
 -- The exclusion of a lock: refuses a second job in doing, after the rows were written and with
 -- the locks' keys in hand. A transaction that cannot take a fresh snapshot cannot tell.
@@ -1990,6 +2024,7 @@ set search_path from current
 as $$
 declare
     v_gone bigint[];
+    v_jobs bigint[];
 begin
     if p_older_than is null then
         with gone as (
@@ -2017,17 +2052,21 @@ begin
         return;
     end if;
 
+    -- by id: an update alone would lock the rows in the order of its plan
+    v_jobs := array(
+        select j.id
+        from procrastinate_jobs as j
+        where
+            j.id = any(array(
+                select d.job_id from procrastinate_doing as d where d.worker_id = any(v_gone)
+            ))
+            and j.status = 'doing'
+        order by j.id
+        for no key update
+    );
     update procrastinate_jobs as j
     set worker_id = null
-    where
-        j.id in (
-            select d.job_id
-            from procrastinate_doing as d
-            where d.worker_id = any(v_gone)
-            order by d.job_id
-        )
-        and j.worker_id = any(v_gone)
-        and j.status = 'doing';
+    where j.id = any(v_jobs) and j.worker_id = any(v_gone) and j.status = 'doing';
     return query select g.id from unnest(v_gone) as g (id) order by g.id;
 end;
 $$;
@@ -2192,9 +2231,9 @@ begin
         union all
         select h.job_id, null, 'b'
         from (
-            select t.job_id, t.queue_name, t.priority, t.state, t.scheduled_at
+            select t.job_id, t.queue_name, t.priority, t.state, t.scheduled_at, t.lock
             from procrastinate_todo as t
-            where t.job_id = any(p_handed)
+            where t.job_id = any(p_handed[3:])
             offset 0
         ) as h
         where
@@ -2202,6 +2241,7 @@ begin
             and h.queue_name = p_queue
             and h.priority = p_priority
             and coalesce(h.scheduled_at <= procrastinate_now(), true)
+            and _procrastinate_still_head(h.lock, h.priority, h.job_id, p_handed)
         order by job_id
         limit p_take
     ) as s;
@@ -2271,9 +2311,9 @@ begin
         union all
         select h.job_id, null, 'b', null
         from (
-            select t.job_id, t.queue_name, t.priority, t.state, t.scheduled_at
+            select t.job_id, t.queue_name, t.priority, t.state, t.scheduled_at, t.lock
             from procrastinate_todo as t
-            where t.job_id = any(p_handed)
+            where t.job_id = any(p_handed[3:])
             offset 0
         ) as h
         where
@@ -2281,6 +2321,7 @@ begin
             and h.queue_name = any(p_queues)
             and h.priority = p_priority
             and coalesce(h.scheduled_at <= procrastinate_now(), true)
+            and _procrastinate_still_head(h.lock, h.priority, h.job_id, p_handed)
         order by job_id
         limit p_take
     ),
@@ -2359,15 +2400,16 @@ begin
         union all
         select h.job_id, null, h.priority
         from (
-            select t.job_id, t.queue_name, t.priority, t.state, t.scheduled_at
+            select t.job_id, t.queue_name, t.priority, t.state, t.scheduled_at, t.lock
             from procrastinate_todo as t
-            where t.job_id = any(p_handed)
+            where t.job_id = any(p_handed[3:])
             offset 0
         ) as h
         where
             h.state = 'b'
             and h.queue_name = any(p_queues)
             and coalesce(h.scheduled_at <= procrastinate_now(), true)
+            and _procrastinate_still_head(h.lock, h.priority, h.job_id, p_handed)
         order by priority desc, job_id
         limit p_take
     ) as s;
@@ -2376,6 +2418,40 @@ $$;
 
 comment on function _procrastinate_see_wide(text[], integer, bigint[], bigint[]) is
 'The first ready jobs of these queues by priority, then id, without marks.';
+
+-- Whether a head that was handed over is still the next of its lock: nothing has joined the line
+-- before it since, and this fetch has not claimed such a one already. Nobody else can have:
+-- the key of the lock is in hand. Reads what the snapshot of the query that calls it shows.
+create function _procrastinate_still_head(
+    p_lock text, p_priority integer, p_job_id bigint, p_handed bigint[]
+)
+returns boolean
+language plpgsql stable parallel unsafe
+set search_path from current
+as $$
+begin
+    return not exists (
+        select
+        from (
+            select t.priority, t.job_id
+            from procrastinate_todo as t
+            where t.lock = p_lock and t.since >= p_handed[1]::text::xid8
+            order by t.since
+            offset 0
+        ) as s
+        where (~s.priority, s.job_id) < (~p_priority, p_job_id)
+    ) and not exists (
+        select
+        from procrastinate_doing as d
+        where d.lock = p_lock and d.claim_id > p_handed[2]
+        order by d.claim_id
+        limit 1
+    );
+end;
+$$;
+
+comment on function _procrastinate_still_head(text, integer, bigint, bigint[]) is
+'Whether a head that this exchange hands over may still be claimed.';
 
 -- Of candidates with a lock: which may run now. The others are parked (state b), so that no
 -- fetch meets them again before their lock's head is promoted.
@@ -2545,9 +2621,14 @@ declare
     v_many constant integer := current_setting('max_locks_per_transaction')::integer * 8;
     v_nap double precision := 0.002;  -- seconds; doubles up to a quarter of a second
     v_waited double precision := 0;
+    v_ok boolean;
 begin
     if cardinality(p_locks) <= v_many then
-        perform pg_advisory_xact_lock_shared(_procrastinate_all_locks_key(0));
+        -- as an expression: no statement is set up for it
+        v_ok := pg_advisory_xact_lock_shared(_procrastinate_all_locks_key(0)) is null;
+        if cardinality(p_locks) = 1 then
+            return pg_advisory_xact_lock(_procrastinate_lock_key(p_locks[1])) is not null;
+        end if;
         perform pg_advisory_xact_lock(k.key)
         from (
             select distinct _procrastinate_lock_key(l.lock) as key
@@ -3002,7 +3083,7 @@ begin
         v_ok := _procrastinate_refuse_old_snapshot('Fetching jobs');
         v_ok := _procrastinate_require_worker(p_worker_id);
         v_claim := _procrastinate_claim_jobs(
-            p_worker_id, p_queues, p_limit, p_marks, v_handed[3:]
+            p_worker_id, p_queues, p_limit, p_marks, v_handed
         );
         if cardinality(v_claim.o_job_ids) > 0 then
             return query
@@ -3024,7 +3105,9 @@ begin
 
     if v_handed is not null then
         v_ok := set_config('procrastinate.handover', '', true) is not null;
-        v_ok := _procrastinate_unblock(v_handed[3:], v_handed[1], v_handed[2]);
+        if (v_handed[3:] <@ v_claim.o_job_ids) is not true then
+            v_ok := _procrastinate_unblock(v_handed[3:], v_handed[1], v_handed[2]);
+        end if;
     end if;
     return next v_row;
 end;
@@ -3201,6 +3284,7 @@ begin
         ),
         '{}'
     );
+    v_released := _procrastinate_lock_jobs(p_job_ids, '{}');
     -- one by one: each may meet a waiting job with its queueing lock
     for v_job in
         select u.job_id, u.claim_id
@@ -3261,6 +3345,7 @@ begin
     perform _procrastinate_check_text(x.queue_name, 'queue name', 128, true)
     from unnest(p_queue_names) as x (queue_name)
     where x.queue_name is not null;
+    v_held := _procrastinate_lock_jobs(p_job_ids, p_locks);
     for v_job in
         select u.*
         from unnest(
@@ -3914,6 +3999,7 @@ set search_path from current
 as $$
 declare
     v_job record;
+    v_jobs bigint[];
 begin
     if $1 is null or $1 < interval '0' or coalesce($2, 0) < 1 then
         perform _procrastinate_raise('PQ003',
@@ -3922,17 +4008,24 @@ begin
                 coalesce($2::text, 'null')),
             'For example procrastinate_recover_stalled_jobs(interval ''30 seconds'').');
     end if;
-    for v_job in
-        select d.job_id, d.claim_id, d.worker_id
+    v_jobs := array(
+        select j.id
         from procrastinate_doing as d
         join procrastinate_jobs as j on j.id = d.job_id
         left join procrastinate_workers as w on w.id = d.worker_id
         where
             j.status = 'doing'
             and coalesce(w.last_heartbeat < procrastinate_now() - $1, true)
-        order by d.job_id
+        order by j.id
         limit $2
         for no key update of j skip locked
+    );
+    perform _procrastinate_lock_jobs(v_jobs, '{}');
+    for v_job in
+        select d.job_id, d.claim_id, d.worker_id
+        from procrastinate_doing as d
+        where d.job_id = any(v_jobs)
+        order by d.job_id
     loop
         if _procrastinate_put_back(
             coalesce(v_job.worker_id, 0), v_job.job_id, v_job.claim_id, 1,
@@ -4333,7 +4426,7 @@ begin
         return;
     end if;
 
-    raise exception 'Job was not found or has an invalid status to retry (job id: %)', $1;
+    raise exception 'Job was not found or not in "doing" status (job id: %)', $1;
 end;
 $$;
 
@@ -4665,9 +4758,8 @@ for each statement execute function _procrastinate_jobs_truncated();
 -- After an UPDATE: refuses what the state machine does not allow, then todo and doing, the
 -- history, the next holder of a lock and the wake-ups, whoever wrote the rows.
 --
--- The two changes that each job goes through have a short way, for statements that make no
--- other. All others, and those where a user's trigger has changed the jobs again before us, are
--- derived from the jobs' present rows.
+-- The two changes that each job goes through have a short way. All others, and those where a
+-- user's trigger has changed the jobs again before us, are derived from their present rows.
 create function _procrastinate_jobs_updated()
 returns trigger
 language plpgsql volatile parallel unsafe security definer
@@ -4685,17 +4777,24 @@ declare
     v_locks text[];
     v_queues text[];
     v_aborts boolean[];
-    v_statuses procrastinate_job_status[];  -- as [first, last], then of each changed job
+    v_statuses procrastinate_job_status[];  -- first and last, then of each changed job
     v_new_statuses procrastinate_job_status[];
     v_plain boolean;
     v_handed bigint[];
+    v_gone record;
     v_ok boolean;
 begin
     if pg_trigger_depth() > 1 then
         v_ok := set_config('procrastinate.nested', 'on', true) is not null;
     end if;
 
-    select o.range, o.locks, n.ids, n.range, n.plain and (o.locks is not null or n.free)
+    select
+        o.range, o.locks, n.ids, n.range,
+        n.plain and (o.locks is not null or n.free) and v_nested <> 'on'
+        and (
+            (o.range = '{todo,todo}' and n.range = '{doing,doing}')
+            or (o.range = '{doing,doing}' and n.range[1] > 'doing')
+        )
     into v_statuses, v_locks, v_ids, v_new_statuses, v_plain
     from (
         select
@@ -4705,70 +4804,73 @@ begin
     ) as o
     cross join (
         select
-            array_agg(x.id) as ids,
-            array[min(x.status), max(x.status)] as range,
+            array_agg(x.id) as ids, array[min(x.status), max(x.status)] as range,
             not bool_or(x.abort_requested or x.status in ('cancelled', 'aborting')) as plain,
             bool_and(x.lock is null) as free
         from new_jobs as x
     ) as n;
     if v_ids is null then
         return null;
+    elsif v_plain and v_locks is not null then  -- a lock that changes too has two lines
+        v_plain := not exists (
+            select from old_jobs as o join new_jobs as n on n.id = o.id
+            where o.lock is distinct from n.lock
+        );
     end if;
 
-    if v_plain and v_nested <> 'on'
-        and (
-            (v_statuses = '{todo,todo}' and v_new_statuses = '{doing,doing}')
-            or (v_statuses = '{doing,doing}' and v_new_statuses[1] > 'doing')
-        )
-        and (
-            v_locks is null
-            or not exists (  -- a lock that changes with the status: both lines are looked at
-                select
-                from old_jobs as o
-                join new_jobs as n on n.id = o.id
-                where o.lock is distinct from n.lock
-            )
-        )
-    then
-        if v_new_statuses[1] > 'doing' then
-            v_ok := _procrastinate_jobs_ended(v_ids, v_locks);
+    if v_plain and v_new_statuses[1] > 'doing' then
+        if v_locks is not null then
+            v_ok := _procrastinate_take_locks(v_locks);
+        end if;
+        with gone as (
+            delete from procrastinate_doing as d
+            where d.job_id = any(v_ids)
+            returning d.lock, d.priority, d.job_id, d.head_xmin, d.claim_id
+        ),
+        told as (
             insert into procrastinate_events (job_id, type, at, attempt, worker_id)
             select
                 n.id, _procrastinate_event_of('doing', n.status), v_now, n.attempts, n.worker_id
-            from new_jobs as n;
-            insert into procrastinate_counts (queue_name, status, jobs)
-            select n.queue_name, n.status, count(*)
             from new_jobs as n
-            group by n.queue_name, n.status;
-            return null;
+        ),
+        counted as (
+            insert into procrastinate_counts (queue_name, status, jobs)
+            select n.queue_name, n.status, count(*) from new_jobs as n group by 1, 2
+        )
+        select
+            array_agg(g.lock) as locks, array_agg(g.priority) as places,
+            array_agg(g.job_id) as ids, array_agg(g.head_xmin) as xmins,
+            array_agg(g.claim_id) as claims
+        into v_gone
+        from gone as g
+        where g.lock is not null;
+        if v_gone.locks is not null then
+            v_ok := _procrastinate_promote(
+                v_gone.locks, v_gone.places, v_gone.ids, v_gone.xmins, v_gone.claims
+            );
         end if;
-        if v_locks is null then
-            insert into procrastinate_doing (job_id, worker_id, started_at, priority)
-            select n.id, n.worker_id, v_now, n.priority
-            from new_jobs as n;
-        else
+        return null;
+    elsif v_plain then
+        if v_locks is not null then
             v_handed := nullif(current_setting('procrastinate.handover', true), '')::bigint[];
             if (v_ids <@ v_handed[3:]) is not true then
                 v_ok := _procrastinate_jobs_started(v_ids, v_locks, v_handed[3:]);
             end if;
-            insert into procrastinate_doing (
-                job_id, worker_id, head_xmin, started_at, priority, lock
-            )
+        end if;
+        with started as (
+            insert into procrastinate_doing
+                (job_id, worker_id, head_xmin, started_at, priority, lock)
             select
                 n.id, n.worker_id,
                 case
                     when n.id = any(v_handed[3:]) then v_handed[1]::text::xid8
-                    else t.head_xmin
+                    when n.lock is not null then
+                        (select t.head_xmin from procrastinate_todo as t where t.job_id = n.id)
                 end,
                 v_now, n.priority, n.lock
             from new_jobs as n
-            left join (
-                select x.job_id, x.head_xmin
-                from procrastinate_todo as x
-                where x.job_id = any(v_ids)
-            ) as t on t.job_id = n.id;
-        end if;
-        delete from procrastinate_todo as t where t.job_id = any(v_ids);
+        ),
+        gone as (delete from procrastinate_todo as t where t.job_id = any(v_ids))
         insert into procrastinate_events (job_id, type, at, attempt, worker_id)
         select n.id, 'started', v_now, n.attempts, n.worker_id
         from new_jobs as n;
@@ -4777,23 +4879,17 @@ begin
 
     -- every other change
     select
-        array_agg(c.id), array_agg(c.old), array_agg(c.new), array_agg(c.abort),
-        array_agg(c.queue_name)
-    into v_ids, v_statuses, v_new_statuses, v_aborts, v_queues
-    from (
-        select
-            n.id, o.status as old, n.status as new, o.queue_name,
-            n.abort_requested and not o.abort_requested as abort
-        from old_jobs as o
-        join new_jobs as n on n.id = o.id
-        where
-            (o.status, o.abort_requested, o.queue_name, o.priority, o.lock, o.queueing_lock,
-                o.scheduled_at, o.worker_id)
-            is distinct from (n.status, n.abort_requested, n.queue_name, n.priority, n.lock,
-                n.queueing_lock, n.scheduled_at, n.worker_id)
-            or (n.status = 'todo' and n.scheduled_at is not null)
-        order by n.id
-    ) as c;
+        array_agg(n.id), array_agg(o.status), array_agg(n.status), array_agg(o.queue_name),
+        array_agg(n.abort_requested and not o.abort_requested)
+    into v_ids, v_statuses, v_new_statuses, v_queues, v_aborts
+    from old_jobs as o
+    join new_jobs as n on n.id = o.id
+    where
+        (o.status, o.abort_requested, o.queue_name, o.priority, o.lock, o.queueing_lock,
+            o.scheduled_at, o.worker_id)
+        is distinct from (n.status, n.abort_requested, n.queue_name, n.priority, n.lock,
+            n.queueing_lock, n.scheduled_at, n.worker_id)
+        or (n.status = 'todo' and n.scheduled_at is not null);
     if v_ids is not null then
         v_ok := _procrastinate_jobs_changed(
             v_ids, v_statuses, v_new_statuses, v_aborts, v_queues, v_locks
@@ -4955,7 +5051,7 @@ $$;
 
 insert into procrastinate_migrations (name, sha256)
 values
-    ('04.00.00_01_pre_baseline', 'ed7fb3b9ea7268f2664cd043054b4f587e90a9e1d9f2ef430e6e6875334c0b69');
+    ('04.00.00_01_pre_baseline', '199dd2064e8432bad91c80c6cb3a89cb065bf5fc04463bcdbb3cf9a8ee9c56c3');
 
 -- Back to the caller's search_path.
 do $$

@@ -6,5 +6,8 @@ create table procrastinate_counts (
     jobs bigint not null
 );
 
+-- no index: a row is appended by each statement and found by none
+alter table procrastinate_counts replica identity full;
+
 comment on table procrastinate_counts is
 'Changes of the number of finished jobs, by queue and status; their sum is the number.';

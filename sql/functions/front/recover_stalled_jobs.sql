@@ -10,6 +10,7 @@ set search_path from current
 as $$
 declare
     v_job record;
+    v_jobs bigint[];
 begin
     if $1 is null or $1 < interval '0' or coalesce($2, 0) < 1 then
         perform _procrastinate_raise('PQ003',
@@ -18,17 +19,24 @@ begin
                 coalesce($2::text, 'null')),
             'For example procrastinate_recover_stalled_jobs(interval ''30 seconds'').');
     end if;
-    for v_job in
-        select d.job_id, d.claim_id, d.worker_id
+    v_jobs := array(
+        select j.id
         from procrastinate_doing as d
         join procrastinate_jobs as j on j.id = d.job_id
         left join procrastinate_workers as w on w.id = d.worker_id
         where
             j.status = 'doing'
             and coalesce(w.last_heartbeat < procrastinate_now() - $1, true)
-        order by d.job_id
+        order by j.id
         limit $2
         for no key update of j skip locked
+    );
+    perform _procrastinate_lock_jobs(v_jobs, '{}');
+    for v_job in
+        select d.job_id, d.claim_id, d.worker_id
+        from procrastinate_doing as d
+        where d.job_id = any(v_jobs)
+        order by d.job_id
     loop
         if _procrastinate_put_back(
             coalesce(v_job.worker_id, 0), v_job.job_id, v_job.claim_id, 1,

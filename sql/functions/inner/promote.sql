@@ -32,21 +32,26 @@ set jit = off
 as $$
 declare
     v_many constant integer := 200;  -- more than this joined: reading all is cheaper
-    v_passed bigint[];
     v_heads bigint[];
+    v_whole text[];
     v_handed bigint[];
     v_xmin bigint;
     v_claim bigint;
 begin
     v_xmin := pg_snapshot_xmin(pg_current_snapshot())::text::bigint;
-    -- where a job has joined before the mark, the line is read from its start
-    select array_agg(l.nr) into v_passed
-    from unnest(p_locks, p_priorities, p_job_ids, p_head_xmins, p_claim_ids) with ordinality
-        as l (lock, priority, job_id, head_xmin, claim_id, nr)
+    select
+        array_agg(h.job_id) filter (where not a.whole),
+        array_agg(l.lock) filter (where a.whole),
+        min(l.claim_id)  -- up to it no claim of any of these locks is held
+    into v_heads, v_whole, v_claim
+    from unnest(p_locks, p_priorities, p_job_ids, p_head_xmins, p_claim_ids)
+        as l (lock, priority, job_id, head_xmin, claim_id)
     cross join lateral (
         select
-            count(*) as seen,
-            bool_or((~s.priority, s.job_id) < (~l.priority, l.job_id)) as before
+            l.head_xmin is null or l.claim_id is null or count(*) >= v_many
+            or coalesce(
+                bool_or((~s.priority, s.job_id) < (~l.priority, l.job_id)), false
+            ) as whole
         from (
             select t.priority, t.job_id
             from procrastinate_todo as t
@@ -55,40 +60,43 @@ begin
             limit v_many
         ) as s
     ) as a
-    where l.head_xmin is null or l.claim_id is null or a.before or a.seen >= v_many;
-
-    select array_agg(h.job_id) into v_heads
-    from (
-        select
-            x.lock, x.claim_id,
-            case when x.nr = any(v_passed) then -2147483648 else ~x.priority end as place,
-            case when x.nr = any(v_passed) then -9223372036854775808 else x.job_id end as job_id
-        from unnest(p_locks, p_priorities, p_job_ids, p_claim_ids) with ordinality
-            as x (lock, priority, job_id, claim_id, nr)
-        offset 0
-    ) as l
-    cross join lateral (
+    left join lateral (
         select t.job_id
         from procrastinate_todo as t
-        where t.lock = l.lock and (~t.priority, t.job_id) >= (l.place, l.job_id)
+        where
+            not a.whole
+            and t.lock = l.lock
+            and (~t.priority, t.job_id) >= (~l.priority, l.job_id)
         order by t.lock, ~t.priority, t.job_id
         limit 1
-    ) as h
-    where
-        l.claim_id is not null
-        or not exists (
-            select
-            from procrastinate_doing as d
-            where d.lock = l.lock
-            order by d.claim_id
-            limit 1
-        );
+    ) as h on true;
+    v_heads := array_remove(v_heads, null);
 
-    if v_heads is null then
+    if v_whole is not null then  -- some have joined before the mark, or there is none
+        select v_heads || array_agg(h.job_id) into v_heads
+        from unnest(v_whole) as l (lock)
+        cross join lateral (
+            select t.job_id
+            from procrastinate_todo as t
+            where t.lock = l.lock
+            order by t.lock, ~t.priority, t.job_id
+            limit 1
+        ) as h
+        where
+            not exists (
+                select
+                from procrastinate_doing as d
+                where d.lock = l.lock
+                order by d.claim_id
+                limit 1
+            );
+        if v_claim is null then
+            v_claim := (select s.last_value from procrastinate_claims_seq as s);
+        end if;
+    end if;
+    if coalesce(cardinality(v_heads), 0) = 0 then
         return true;
     end if;
-    -- whoever holds one of these locks later has a claim above this
-    v_claim := (select s.last_value from procrastinate_claims_seq as s);
     if current_setting('procrastinate.exchange', true) = 'on' then
         v_handed := nullif(current_setting('procrastinate.handover', true), '')::bigint[];
         v_handed := array[

@@ -43,11 +43,15 @@ begin
         delete from procrastinate_doing as d
         where
             d.job_id = any(p_job_ids)
-            and d.job_id <> all(array(
-                select j.id
-                from procrastinate_jobs as j
-                where j.id = any(p_job_ids) and j.status = 'doing'
-            ))
+            and not exists (
+                select
+                from (
+                    select x.id, x.status
+                    from procrastinate_jobs as x
+                    where x.id = any(p_job_ids)
+                ) as j
+                where j.id = d.job_id and j.status = 'doing'
+            )
         returning d.lock, d.priority, d.job_id, d.head_xmin, d.claim_id
     )
     select
@@ -57,58 +61,7 @@ begin
     from gone as g
     where g.lock is not null;
 
-    delete from procrastinate_todo as t
-    where
-        t.job_id = any(p_job_ids)
-        and t.job_id <> all(array(
-            select j.id
-            from procrastinate_jobs as j
-            where j.id = any(p_job_ids) and j.status = 'todo'
-        ));
-
-    -- a job with a lock stands blocked until promote below has looked at the whole line
-    update procrastinate_todo as t
-    set
-        queue_name = j.queue_name,
-        priority = j.priority,
-        lock = j.lock,
-        queueing_lock = j.queueing_lock,
-        scheduled_at = j.scheduled_at,
-        state = case
-            when j.lock is not null then 'b'
-            when j.scheduled_at > v_now then 'd'
-            else 'a'
-        end::"char",
-        since = pg_current_xact_id(),
-        head_xmin = null,
-        free_after = null
-    from (select * from procrastinate_jobs as x where x.id = any(p_job_ids)) as j
-    where
-        t.job_id = any(p_job_ids)
-        and t.job_id = j.id
-        and j.status = 'todo'
-        and (t.queue_name, t.priority, t.lock, t.queueing_lock, t.scheduled_at)
-            is distinct from (j.queue_name, j.priority, j.lock, j.queueing_lock, j.scheduled_at);
-
-    insert into procrastinate_todo (
-        job_id, since, scheduled_at, priority, state, queue_name, lock, queueing_lock
-    )
-    select
-        j.id, pg_current_xact_id(), j.scheduled_at, j.priority,
-        case
-            when j.lock is not null then 'b'
-            when j.scheduled_at > v_now then 'd'
-            else 'a'
-        end::"char",
-        j.queue_name, j.lock, j.queueing_lock
-    from procrastinate_jobs as j
-    where
-        j.id = any(p_job_ids)
-        and j.status = 'todo'
-        and j.id <> all(array(
-            select t.job_id from procrastinate_todo as t where t.job_id = any(p_job_ids)
-        ))
-    order by j.queueing_lock, j.id;
+    perform _procrastinate_reconcile_todo(p_job_ids);
 
     update procrastinate_doing as d
     set
@@ -127,9 +80,13 @@ begin
     where
         j.id = any(p_job_ids)
         and j.status = 'doing'
-        and j.id <> all(array(
-            select d.job_id from procrastinate_doing as d where d.job_id = any(p_job_ids)
-        ));
+        and not exists (
+            select
+            from (
+                select x.job_id from procrastinate_doing as x where x.job_id = any(p_job_ids)
+            ) as d
+            where d.job_id = j.id
+        );
 
     if v_locks is not null then
         perform _procrastinate_refuse_held(v_locks);
@@ -137,7 +94,9 @@ begin
             v_released || array(
                 select l.lock
                 from unnest(v_locks) as l (lock)
-                where l.lock <> all(coalesce(v_released, '{}'))
+                where not exists (
+                    select from unnest(v_released) as r (lock) where r.lock = l.lock
+                )
             ),
             v_priorities, v_ids, v_xmins, v_claims
         );

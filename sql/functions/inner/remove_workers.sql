@@ -8,6 +8,7 @@ set search_path from current
 as $$
 declare
     v_gone bigint[];
+    v_jobs bigint[];
 begin
     if p_older_than is null then
         with gone as (
@@ -35,17 +36,21 @@ begin
         return;
     end if;
 
+    -- by id: an update alone would lock the rows in the order of its plan
+    v_jobs := array(
+        select j.id
+        from procrastinate_jobs as j
+        where
+            j.id = any(array(
+                select d.job_id from procrastinate_doing as d where d.worker_id = any(v_gone)
+            ))
+            and j.status = 'doing'
+        order by j.id
+        for no key update
+    );
     update procrastinate_jobs as j
     set worker_id = null
-    where
-        j.id in (
-            select d.job_id
-            from procrastinate_doing as d
-            where d.worker_id = any(v_gone)
-            order by d.job_id
-        )
-        and j.worker_id = any(v_gone)
-        and j.status = 'doing';
+    where j.id = any(v_jobs) and j.worker_id = any(v_gone) and j.status = 'doing';
     return query select g.id from unnest(v_gone) as g (id) order by g.id;
 end;
 $$;

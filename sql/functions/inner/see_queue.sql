@@ -56,9 +56,9 @@ begin
         union all
         select h.job_id, null, 'b'
         from (
-            select t.job_id, t.queue_name, t.priority, t.state, t.scheduled_at
+            select t.job_id, t.queue_name, t.priority, t.state, t.scheduled_at, t.lock
             from procrastinate_todo as t
-            where t.job_id = any(p_handed)
+            where t.job_id = any(p_handed[3:])
             offset 0
         ) as h
         where
@@ -66,6 +66,7 @@ begin
             and h.queue_name = p_queue
             and h.priority = p_priority
             and coalesce(h.scheduled_at <= procrastinate_now(), true)
+            and _procrastinate_still_head(h.lock, h.priority, h.job_id, p_handed)
         order by job_id
         limit p_take
     ) as s;

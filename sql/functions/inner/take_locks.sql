@@ -15,9 +15,14 @@ declare
     v_many constant integer := current_setting('max_locks_per_transaction')::integer * 8;
     v_nap double precision := 0.002;  -- seconds; doubles up to a quarter of a second
     v_waited double precision := 0;
+    v_ok boolean;
 begin
     if cardinality(p_locks) <= v_many then
-        perform pg_advisory_xact_lock_shared(_procrastinate_all_locks_key(0));
+        -- as an expression: no statement is set up for it
+        v_ok := pg_advisory_xact_lock_shared(_procrastinate_all_locks_key(0)) is null;
+        if cardinality(p_locks) = 1 then
+            return pg_advisory_xact_lock(_procrastinate_lock_key(p_locks[1])) is not null;
+        end if;
         perform pg_advisory_xact_lock(k.key)
         from (
             select distinct _procrastinate_lock_key(l.lock) as key

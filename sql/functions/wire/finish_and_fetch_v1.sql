@@ -63,7 +63,7 @@ begin
         v_ok := _procrastinate_refuse_old_snapshot('Fetching jobs');
         v_ok := _procrastinate_require_worker(p_worker_id);
         v_claim := _procrastinate_claim_jobs(
-            p_worker_id, p_queues, p_limit, p_marks, v_handed[3:]
+            p_worker_id, p_queues, p_limit, p_marks, v_handed
         );
         if cardinality(v_claim.o_job_ids) > 0 then
             return query
@@ -85,7 +85,9 @@ begin
 
     if v_handed is not null then
         v_ok := set_config('procrastinate.handover', '', true) is not null;
-        v_ok := _procrastinate_unblock(v_handed[3:], v_handed[1], v_handed[2]);
+        if (v_handed[3:] <@ v_claim.o_job_ids) is not true then
+            v_ok := _procrastinate_unblock(v_handed[3:], v_handed[1], v_handed[2]);
+        end if;
     end if;
     return next v_row;
 end;

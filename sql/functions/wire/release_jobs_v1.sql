@@ -23,6 +23,7 @@ begin
         ),
         '{}'
     );
+    v_released := _procrastinate_lock_jobs(p_job_ids, '{}');
     -- one by one: each may meet a waiting job with its queueing lock
     for v_job in
         select u.job_id, u.claim_id

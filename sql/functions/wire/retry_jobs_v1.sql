@@ -34,6 +34,7 @@ begin
     perform _procrastinate_check_text(x.queue_name, 'queue name', 128, true)
     from unnest(p_queue_names) as x (queue_name)
     where x.queue_name is not null;
+    v_held := _procrastinate_lock_jobs(p_job_ids, p_locks);
     for v_job in
         select u.*
         from unnest(
