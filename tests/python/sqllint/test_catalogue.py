@@ -290,7 +290,9 @@ def test_functions_are_where_their_names_say(conn: psycopg.Connection) -> None:
 
 def test_a_function_has_a_file_of_its_name() -> None:
     for path in sorted(procrastinate.sql.root.glob("functions/*/*.sql")):
-        created = re.findall(r"^create function _?procrastinate_(\w+)\(", path.read_text(), re.M)
+        created = re.findall(
+            r"^create function _?procrastinate_(\w+)\(", path.read_text(), re.M
+        )
         assert created == [path.stem], path
 
 
@@ -308,7 +310,10 @@ def test_no_dynamic_sql() -> None:
 def test_the_time_is_that_of_the_queue() -> None:
     """now() is for its definition, for defaults of columns, and clock_timestamp() for costs."""
     for path in sorted(procrastinate.sql.root.glob("**/*.sql")):
-        if path.parent.name in {"migrations", "tables"} or path.stem in {"now", "travelled_now"}:
+        if path.parent.name in {"migrations", "tables"} or path.stem in {
+            "now",
+            "travelled_now",
+        }:
             continue
         code = re.sub(r"--[^\n]*|'[^']*'", "", path.read_text())
         assert not re.search(r"(?<!procrastinate_)\bnow\(\)|current_timestamp", code), path

@@ -26,7 +26,9 @@ def test_every_function_trigger_and_view_has_its_tests() -> None:
 
     assert not sorted(definitions - tests), "without tests"
     assert not sorted(
-        path for path in tests - definitions if path.parts[0] in {"functions", "triggers", "views"}
+        path
+        for path in tests - definitions
+        if path.parts[0] in {"functions", "triggers", "views"}
     ), "tests of nothing"
 
 

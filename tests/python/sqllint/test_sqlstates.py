@@ -10,7 +10,9 @@ from procrastinate.rpc import errors
 
 CODE = re.compile(r"'(PQ\d{3})'")
 IN_COMMENT = re.compile(r"Raises[^']*")
-ROW = re.compile(r"^\| (PQ\d{3}) \| ([^|]+) \| ([^|]+) \| `exceptions\.(\w+)` \|$", re.MULTILINE)
+ROW = re.compile(
+    r"^\| (PQ\d{3}) \| ([^|]+) \| ([^|]+) \| `exceptions\.(\w+)` \|$", re.MULTILINE
+)
 
 
 def sql_files() -> list[pathlib.Path]:
@@ -22,7 +24,9 @@ def sql_files() -> list[pathlib.Path]:
 
 
 def documented() -> dict[str, str]:
-    return {code: name for code, _, _, name in ROW.findall(procrastinate.sql.read("sqlstates.md"))}
+    return {
+        code: name for code, _, _, name in ROW.findall(procrastinate.sql.read("sqlstates.md"))
+    }
 
 
 def test_the_table_has_the_codes_that_are_raised_and_no_other() -> None:
