@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,12 @@ async def cli(args: Sequence[str]) -> None:
             style=parsed.pop("log_format_style"),
         )
         await execute_command({**parsed, "app": app})
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever was reading has read enough: nobody is left to tell. Python would try to write
+        # what remains when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except Exception as exc:
         logger.debug("Exception details:", exc_info=exc)
         print_stderr(error_message(exc))

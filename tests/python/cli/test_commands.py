@@ -365,6 +365,17 @@ def test_the_path_of_the_migrations_is_data_and_comes_first(run: Run) -> None:
     assert list(pathlib.Path(outcome.out.strip()).glob("*.sql"))
 
 
+def test_a_reader_that_has_read_enough_is_no_reason_for_words(start: Start) -> None:
+    process = start("schema", "--read")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert process.stdout.readline() == "-- Procrastinate Schema\n"
+    process.stdout.close()
+
+    assert process.stderr.read() == ""
+    assert process.wait(timeout=30) == 1
+
+
 # healthchecks
 
 
@@ -392,6 +403,21 @@ def test_a_database_without_our_tables_is_not_healthy(
         "Connection to the database works but the procrastinate_jobs table was not found. "
         "Have you applied database migrations (see `procrastinate schema -h`)?\n"
     )
+
+
+def test_a_database_that_can_not_be_reached_is_an_error_that_says_so(
+    run: Run, tmp_path: pathlib.Path
+) -> None:
+    (tmp_path / "downapp.py").write_text(
+        "import procrastinate\n"
+        "app = procrastinate.App(connector=procrastinate.PsycopgConnector("
+        "conninfo='host=127.0.0.1 port=1', timeout=0.2, min_size=1))\n"
+    )
+
+    outcome = run("healthchecks", app="downapp.app")
+
+    assert (outcome.status, outcome.out) == (1, "")
+    assert "pool initialization incomplete after 0.2 sec" in outcome.err.splitlines()
 
 
 def test_another_program_can_check_what_it_likes(
