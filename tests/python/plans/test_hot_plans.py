@@ -27,6 +27,9 @@ BATCH = 10
 READ = 200  # rows that one scan may read: some for each job of the batch, and dead ends
 
 
+DOING = frozenset({"procrastinate_doing"})
+
+
 @attrs.frozen(kw_only=True)
 class Call:
     """A call as a client makes it; ``prepare`` makes its jobs and returns its arguments."""
@@ -36,14 +39,14 @@ class Call:
     prepare: Callable[[World], Sequence[object]]
     # doing has a row for each job that runs, no more, and no index on worker_id, which tempts
     # the planner: what a worker asks every few seconds reads it whole
-    reads_doing: bool = False
+    reads_whole: frozenset[str] = frozenset()
 
     def faults(self, scans: Sequence[Scan]) -> list[str]:
         return [
             f"{self.name}: {scan}"
             for scan in scans
             if (scan.node == "Seq Scan" or scan.rows > READ)
-            and not (self.reads_doing and scan.table == "procrastinate_doing")
+            and scan.table not in self.reads_whole
         ]
 
 
@@ -145,13 +148,32 @@ CALLS = (
         name="heartbeat",
         sql=b"select * from procrastinate_heartbeat_v1(%s::bigint)",
         prepare=lambda world: (world.worker_id,),
-        reads_doing=True,
+        reads_whole=DOING,
     ),
     Call(
         name="jobs to abort",
         sql=b"select * from procrastinate_list_jobs_to_abort_v1(%s::bigint)",
         prepare=lambda world: (world.worker_id,),
-        reads_doing=True,
+        reads_whole=DOING,
+    ),
+    Call(
+        name="prune",
+        sql=b"select procrastinate_prune_workers_v1('30 seconds')",
+        prepare=lambda _: (),
+        reads_whole=DOING,
+    ),
+    Call(
+        name="recover",
+        sql=b"select procrastinate_recover_stalled_jobs()",
+        prepare=lambda _: (),
+        reads_whole=DOING,
+    ),
+    Call(
+        name="sweep",
+        sql=b"select * from procrastinate_sweep_v1(100)",
+        prepare=lambda _: (),
+        # heads that stand blocked are looked for among all that wait
+        reads_whole=DOING | {"procrastinate_todo"},
     ),
     Call(
         name="old fetch",
