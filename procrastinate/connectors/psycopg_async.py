@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-AsyncPool = psycopg_pool.AsyncConnectionPool[psycopg.AsyncConnection[Any]]
+AsyncPool = psycopg_pool.AsyncConnectionPool[Any]
 
 
 async def check_connection(connection: psycopg.AsyncConnection[Any]) -> None:

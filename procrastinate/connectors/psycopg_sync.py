@@ -76,7 +76,7 @@ class SyncPsycopgConnector(connector.BaseConnector):
     ) -> None:
         self.json_dumps = json_dumps
         self.json_loads = json_loads
-        self._pool: psycopg_pool.ConnectionPool[psycopg.Connection[Any]] | None = None
+        self._pool: psycopg_pool.ConnectionPool[Any] | None = None
         self._pool_is_ours = False
         self._pool_args: dict[str, Any] = {
             "check": check_connection,
@@ -117,15 +117,13 @@ class SyncPsycopgConnector(connector.BaseConnector):
         )
 
     @property
-    def pool(self) -> psycopg_pool.ConnectionPool[psycopg.Connection[Any]]:
+    def pool(self) -> psycopg_pool.ConnectionPool[Any]:
         """The pool; raises :class:`exceptions.AppNotOpen` if there is none yet."""
         if self._pool is None:
             raise exceptions.AppNotOpen
         return self._pool
 
-    def open(
-        self, pool: psycopg_pool.ConnectionPool[psycopg.Connection[Any]] | None = None
-    ) -> None:
+    def open(self, pool: psycopg_pool.ConnectionPool[Any] | None = None) -> None:
         """Open, with a pool of the caller's if one is given. Open already, nothing happens."""
         if self._pool is not None:
             return

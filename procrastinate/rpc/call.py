@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from procrastinate import types
 
-T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 Row: TypeAlias = Sequence[Any]
 Rows: TypeAlias = Sequence[Row]
@@ -147,7 +147,7 @@ class Function:
 
 
 @attrs.frozen(kw_only=True)
-class Call(Generic[T]):
+class Call(Generic[T_co]):
     """
     One call: a value that a connector sends, and that knows how to read the answer.
 
@@ -164,7 +164,7 @@ class Call(Generic[T]):
 
     function: Function
     args: Mapping[str, Any] = attrs.field(factory=dict[str, Any])
-    decode: Callable[[Rows], T]
+    decode: Callable[[Rows], T_co]
 
     def encode(self, json_dumps: Dumps | None = None) -> dict[str, Text]:
         """Return the arguments as PostgreSQL reads them, by name."""

@@ -19,8 +19,12 @@ if TYPE_CHECKING:
     from procrastinate import jobs
     from procrastinate.rpc.call import Rows
 
-# All that is put into the texts below is this list of columns.
+# All that is put into the texts below are these lists of columns.
 _JOB_COLUMNS = ", ".join(f"j.{column}" for column in decode.JOB_COLUMNS)
+
+# A finished job keeps the id of its worker until the sweep comes by. Shown is the worker
+# that there is, or none: as 3.x, whose foreign key did that at once.
+_JOB_AND_WORKER_COLUMNS = _JOB_COLUMNS.replace("j.worker_id", "w.id")
 
 _LIST_JOBS = Function(
     name="list_jobs",
@@ -35,8 +39,9 @@ _LIST_JOBS = Function(
     },
     columns=decode.JOB_COLUMNS,
     body=f"""
-        select {_JOB_COLUMNS}
+        select {_JOB_AND_WORKER_COLUMNS}
         from procrastinate_jobs as j
+        left join procrastinate_workers as w on w.id = j.worker_id
         where (%(id)s::bigint is null or j.id = %(id)s::bigint)
             and (%(queue_name)s::text is null or j.queue_name = %(queue_name)s::text)
             and (%(task_name)s::text is null or j.task_name = %(task_name)s::text)
@@ -46,7 +51,7 @@ _LIST_JOBS = Function(
             )
             and (%(lock)s::text is null or j.lock = %(lock)s::text)
             and (%(queueing_lock)s::text is null or j.queueing_lock = %(queueing_lock)s::text)
-            and (%(worker_id)s::bigint is null or j.worker_id = %(worker_id)s::bigint)
+            and (%(worker_id)s::bigint is null or w.id = %(worker_id)s::bigint)
         order by j.id
     """,  # noqa: S608
 )

@@ -37,6 +37,11 @@ class Shutdown:
         """Whether no more jobs are to be claimed."""
         return self._requested_at is not None
 
+    @property
+    def insisted(self) -> bool:
+        """Whether the worker is to leave in a moment, whatever its jobs do."""
+        return self._insisted.is_set()
+
     def seconds_since_request(self) -> float | None:
         """Tell how long ago the end was asked for; None if it was not."""
         return None if self._requested_at is None else time.monotonic() - self._requested_at

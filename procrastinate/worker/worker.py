@@ -153,7 +153,8 @@ class Worker:
         Run until stopped.
 
         Cancelled for the first time, it stops as :meth:`stop` would. Once more, or after a
-        stop, it aborts the jobs that run, gives them a moment, and leaves.
+        stop, it aborts the jobs that run, gives them a moment, and leaves. Whoever can't wait
+        for that cancels it yet again.
 
         Raises
         ------
@@ -169,10 +170,12 @@ class Worker:
                     await asyncio.wait([run])
                 except asyncio.CancelledError:
                     cancelled = True
-                    if self.shutdown.requested:
+                    if not self.shutdown.requested:
+                        self.shutdown.request()
+                    elif not self.shutdown.insisted:
                         self.shutdown.insist()
                     else:
-                        self.shutdown.request()
+                        run.cancel()
         if cancelled:
             if not run.cancelled() and run.exception():
                 self.logger.error(

@@ -29,9 +29,13 @@ def pid() -> Call[int]:
 
 
 def a_job(**options: Any) -> jobs.Job:
-    return jobs.Job(
-        **{"queue": "q", "task_name": "t", "lock": None, "queueing_lock": None, **options}
-    )
+    defaults: dict[str, Any] = {
+        "queue": "q",
+        "task_name": "t",
+        "lock": None,
+        "queueing_lock": None,
+    }
+    return jobs.Job(**{**defaults, **options})
 
 
 def test_it_is_where_3_x_had_it() -> None:
@@ -205,12 +209,13 @@ def test_a_statement_that_others_undid_is_sent_again_a_few_times(
 
 
 def test_json_goes_through_the_functions_given_both_ways(dsn: str) -> None:
-    own = SyncPsycopgConnector(
-        conninfo=dsn,
-        min_size=1,
-        json_dumps=lambda value: json.dumps({**value, "dumped": True}),
-        json_loads=lambda raw: {**json.loads(raw), "loaded": True},
-    )
+    def dumps(value: dict[str, Any]) -> str:
+        return json.dumps({**value, "dumped": True})
+
+    def loads(raw: str) -> dict[str, Any]:
+        return {**json.loads(raw), "loaded": True}
+
+    own = SyncPsycopgConnector(conninfo=dsn, min_size=1, json_dumps=dumps, json_loads=loads)
     own.open()
     try:
         own.call(wire.defer_jobs_v2(new_jobs=[a_job(task_kwargs={"a": 1})]))

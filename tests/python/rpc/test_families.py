@@ -16,9 +16,13 @@ AGO = datetime.timedelta(0)
 
 
 def a_job(**options: Any) -> jobs.Job:
-    return jobs.Job(
-        **{"queue": "q", "task_name": "t", "lock": None, "queueing_lock": None, **options}
-    )
+    defaults: dict[str, Any] = {
+        "queue": "q",
+        "task_name": "t",
+        "lock": None,
+        "queueing_lock": None,
+    }
+    return jobs.Job(**{**defaults, **options})
 
 
 def to_defer(**options: Any) -> types.JobToDefer:
