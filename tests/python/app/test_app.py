@@ -418,3 +418,16 @@ async def test_old_jobs_are_removed_by_the_builtin_task(
         "builtin:procrastinate.builtin_tasks.remove_old_jobs"
     ]
     assert [job.status for job in remaining] == [jobs.Status.SUCCEEDED.value]
+
+
+async def test_a_finished_job_shows_no_worker_once_that_has_gone(
+    open_app: App, conn: psycopg.Connection
+) -> None:
+    open_app.task(name="t")(lambda: None)
+    await open_app.configure_task("t").defer_async()
+    await open_app.run_worker_async(wait=False)
+
+    (job,) = await open_app.job_manager.list_jobs_async()
+
+    assert (job.status, job.worker_id) == ("succeeded", None)
+    assert conn.execute("select count(*) from procrastinate_workers").fetchone() == (0,)

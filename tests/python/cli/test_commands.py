@@ -81,6 +81,14 @@ def test_the_details_are_logged_at_debug(run: Run) -> None:
     ]
 
 
+def test_the_traceback_of_an_error_is_logged_at_debug_only(run: Run) -> None:
+    assert "Traceback" not in run("defer", "nope.t").err
+
+    lines = run("-v", "defer", "nope.t").err.splitlines()
+    assert "DEBUG:procrastinate.cli:Exception details:" in lines
+    assert lines[-2:] == ["'nope.t'", "Task cannot be imported."]
+
+
 def test_a_task_that_nobody_knows_is_refused_unless_that_is_wanted(
     run: Run, conn: psycopg.Connection
 ) -> None:

@@ -391,6 +391,33 @@ async def test_a_tick_that_the_database_did_not_take_comes_again(
     ]
 
 
+async def test_after_a_failure_the_deferrer_does_not_wait_for_the_next_tick(
+    open_app: app_module.App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schedule(open_app)
+    deferrer = deferrer_of(open_app, Clock())
+    waits: list[float] = []
+    waited_twice = asyncio.Event()
+    failures = iter([False, True])
+
+    async def defer_jobs(jobs_to_defer: Any) -> bool:
+        return next(failures, True)
+
+    async def wait(next_tick: float) -> None:
+        waits.append(next_tick)
+        if len(waits) == 2:
+            waited_twice.set()
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr(deferrer, "defer_jobs", defer_jobs)
+    monkeypatch.setattr(deferrer, "wait", wait)
+    worker = asyncio.create_task(deferrer.worker())
+    await asyncio.wait_for(waited_twice.wait(), timeout=30)
+    worker.cancel()
+
+    assert waits[:2] == [periodic.RETRY_DELAY, MINUTE] == [5, 60]
+
+
 async def test_ten_thousand_ticks_under_time_travel_are_each_deferred_once(
     open_app: app_module.App, conn: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
