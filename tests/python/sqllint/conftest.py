@@ -8,7 +8,8 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,7 @@ CONTROL = "usr/share/postgresql/{version}/extension/plpgsql_check.control"
 
 
 def installed(root: pathlib.Path) -> pathlib.Path | None:
-    """The programs below a root of a PostgreSQL that has the extension, as Debian lays it out."""
+    """The programs of a PostgreSQL that has the extension, where Debian puts them."""
     for version in VERSIONS:
         programs = root / PROGRAMS.format(version=version)
         control = root / CONTROL.format(version=version)
@@ -88,8 +89,8 @@ def checking_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedd
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item,
-) -> Iterator[None]:
-    report = yield
+) -> Generator[None, Any, Any]:
+    report: Any = yield
     if report.skipped and "checking_server" in getattr(item, "fixturenames", ()):
         item.config.stash[SKIPPED] = item.config.stash.get(SKIPPED, 0) + 1
     return report

@@ -165,7 +165,8 @@ def test_every_body_resolves_names_in_the_schema_that_it_was_installed_in(
     for name, config, bound in rows(
         conn, f"select p.proname, p.proconfig, {BOUND} from pg_proc as p where {OURS}"
     ):
-        path = [entry for entry in config or [] if entry.startswith("search_path=")]
+        settings: list[str] = config or []
+        path = [entry for entry in settings if entry.startswith("search_path=")]
         if not bound:
             assert path == ["search_path=public, pg_temp"], name
         else:
@@ -213,7 +214,10 @@ def test_what_writes_is_volatile_and_runs_in_no_parallel_worker(
     )
     for name, volatility, parallel, source in rows(
         conn,
-        f"select p.proname, p.provolatile, p.proparallel, p.prosrc from pg_proc as p where {OURS}",
+        f"""
+        select p.proname, p.provolatile, p.proparallel, p.prosrc
+        from pg_proc as p where {OURS}
+        """,
     ):
         if writes.search(source):
             assert (volatility, parallel) == ("v", "u"), name
@@ -343,9 +347,12 @@ def test_every_table_keeps_a_replica_identity(conn: psycopg.Connection) -> None:
         select c.relname
         from pg_class as c
         where c.relnamespace = 'public'::regnamespace and c.relkind = 'r'
+            and c.relreplident <> 'f'
             and not (
                 c.relreplident = 'd'
-                and exists (select from pg_index as i where i.indrelid = c.oid and i.indisprimary)
+                and exists (
+                    select from pg_index as i where i.indrelid = c.oid and i.indisprimary
+                )
             )
         """,
     )
