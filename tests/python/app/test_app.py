@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import pathlib
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
@@ -16,8 +17,6 @@ from procrastinate import App, PsycopgConnector, SyncPsycopgConnector, exception
 from procrastinate.connector import BaseConnector
 
 if TYPE_CHECKING:
-    import pathlib
-
     import psycopg
 
 
@@ -431,3 +430,9 @@ async def test_a_finished_job_shows_no_worker_once_that_has_gone(
 
     assert (job.status, job.worker_id) == ("succeeded", None)
     assert conn.execute("select count(*) from procrastinate_workers").fetchone() == (0,)
+
+
+def test_the_package_says_that_it_is_typed() -> None:
+    package = pathlib.Path(procrastinate.__file__).parent
+
+    assert (package / "py.typed").exists()

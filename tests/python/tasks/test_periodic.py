@@ -380,6 +380,7 @@ async def test_a_tick_that_the_database_did_not_take_comes_again(
     assert [row[0] for row in await rows(conn)] == ["good"]
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert caplog.records[0].__dict__["action"] == "periodic_task_not_deferred"
+    assert caplog.records[0].exc_info
 
     monkeypatch.undo()
     assert await defer_due(deferrer, START + MINUTE)
