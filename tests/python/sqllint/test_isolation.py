@@ -64,7 +64,7 @@ def test_fetches_are_refused(
 
 
 def test_the_refusal_names_the_way_out(strict: psycopg.Connection, worker: int) -> None:
-    with pytest.raises(psycopg.Error) as caught:
+    with pytest.raises(psycopg.Error) as caught, strict.transaction():
         strict.execute("select procrastinate_fetch_jobs_v1(%s, null, 1)", [worker])
 
     assert "READ COMMITTED" in (caught.value.diag.message_primary or "")
