@@ -23,6 +23,7 @@ from pytest_postgresql.janitor import DatabaseJanitor
 
 from procrastinate import migrations
 from procrastinate.contrib.embedded import ChosenServer, EmbeddedServer, choose_server
+from tools import pgtap
 
 ROOT = pathlib.Path(__file__).parent.parent
 TEMPLATE = f"procrastinate_test_{os.getpid()}"  # several runs may share a given server
@@ -191,6 +192,24 @@ async def aconnect(dsn: str) -> AsyncIterator[AsyncConnect]:
 async def aconn(aconnect: AsyncConnect) -> psycopg.AsyncConnection:
     """One asynchronous connection in autocommit."""
     return await aconnect()
+
+
+@pytest.fixture(scope="session")
+def tap_dsn(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A database with the schema and pgTAP. Its tests roll back: one is enough for all."""
+    script = pgtap.find()
+    if script is None:
+        if os.environ.get(pgtap.REQUIRED):
+            pytest.fail(f"{pgtap.MISSING}, and {pgtap.REQUIRED} is set", pytrace=False)
+        pytest.skip(pgtap.MISSING)
+    server: Server = request.getfixturevalue("server")
+    template = request.getfixturevalue("template")
+    make_database: Callable[..., Janitor] = request.getfixturevalue("make_database")
+    name = f"{TEMPLATE}_tap"
+    with make_database(name, template=template.template_dbname):
+        dsn = server.database(name)
+        pgtap.install(dsn, script)
+        yield dsn
 
 
 @pytest.fixture(scope="session")

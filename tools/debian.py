@@ -2,6 +2,7 @@
 Files from Debian packages, without root: downloaded and unpacked below .cache/.
 
 Where there is no apt, or no network the first time, the answer is None.
+    python -m tools.debian PATTERN ...    fetches packages for later
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import pathlib
 import re
 import shutil
 import subprocess
+import sys
 
 CACHE = pathlib.Path(__file__).parent.parent / ".cache" / "debian"
 TIMEOUT = 300.0  # seconds, for each of apt's commands
@@ -94,3 +96,8 @@ def _apt(
 
 def _numbers(name: str) -> list[int]:
     return [int(number) for number in re.findall(r"\d+", name)]
+
+
+if __name__ == "__main__":
+    for wanted in sys.argv[1:]:
+        print(unpacked(wanted) or f"{wanted} is not to be had")

@@ -17,6 +17,7 @@ from tools import debian
 
 SCHEMA = "tap"
 SYSTEM = "usr/share/postgresql/*/extension/pgtap--*.sql"
+REQUIRED = "PROCRASTINATE_REQUIRE_PGTAP"
 MISSING = "pgTAP is neither installed nor to be had as a Debian package"
 
 

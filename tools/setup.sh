@@ -27,7 +27,8 @@ EOF
 rm -rf .cache/wheels
 "$VENV/bin/python" -m pip wheel -qq --wheel-dir .cache/wheels --requirement .cache/requirements.txt
 
-# pgTAP; without it the SQL tests are skipped, and say so.
+# pgTAP; without it the SQL tests are skipped, and say so. The Perl package has pg_prove.
 "$VENV/bin/python" -m tools.pgtap > /dev/null || true
+"$VENV/bin/python" -m tools.debian libtap-parser-sourcehandler-pgtap-perl > /dev/null || true
 
 touch "$VENV/.ready"
