@@ -32,6 +32,20 @@ def create_parser() -> argparse.ArgumentParser:
     )
     top = options.OptionGroup(parser)
     _add_app_option(top)
+    _add_logging_options(top)
+    parser.add_argument(
+        "-V",
+        "--version",
+        action="version",
+        help="Print the version and exit",
+        version=f"%(prog)s, version {metadata.extract_metadata()['version']}",
+    )
+    top.seal()
+    add_arguments(parser, include_app=False)
+    return parser
+
+
+def _add_logging_options(top: options.OptionGroup) -> None:
     group = top.group("Logging")
     level = group.exclusive()
     level.add(
@@ -69,16 +83,6 @@ def create_parser() -> argparse.ArgumentParser:
         env="LOG_FORMAT_STYLE",
         default="%",
     )
-    parser.add_argument(
-        "-V",
-        "--version",
-        action="version",
-        help="Print the version and exit",
-        version=f"%(prog)s, version {metadata.extract_metadata()['version']}",
-    )
-    top.seal()
-    add_arguments(parser, include_app=False)
-    return parser
 
 
 def _add_app_option(group: options.OptionGroup) -> None:
@@ -157,26 +161,7 @@ def configure_worker_parser(subparsers: Any) -> None:
         help="Number of parallel asynchronous jobs to process at once",
         env="CONCURRENCY",
     )
-    group.add(
-        "-p",
-        "--fetch-job-polling-interval",
-        type=float,
-        help="How long to wait for database event push before polling",
-        env="FETCH_JOB_POLLING_INTERVAL",
-    )
-    group.add(
-        "-a",
-        "--abort-job-polling-interval",
-        type=float,
-        help="How often to poll for abort requests",
-        env="ABORT_JOB_POLLING_INTERVAL",
-    )
-    group.add(
-        "--shutdown-graceful-timeout",
-        type=float,
-        help="How long to wait for jobs to complete when shutting down before aborting them",
-        env="SHUTDOWN_GRACEFUL_TIMEOUT",
-    )
+    _add_interval_options(group)
     group.add_flag(
         "-w",
         "--wait",
@@ -202,6 +187,29 @@ def configure_worker_parser(subparsers: Any) -> None:
     group.seal()
 
 
+def _add_interval_options(group: options.OptionGroup) -> None:
+    group.add(
+        "-p",
+        "--fetch-job-polling-interval",
+        type=float,
+        help="How long to wait for database event push before polling",
+        env="FETCH_JOB_POLLING_INTERVAL",
+    )
+    group.add(
+        "-a",
+        "--abort-job-polling-interval",
+        type=float,
+        help="How often to poll for abort requests",
+        env="ABORT_JOB_POLLING_INTERVAL",
+    )
+    group.add(
+        "--shutdown-graceful-timeout",
+        type=float,
+        help="How long to wait for jobs to complete when shutting down before aborting them",
+        env="SHUTDOWN_GRACEFUL_TIMEOUT",
+    )
+
+
 def configure_defer_parser(subparsers: Any) -> None:
     """Add the command ``defer``."""
     parser, group = _add_command(
@@ -220,6 +228,28 @@ def configure_defer_parser(subparsers: Any) -> None:
         env="JSON_ARGS",
         default=None,
     )
+    _add_job_options(group)
+    group.add_flag(
+        "-i",
+        "--ignore-already-enqueued",
+        negative="--no-ignore-already-enqueued",
+        help="Exit with code 0 even if the queueing lock is already taken, while still "
+        "displaying an error",
+        env="IGNORE_ALREADY_ENQUEUED",
+        default=False,
+    )
+    _add_schedule_options(group)
+    group.add_flag(
+        "--unknown",
+        negative="--no-unknown",
+        help="Whether unknown tasks can be deferred",
+        env="UNKNOWN",
+        default=False,
+    )
+    group.seal()
+
+
+def _add_job_options(group: options.OptionGroup) -> None:
     group.add(
         "--queue",
         help="The queue for deferring. Defaults to the task's default queue",
@@ -236,15 +266,9 @@ def configure_defer_parser(subparsers: Any) -> None:
         "in the queue with the same queueing lock",
         env="QUEUEING_LOCK",
     )
-    group.add_flag(
-        "-i",
-        "--ignore-already-enqueued",
-        negative="--no-ignore-already-enqueued",
-        help="Exit with code 0 even if the queueing lock is already taken, while still "
-        "displaying an error",
-        env="IGNORE_ALREADY_ENQUEUED",
-        default=False,
-    )
+
+
+def _add_schedule_options(group: options.OptionGroup) -> None:
     schedule = group.exclusive()
     schedule.add(
         "--at",
@@ -267,14 +291,6 @@ def configure_defer_parser(subparsers: Any) -> None:
         "should execute first). Defaults to 0",
         env="PRIORITY",
     )
-    group.add_flag(
-        "--unknown",
-        negative="--no-unknown",
-        help="Whether unknown tasks can be deferred",
-        env="UNKNOWN",
-        default=False,
-    )
-    group.seal()
 
 
 def _in_seconds(value: str) -> types.TimeDeltaParams:
