@@ -66,7 +66,7 @@ async def start_worker(app: App) -> AsyncIterator[StartWorker]:
     runs: list[Run] = []
 
     async def start(on: App = app, **options: Any) -> Run:
-        worker = Worker(on, **{"install_signal_handlers": False, **options})
+        worker = Worker(on, install_signal_handlers=False, **options)
         run = Run(worker, asyncio.create_task(worker.run()))
         runs.append(run)
         return run
@@ -87,7 +87,7 @@ def drain(app: App) -> Drain:
     """Run a worker until nothing is left that can run now."""
 
     async def run(**options: Any) -> None:
-        worker = Worker(app, **{"wait": False, "install_signal_handlers": False, **options})
+        worker = Worker(app, wait=False, install_signal_handlers=False, **options)
         async with asyncio.timeout(PATIENCE):
             await worker.run()
 

@@ -16,8 +16,20 @@ from .conftest import PATIENCE, Database, Drain, StartWorker, actions
 if TYPE_CHECKING:
     import psycopg
 
+    from procrastinate.types import JSONDict
+
 #: So long that no test gets there: what happens sooner was not found by polling.
 NEVER = 1000.0
+
+
+def empty(count: int) -> list[JSONDict]:
+    """The arguments of so many jobs that take none."""
+    return [{} for _ in range(count)]
+
+
+def numbered(count: int) -> list[JSONDict]:
+    """The arguments of so many jobs that take a number."""
+    return [{"n": n} for n in range(count)]
 
 
 class Exchanges:
@@ -61,7 +73,7 @@ async def test_a_worker_runs_at_most_so_many_jobs_at_once(app: App, drain: Drain
         await asyncio.sleep(0.01)  # the work
         running -= 1
 
-    await task.batch_defer_async(*[{}] * 20)
+    await task.batch_defer_async(*empty(20))
     await drain(concurrency=4)
     assert most == 4
 
@@ -75,7 +87,7 @@ async def test_a_worker_never_claims_more_than_it_has_free_slots(
     async def task() -> None:
         await gate.wait()
 
-    await task.batch_defer_async(*[{}] * 5)
+    await task.batch_defer_async(*empty(5))
     run = await start_worker(concurrency=2)
     await database.until("select 1 from procrastinate_doing having count(*) = 2")
     await task.defer_async()  # Its notification must not make the worker claim.
@@ -94,7 +106,7 @@ async def test_one_exchange_is_under_way_at_a_time_and_takes_along_what_ended(
     @app.task(name="t")
     async def task() -> None: ...
 
-    await task.batch_defer_async(*[{}] * 50)
+    await task.batch_defer_async(*empty(50))
     await drain(concurrency=10)
 
     assert exchanges.most_under_way == 1
@@ -190,7 +202,7 @@ async def test_the_end_of_a_job_lets_the_next_of_its_lock_run(
     async def task(n: int) -> None:
         order.append(n)
 
-    await task.batch_defer_async(*[{"n": n} for n in range(8)])
+    await task.batch_defer_async(*numbered(8))
     await drain(concurrency=4, fetch_job_polling_interval=NEVER)
     assert order == list(range(8))
 
@@ -373,7 +385,7 @@ async def test_a_database_that_refuses_what_a_worker_needs_ends_it(
         await gate.wait()
         ended.append(True)
 
-    job_id = await task.defer_async()
+    await task.defer_async()
     run = await start_worker(listen_notify=False, concurrency=2)
     await run.until_it_runs()
     definition = database.conn.execute(

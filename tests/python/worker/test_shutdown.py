@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -16,9 +16,6 @@ from procrastinate.job_context import AbortReason
 from procrastinate.worker import Worker
 
 from .conftest import PATIENCE, Database, Drain, StartWorker, actions
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
 
 
 @pytest.fixture
@@ -271,24 +268,22 @@ async def test_a_signal_stops_the_worker_and_the_previous_handlers_are_back(
     assert await database.status(job_id) == "succeeded"
 
 
-@pytest.mark.parametrize(
-    "breaks",
-    [
-        lambda worker: _raise(worker.heartbeat, "run"),
-        lambda worker: _raise(worker.heartbeat, "_compare"),
-    ],
-)
+@pytest.mark.parametrize("method", ["run", "_compare"])
 async def test_a_side_task_that_fails_stops_the_worker_gracefully(
     app: App,
     database: Database,
     records: pytest.LogCaptureFixture,
     gate: asyncio.Event,
-    breaks: Callable[[Worker], None],
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
 ) -> None:
+    async def broken(*_: Any) -> None:
+        raise ZeroDivisionError("broken")
+
     gate.set()
     job_id = await app.configure_task("wait").defer_async()
     worker = Worker(app, install_signal_handlers=False)
-    breaks(worker)
+    monkeypatch.setattr(worker.heartbeat, method, broken)
     async with asyncio.timeout(PATIENCE):
         await worker.run()
     (record,) = [r for r in records.records if r.__dict__.get("action") == "side_task_failed"]
@@ -298,14 +293,6 @@ async def test_a_side_task_that_fails_stops_the_worker_gracefully(
         == "Side task heartbeat failed with exception: broken, stopping worker"
     )
     assert await database.status(job_id) in {"succeeded", "todo"}
-
-
-def _raise(part: object, method: str) -> None:
-    async def broken(*_: Any) -> None:
-        raise ZeroDivisionError("broken")
-
-    replacement: Callable[..., Awaitable[None]] = broken
-    setattr(part, method, replacement)
 
 
 async def test_a_bad_cron_expression_stops_the_worker(
