@@ -443,12 +443,17 @@ create table procrastinate_migrations (
 comment on table procrastinate_migrations is
 'Migrations that made this schema, with the hash of each file.';
 
--- Where the sweep of finished jobs has come to. A sequence, because many sweep and none of
--- them may wait for, or be undone with, another's transaction.
-create sequence procrastinate_sweep_seq as bigint minvalue 0 start 0;
+-- Where the sweep has come to: one row, that whoever sweeps has locked. Others leave it be.
+create table procrastinate_sweep (
+    id integer primary key default 1 check (id = 1),
+    last_job_id bigint not null default 0,
+    last_lock text not null default ''
+) with (fillfactor = 50);
 
-comment on sequence procrastinate_sweep_seq is
-'Id of the last job that the sweep has looked at for the number of a worker that is gone.';
+insert into procrastinate_sweep default values;
+
+comment on table procrastinate_sweep is
+'Where the sweep has come to: last job looked at for a worker that is gone, and last lock.';
 
 -- Keys for "all locks": p_which 0 is shared by whoever takes single keys, 1 announces a bulk.
 create function _procrastinate_all_locks_key(p_which integer)
@@ -932,7 +937,7 @@ begin
     return format(
         'Job %s (%s on queue %s) is %s, with %s attempts%s.',
         p_job_id, v_job.task_name, v_job.queue_name, v_job.status, v_job.attempts,
-        coalesce(format(', worker %s', v_job.worker_id), '')
+        coalesce(', worker ' || v_job.worker_id, '')
     );
 end;
 $$;
@@ -1078,6 +1083,49 @@ $$;
 comment on function _procrastinate_fold_counts() is
 'Adds up the changes of the numbers of finished jobs.';
 
+-- The heads that this exchange has handed over and that may be claimed: blocked so far, due, and
+-- still the next of their lock. Nothing has joined the line before them since, and this fetch
+-- has not claimed such a one already; nobody else can have, for the key is in hand.
+--
+-- In sql, so that it becomes part of the query that reads the ready jobs, with its snapshot.
+create function _procrastinate_handed_heads(p_handed bigint[], p_now timestamptz)
+returns table (job_id bigint, queue_name varchar, priority integer)
+language sql stable parallel safe
+begin atomic
+    select h.job_id, h.queue_name, h.priority
+    from (
+        select
+            t.job_id, t.queue_name, t.priority, t.lock, t.state, t.scheduled_at
+        from procrastinate_todo as t
+        where t.job_id = any(p_handed[3:])
+        offset 0
+    ) as h
+    where
+        h.state = 'b'
+        and coalesce(h.scheduled_at <= p_now, true)
+        and not exists (
+            select
+            from (
+                select t.priority, t.job_id
+                from procrastinate_todo as t
+                where t.lock = h.lock and t.since >= p_handed[1]::text::xid8
+                order by t.since
+                offset 0
+            ) as s
+            where (~s.priority, s.job_id) < (~h.priority, h.job_id)
+        )
+        and not exists (
+            select
+            from procrastinate_doing as d
+            where d.lock = h.lock and d.claim_id > p_handed[2]
+            order by d.claim_id
+            limit 1
+        );
+end;
+
+comment on function _procrastinate_handed_heads(bigint[], timestamptz) is
+'Heads of locks released by this exchange that may be claimed by it.';
+
 -- Every change of jobs but the two that each goes through: refuses what the state machine does
 -- not allow, then derives todo and doing from the jobs' present rows and writes the history.
 create function _procrastinate_jobs_changed(
@@ -1094,7 +1142,6 @@ set search_path from current
 as $$
 declare
     v_now constant timestamptz := procrastinate_now();
-    v_starts boolean;
 begin
     perform _procrastinate_refuse_transition(c.id, c.old, c.new)
     from unnest(p_job_ids, p_from, p_to) as c (id, old, new)
@@ -1105,16 +1152,6 @@ begin
             (c.old = 'todo' and c.new <> 'aborting')
             or (c.old = 'doing' and c.new in ('succeeded', 'failed', 'aborted'))
         );
-    select bool_or(j.lock is not null) into v_starts
-    from unnest(p_job_ids, p_from, p_to) as c (id, old, new)
-    join (
-        select x.id, x.lock from procrastinate_jobs as x where x.id = any(p_job_ids)
-    ) as j on j.id = c.id
-    where c.old = 'todo' and c.new = 'doing';
-    if v_starts then
-        v_starts := _procrastinate_refuse_old_snapshot('Starting a job that has a lock');
-    end if;
-
     perform _procrastinate_reconcile(p_job_ids, p_locks);
 
     -- in the order of 3.x; of a job that is gone again nothing is told
@@ -1302,32 +1339,39 @@ $$;
 comment on function _procrastinate_look(text[], xid8) is
 'Whether a delayed job of these queues is due, and whether jobs became ready again.';
 
--- The locks whose head stands parked though no job holds them: there should be none.
-create function _procrastinate_lost_heads()
+-- Those of these locks whose next job stands parked though nobody holds the lock: there should
+-- be none.
+create function _procrastinate_lost_heads(p_locks text[])
 returns table (lock text, job_id bigint)
-language sql stable parallel safe
-begin atomic
-    select b.lock, h.job_id
-    from (
-        select distinct t.lock
-        from procrastinate_todo as t
-        where t.state = 'b' and t.lock is not null
-    ) as b
+language plpgsql stable parallel safe
+set search_path from current
+as $$
+#variable_conflict use_column
+begin
+    return query
+    select l.lock, h.job_id
+    from unnest(p_locks) as l (lock)
     cross join lateral (
         select t.job_id, t.state
         from procrastinate_todo as t
-        where t.lock = b.lock
-        order by ~t.priority, t.job_id
+        where t.lock = l.lock
+        order by t.lock, ~t.priority, t.job_id
         limit 1
     ) as h
     where
         h.state = 'b'
-        and not exists (select from procrastinate_doing as d where d.lock = b.lock)
-    order by b.lock;
+        and not exists (
+            select
+            from procrastinate_doing as d
+            where d.lock = l.lock
+            order by d.claim_id
+            limit 1
+        );
 end;
+$$;
 
-comment on function _procrastinate_lost_heads() is
-'Locks that nobody holds whose head is blocked all the same, with that job.';
+comment on function _procrastinate_lost_heads(text[]) is
+'Those of these locks that nobody holds and whose head is blocked all the same.';
 
 -- Seconds until something in these queues may run that may not run now: p_open are those
 -- among them that are not paused.
@@ -1365,6 +1409,35 @@ $$;
 
 comment on function _procrastinate_next_due_in(text[], text[]) is
 'Seconds until the next delayed job of these queues falls due or a pause ends; else null.';
+
+-- The next locks that jobs wait for, in their order, each found by one look into the index:
+-- however many jobs wait for one.
+create function _procrastinate_next_locks(p_after text, p_max integer)
+returns text[]
+language plpgsql stable parallel safe
+set search_path from current
+as $$
+declare
+    v_locks text[] := '{}'::text[];
+    v_lock text := p_after;
+begin
+    for i in 1 .. p_max loop
+        v_lock := (
+            select t.lock
+            from procrastinate_todo as t
+            where t.lock > v_lock
+            order by t.lock, ~t.priority, t.job_id
+            limit 1
+        );
+        exit when v_lock is null;
+        v_locks := v_locks || v_lock;
+    end loop;
+    return v_locks;
+end;
+$$;
+
+comment on function _procrastinate_next_locks(text, integer) is
+'At most so many locks that jobs wait for, after the one given.';
 
 -- Rows that became ready again below the marks, since the oldest transaction that the last
 -- fetch did not see, lower the marks.
@@ -1411,7 +1484,7 @@ comment on function _procrastinate_note_arrivals(xid8, text[], integer[], bigint
 -- anybody: two who are the first to use one leave two rows. A queue that uses priorities as
 -- if they were times is marked by a null instead: fetches then read it in one piece.
 create function _procrastinate_note_priority(p_queue_name text, p_priority integer)
-returns void
+returns boolean
 language plpgsql volatile parallel unsafe
 set search_path from current
 as $$
@@ -1423,7 +1496,7 @@ begin
         from procrastinate_priorities as p
         where p.queue_name = p_queue_name and p.priority = p_priority
     ) then
-        return;
+        return true;
     end if;
     if (
         select count(*) from procrastinate_priorities as p where p.queue_name = p_queue_name
@@ -1438,6 +1511,7 @@ begin
         insert into procrastinate_priorities (queue_name, priority)
         values (p_queue_name, null);
     end if;
+    return true;
 end;
 $$;
 
@@ -1446,15 +1520,16 @@ comment on function _procrastinate_note_priority(text, integer) is
 
 -- One NOTIFY to the queue of a job and one to those who listen to all queues.
 create function _procrastinate_notify(p_queue_name text, p_type text, p_job_id bigint)
-returns void
+returns boolean
 language plpgsql volatile parallel unsafe
 set search_path from current
 as $$
 declare
     v_payload constant text := format('{"type" : "%s", "job_id" : %s}', p_type, p_job_id);
 begin
-    perform pg_notify(_procrastinate_channel(p_queue_name), v_payload);
-    perform pg_notify('procrastinate_any_queue_v1', v_payload);
+    return
+        pg_notify(_procrastinate_channel(p_queue_name), v_payload) is not null
+        and pg_notify('procrastinate_any_queue_v1', v_payload) is not null;
 end;
 $$;
 
@@ -1786,6 +1861,16 @@ begin
     ) as x
     where x.lock is not null;
     if v_locks is not null then
+        if current_setting('transaction_isolation') <> 'read committed' and exists (
+            select
+            from procrastinate_jobs as j
+            left join procrastinate_doing as d on d.job_id = j.id and d.lock = j.lock
+            where
+                j.id = any(p_job_ids)
+                and j.status = 'doing' and j.lock is not null and d.job_id is null
+        ) then
+            perform _procrastinate_refuse_old_snapshot('Starting a job that has a lock');
+        end if;
         perform _procrastinate_take_locks(v_locks);
     end if;
 
@@ -2230,18 +2315,10 @@ begin
         )
         union all
         select h.job_id, null, 'b'
-        from (
-            select t.job_id, t.queue_name, t.priority, t.state, t.scheduled_at, t.lock
-            from procrastinate_todo as t
-            where t.job_id = any(p_handed[3:])
-            offset 0
-        ) as h
+        from _procrastinate_handed_heads(p_handed, procrastinate_now()) as h
         where
-            h.state = 'b'
-            and h.queue_name = p_queue
+            h.queue_name = p_queue
             and h.priority = p_priority
-            and coalesce(h.scheduled_at <= procrastinate_now(), true)
-            and _procrastinate_still_head(h.lock, h.priority, h.job_id, p_handed)
         order by job_id
         limit p_take
     ) as s;
@@ -2310,18 +2387,10 @@ begin
         ) as c
         union all
         select h.job_id, null, 'b', null
-        from (
-            select t.job_id, t.queue_name, t.priority, t.state, t.scheduled_at, t.lock
-            from procrastinate_todo as t
-            where t.job_id = any(p_handed[3:])
-            offset 0
-        ) as h
+        from _procrastinate_handed_heads(p_handed, procrastinate_now()) as h
         where
-            h.state = 'b'
-            and h.queue_name = any(p_queues)
+            h.queue_name = any(p_queues)
             and h.priority = p_priority
-            and coalesce(h.scheduled_at <= procrastinate_now(), true)
-            and _procrastinate_still_head(h.lock, h.priority, h.job_id, p_handed)
         order by job_id
         limit p_take
     ),
@@ -2399,17 +2468,9 @@ begin
         ) as c
         union all
         select h.job_id, null, h.priority
-        from (
-            select t.job_id, t.queue_name, t.priority, t.state, t.scheduled_at, t.lock
-            from procrastinate_todo as t
-            where t.job_id = any(p_handed[3:])
-            offset 0
-        ) as h
+        from _procrastinate_handed_heads(p_handed, procrastinate_now()) as h
         where
-            h.state = 'b'
-            and h.queue_name = any(p_queues)
-            and coalesce(h.scheduled_at <= procrastinate_now(), true)
-            and _procrastinate_still_head(h.lock, h.priority, h.job_id, p_handed)
+            h.queue_name = any(p_queues)
         order by priority desc, job_id
         limit p_take
     ) as s;
@@ -2418,40 +2479,6 @@ $$;
 
 comment on function _procrastinate_see_wide(text[], integer, bigint[], bigint[]) is
 'The first ready jobs of these queues by priority, then id, without marks.';
-
--- Whether a head that was handed over is still the next of its lock: nothing has joined the line
--- before it since, and this fetch has not claimed such a one already. Nobody else can have:
--- the key of the lock is in hand. Reads what the snapshot of the query that calls it shows.
-create function _procrastinate_still_head(
-    p_lock text, p_priority integer, p_job_id bigint, p_handed bigint[]
-)
-returns boolean
-language plpgsql stable parallel unsafe
-set search_path from current
-as $$
-begin
-    return not exists (
-        select
-        from (
-            select t.priority, t.job_id
-            from procrastinate_todo as t
-            where t.lock = p_lock and t.since >= p_handed[1]::text::xid8
-            order by t.since
-            offset 0
-        ) as s
-        where (~s.priority, s.job_id) < (~p_priority, p_job_id)
-    ) and not exists (
-        select
-        from procrastinate_doing as d
-        where d.lock = p_lock and d.claim_id > p_handed[2]
-        order by d.claim_id
-        limit 1
-    );
-end;
-$$;
-
-comment on function _procrastinate_still_head(text, integer, bigint, bigint[]) is
-'Whether a head that this exchange hands over may still be claimed.';
 
 -- Of candidates with a lock: which may run now. The others are parked (state b), so that no
 -- fetch meets them again before their lock's head is promoted.
@@ -3165,6 +3192,11 @@ create function procrastinate_heartbeat_v1(p_worker_id bigint)
 returns table (job_id bigint, claim_id bigint, abort_requested boolean)
 language plpgsql volatile parallel unsafe
 set search_path from current
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
 as $$
 #variable_conflict use_column
 begin
@@ -3194,6 +3226,11 @@ create function procrastinate_list_jobs_to_abort_v1(p_worker_id bigint)
 returns setof bigint
 language plpgsql stable parallel safe
 set search_path from current
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
 as $$
 begin
     return query
@@ -3213,6 +3250,11 @@ create function procrastinate_prune_workers_v1(p_older_than interval)
 returns setof bigint
 language plpgsql volatile parallel unsafe
 set search_path from current
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
 as $$
 begin
     if p_older_than is null or p_older_than < interval '0' then
@@ -3382,10 +3424,16 @@ create function procrastinate_sweep_v1(p_max_jobs integer default 1000)
 returns table (promoted bigint, unlinked bigint)
 language plpgsql volatile parallel unsafe
 set search_path from current
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
 as $$
 declare
+    v_at procrastinate_sweep;
+    v_locks text[];
     v_lost text[];
-    v_from bigint;
     v_to bigint;
 begin
     if coalesce(p_max_jobs, 0) < 1 then
@@ -3394,35 +3442,44 @@ begin
             null, 'Ask for one job or more.');
     end if;
     perform _procrastinate_refuse_old_snapshot('Sweeping');
-    v_lost := array(select h.lock from _procrastinate_lost_heads() as h limit p_max_jobs);
     promoted := 0;
+    unlinked := 0;
+    select * into v_at from procrastinate_sweep as s for no key update skip locked;
+    if not found then  -- another worker sweeps
+        return next;
+        return;
+    end if;
+
+    v_locks := _procrastinate_next_locks(v_at.last_lock, p_max_jobs);
+    v_lost := array(select h.lock from _procrastinate_lost_heads(v_locks) as h);
     if cardinality(v_lost) > 0 then
         perform _procrastinate_take_locks(v_lost);
+        promoted := cardinality(v_lost);
         perform _procrastinate_promote(
             v_lost, null::integer[], null::bigint[], null::xid8[], null::bigint[]
         );
-        promoted := cardinality(v_lost) - (
-            select count(*) from _procrastinate_lost_heads() as h where h.lock = any(v_lost)
-        );
+        promoted := promoted - (select count(*) from _procrastinate_lost_heads(v_lost));
     end if;
 
     perform _procrastinate_fold_counts();
-    select s.last_value into v_from from procrastinate_sweep_seq as s;
+
     select max(x.id) into v_to
     from (
-        select j.id from procrastinate_jobs as j where j.id > v_from order by j.id
+        select j.id
+        from procrastinate_jobs as j
+        where j.id > v_at.last_job_id
+        order by j.id
         limit p_max_jobs
     ) as x;
-    perform setval('procrastinate_sweep_seq', coalesce(v_to, 0));  -- at the end: from the start
     with mine as (
         update procrastinate_jobs as j
         set worker_id = null
         where
-            j.id in (
+            j.id = any(array(
                 select x.id
                 from procrastinate_jobs as x
                 where
-                    x.id > v_from and x.id <= v_to
+                    x.id > v_at.last_job_id and x.id <= v_to
                     and x.worker_id is not null
                     and x.status not in ('todo', 'doing')
                     and not exists (
@@ -3430,10 +3487,15 @@ begin
                     )
                 order by x.id
                 for no key update skip locked
-            )
+            ))
         returning j.id
     )
     select count(*) into unlinked from mine as m;
+
+    update procrastinate_sweep as s  -- at the end: from the start again
+    set
+        last_job_id = coalesce(v_to, 0),
+        last_lock = coalesce(v_locks[cardinality(v_locks)], '');
     return next;
 end;
 $$;
@@ -3533,6 +3595,11 @@ create function procrastinate_unregister_worker_v2(p_worker_id bigint)
 returns boolean
 language plpgsql volatile parallel unsafe
 set search_path from current
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
 as $$
 begin
     return exists (
@@ -3549,6 +3616,11 @@ create function procrastinate_abort_job(job_id bigint)
 returns boolean
 language plpgsql volatile parallel unsafe
 set search_path from current
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
 as $$
 begin
     return _procrastinate_cancel($1, true, false) is not null;
@@ -3565,6 +3637,11 @@ create function procrastinate_cancel_job(
 returns boolean
 language plpgsql volatile parallel unsafe
 set search_path from current
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
 as $$
 begin
     return _procrastinate_cancel($1, coalesce($2, false), coalesce($3, false)) is not null;
@@ -3633,7 +3710,11 @@ begin
 
     return query
     select 'lock: its next job is blocked by nobody', h.job_id, format('lock %s', h.lock)
-    from _procrastinate_lost_heads() as h;
+    from _procrastinate_lost_heads(
+        array(
+            select distinct t.lock from procrastinate_todo as t where t.state = 'b'
+        )
+    ) as h;
 
     return query
     select
@@ -3996,6 +4077,11 @@ create function procrastinate_recover_stalled_jobs(
 returns setof bigint
 language plpgsql volatile parallel unsafe
 set search_path from current
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
 as $$
 declare
     v_job record;
@@ -4167,6 +4253,11 @@ create function procrastinate_reschedule_job(job_id bigint, scheduled_at timesta
 returns boolean
 language plpgsql volatile parallel unsafe
 set search_path from current
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
 as $$
 begin
     update procrastinate_jobs as j
@@ -4214,6 +4305,11 @@ create function procrastinate_retry_job(
 returns boolean
 language plpgsql volatile parallel unsafe
 set search_path from current
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
 as $$
 begin
     perform _procrastinate_check_text($4, 'queue name', 128, $4 is not null);
@@ -4252,6 +4348,11 @@ create function procrastinate_cancel_job_v1(job_id bigint, abort boolean, delete
 returns bigint
 language plpgsql volatile parallel unsafe
 set search_path from current
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
 as $$
 begin
     return _procrastinate_cancel($1, coalesce($2, false), coalesce($3, false));
@@ -4340,6 +4441,11 @@ create function procrastinate_finish_job_v1(
 returns void
 language plpgsql volatile parallel unsafe
 set search_path from current
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
 as $$
 declare
     v_found boolean;
@@ -4413,6 +4519,11 @@ create function procrastinate_retry_job_v1(
 returns void
 language plpgsql volatile parallel unsafe
 set search_path from current
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
 as $$
 declare
     v_claim record;
@@ -4445,6 +4556,11 @@ create function procrastinate_retry_job_v2(
 returns void
 language plpgsql volatile parallel unsafe
 set search_path from current
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
 as $$
 begin
     if _procrastinate_retry($1, $2, $3, $4, $5) then
@@ -4567,20 +4683,47 @@ declare
     v_ended bigint;
     v_nested constant boolean
         := coalesce(current_setting('procrastinate.nested', true), '') = 'on';
-    v_locks boolean;
-    v_queueing boolean;
     v_scheduled boolean;
     v_pair record;
+    v_first bigint;
     v_queue text;
+    v_last_queue text;
+    v_priority integer;
+    v_last_priority integer;
+    v_plain boolean;
+    v_ok boolean;
 begin
+    select
+        min(n.id), min(n.queue_name), max(n.queue_name), min(n.priority), max(n.priority),
+        bool_and(
+            n.status = 'todo'
+            and n.lock is null and n.queueing_lock is null and n.scheduled_at is null
+        )
+    into v_first, v_queue, v_last_queue, v_priority, v_last_priority, v_plain
+    from new_jobs as n;
+
+    -- most statements: jobs of one queue and priority, to run at once, without locks
+    if v_plain and v_queue = v_last_queue and v_priority = v_last_priority and not v_nested then
+        with waiting as (
+            insert into procrastinate_todo (job_id, priority, state, queue_name)
+            select n.id, n.priority, 'r', n.queue_name
+            from new_jobs as n
+        )
+        insert into procrastinate_events (job_id, type, at)
+        select n.id, 'deferred', v_now
+        from new_jobs as n;
+        v_ok := _procrastinate_note_priority(v_queue, v_priority)
+            and _procrastinate_notify(v_queue, 'job_inserted', v_first);
+        return null;
+    end if;
+
+    v_queue := null;
     select
         count(*) filter (where n.status = 'todo'),
         count(*) filter (where n.status = 'doing'),
         count(*) filter (where n.status > 'doing'),
-        bool_or(n.lock is not null),
-        bool_or(n.queueing_lock is not null),
         bool_or(n.scheduled_at is not null)
-    into v_todo, v_doing, v_ended, v_locks, v_queueing, v_scheduled
+    into v_todo, v_doing, v_ended, v_scheduled
     from new_jobs as n;
 
     if v_ended > 0 then
@@ -4594,7 +4737,7 @@ begin
         perform _procrastinate_reconcile(array(select n.id from new_jobs as n));
     elsif v_todo = 0 then
         return null;
-    elsif v_locks then
+    else  -- in one order, so that two batches do not wait for each other's queueing locks
         insert into procrastinate_todo (
             job_id, since, scheduled_at, priority, state, queue_name, lock, queueing_lock
         )
@@ -4614,25 +4757,6 @@ begin
             where x.status = 'todo'
         ) as n
         order by n.queueing_lock, n.id;
-    elsif v_queueing then  -- in one order, so that two batches do not wait for each other
-        insert into procrastinate_todo (
-            job_id, scheduled_at, priority, state, queue_name, queueing_lock
-        )
-        select
-            n.id, n.scheduled_at, n.priority,
-            case when n.scheduled_at > v_now then 'd' else 'r' end::"char",
-            n.queue_name, n.queueing_lock
-        from new_jobs as n
-        where n.status = 'todo'
-        order by n.queueing_lock, n.id;
-    else
-        insert into procrastinate_todo (job_id, scheduled_at, priority, state, queue_name)
-        select
-            n.id, n.scheduled_at, n.priority,
-            case when n.scheduled_at > v_now then 'd' else 'r' end::"char",
-            n.queue_name
-        from new_jobs as n
-        where n.status = 'todo';
     end if;
 
     if v_scheduled then
@@ -4671,10 +4795,10 @@ begin
         group by n.queue_name, n.priority
         order by n.queue_name, n.priority
     loop
-        perform _procrastinate_note_priority(v_pair.queue_name, v_pair.priority);
+        v_ok := _procrastinate_note_priority(v_pair.queue_name, v_pair.priority);
         if v_queue is distinct from v_pair.queue_name then
             v_queue := v_pair.queue_name;
-            perform _procrastinate_notify(v_queue, 'job_inserted', v_pair.job_id);
+            v_ok := _procrastinate_notify(v_queue, 'job_inserted', v_pair.job_id);
         end if;
     end loop;
     return null;
@@ -4756,10 +4880,9 @@ after truncate on procrastinate_jobs
 for each statement execute function _procrastinate_jobs_truncated();
 
 -- After an UPDATE: refuses what the state machine does not allow, then todo and doing, the
--- history, the next holder of a lock and the wake-ups, whoever wrote the rows.
---
--- The two changes that each job goes through have a short way. All others, and those where a
--- user's trigger has changed the jobs again before us, are derived from their present rows.
+-- history, the next holder of a lock and the wake-ups, whoever wrote the rows. The two changes
+-- that each job goes through have a short way. All others, and those where a user's trigger has
+-- changed the jobs again before us, are derived from their present rows.
 create function _procrastinate_jobs_updated()
 returns trigger
 language plpgsql volatile parallel unsafe security definer
@@ -5051,7 +5174,7 @@ $$;
 
 insert into procrastinate_migrations (name, sha256)
 values
-    ('04.00.00_01_pre_baseline', '199dd2064e8432bad91c80c6cb3a89cb065bf5fc04463bcdbb3cf9a8ee9c56c3');
+    ('04.00.00_01_pre_baseline', '71c76ddca7abb39f57cf9fcd8488825204d0b0ed056f6cb2ed99bd1243a0ee27');
 
 -- Back to the caller's search_path.
 do $$

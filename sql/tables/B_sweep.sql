@@ -1,6 +1,11 @@
--- Where the sweep of finished jobs has come to. A sequence, because many sweep and none of
--- them may wait for, or be undone with, another's transaction.
-create sequence procrastinate_sweep_seq as bigint minvalue 0 start 0;
+-- Where the sweep has come to: one row, that whoever sweeps has locked. Others leave it be.
+create table procrastinate_sweep (
+    id integer primary key default 1 check (id = 1),
+    last_job_id bigint not null default 0,
+    last_lock text not null default ''
+) with (fillfactor = 50);
 
-comment on sequence procrastinate_sweep_seq is
-'Id of the last job that the sweep has looked at for the number of a worker that is gone.';
+insert into procrastinate_sweep default values;
+
+comment on table procrastinate_sweep is
+'Where the sweep has come to: last job looked at for a worker that is gone, and last lock.';

@@ -20,20 +20,47 @@ declare
     v_ended bigint;
     v_nested constant boolean
         := coalesce(current_setting('procrastinate.nested', true), '') = 'on';
-    v_locks boolean;
-    v_queueing boolean;
     v_scheduled boolean;
     v_pair record;
+    v_first bigint;
     v_queue text;
+    v_last_queue text;
+    v_priority integer;
+    v_last_priority integer;
+    v_plain boolean;
+    v_ok boolean;
 begin
+    select
+        min(n.id), min(n.queue_name), max(n.queue_name), min(n.priority), max(n.priority),
+        bool_and(
+            n.status = 'todo'
+            and n.lock is null and n.queueing_lock is null and n.scheduled_at is null
+        )
+    into v_first, v_queue, v_last_queue, v_priority, v_last_priority, v_plain
+    from new_jobs as n;
+
+    -- most statements: jobs of one queue and priority, to run at once, without locks
+    if v_plain and v_queue = v_last_queue and v_priority = v_last_priority and not v_nested then
+        with waiting as (
+            insert into procrastinate_todo (job_id, priority, state, queue_name)
+            select n.id, n.priority, 'r', n.queue_name
+            from new_jobs as n
+        )
+        insert into procrastinate_events (job_id, type, at)
+        select n.id, 'deferred', v_now
+        from new_jobs as n;
+        v_ok := _procrastinate_note_priority(v_queue, v_priority)
+            and _procrastinate_notify(v_queue, 'job_inserted', v_first);
+        return null;
+    end if;
+
+    v_queue := null;
     select
         count(*) filter (where n.status = 'todo'),
         count(*) filter (where n.status = 'doing'),
         count(*) filter (where n.status > 'doing'),
-        bool_or(n.lock is not null),
-        bool_or(n.queueing_lock is not null),
         bool_or(n.scheduled_at is not null)
-    into v_todo, v_doing, v_ended, v_locks, v_queueing, v_scheduled
+    into v_todo, v_doing, v_ended, v_scheduled
     from new_jobs as n;
 
     if v_ended > 0 then
@@ -47,7 +74,7 @@ begin
         perform _procrastinate_reconcile(array(select n.id from new_jobs as n));
     elsif v_todo = 0 then
         return null;
-    elsif v_locks then
+    else  -- in one order, so that two batches do not wait for each other's queueing locks
         insert into procrastinate_todo (
             job_id, since, scheduled_at, priority, state, queue_name, lock, queueing_lock
         )
@@ -67,25 +94,6 @@ begin
             where x.status = 'todo'
         ) as n
         order by n.queueing_lock, n.id;
-    elsif v_queueing then  -- in one order, so that two batches do not wait for each other
-        insert into procrastinate_todo (
-            job_id, scheduled_at, priority, state, queue_name, queueing_lock
-        )
-        select
-            n.id, n.scheduled_at, n.priority,
-            case when n.scheduled_at > v_now then 'd' else 'r' end::"char",
-            n.queue_name, n.queueing_lock
-        from new_jobs as n
-        where n.status = 'todo'
-        order by n.queueing_lock, n.id;
-    else
-        insert into procrastinate_todo (job_id, scheduled_at, priority, state, queue_name)
-        select
-            n.id, n.scheduled_at, n.priority,
-            case when n.scheduled_at > v_now then 'd' else 'r' end::"char",
-            n.queue_name
-        from new_jobs as n
-        where n.status = 'todo';
     end if;
 
     if v_scheduled then
@@ -124,10 +132,10 @@ begin
         group by n.queue_name, n.priority
         order by n.queue_name, n.priority
     loop
-        perform _procrastinate_note_priority(v_pair.queue_name, v_pair.priority);
+        v_ok := _procrastinate_note_priority(v_pair.queue_name, v_pair.priority);
         if v_queue is distinct from v_pair.queue_name then
             v_queue := v_pair.queue_name;
-            perform _procrastinate_notify(v_queue, 'job_inserted', v_pair.job_id);
+            v_ok := _procrastinate_notify(v_queue, 'job_inserted', v_pair.job_id);
         end if;
     end loop;
     return null;

@@ -1,8 +1,7 @@
 -- After an UPDATE: refuses what the state machine does not allow, then todo and doing, the
--- history, the next holder of a lock and the wake-ups, whoever wrote the rows.
---
--- The two changes that each job goes through have a short way. All others, and those where a
--- user's trigger has changed the jobs again before us, are derived from their present rows.
+-- history, the next holder of a lock and the wake-ups, whoever wrote the rows. The two changes
+-- that each job goes through have a short way. All others, and those where a user's trigger has
+-- changed the jobs again before us, are derived from their present rows.
 create function _procrastinate_jobs_updated()
 returns trigger
 language plpgsql volatile parallel unsafe security definer

@@ -57,7 +57,11 @@ begin
 
     return query
     select 'lock: its next job is blocked by nobody', h.job_id, format('lock %s', h.lock)
-    from _procrastinate_lost_heads() as h;
+    from _procrastinate_lost_heads(
+        array(
+            select distinct t.lock from procrastinate_todo as t where t.state = 'b'
+        )
+    ) as h;
 
     return query
     select

@@ -7,6 +7,11 @@ create function procrastinate_recover_stalled_jobs(
 returns setof bigint
 language plpgsql volatile parallel unsafe
 set search_path from current
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
 as $$
 declare
     v_job record;

@@ -3,6 +3,11 @@ create function procrastinate_reschedule_job(job_id bigint, scheduled_at timesta
 returns boolean
 language plpgsql volatile parallel unsafe
 set search_path from current
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
 as $$
 begin
     update procrastinate_jobs as j

@@ -9,6 +9,11 @@ create function procrastinate_retry_job(
 returns boolean
 language plpgsql volatile parallel unsafe
 set search_path from current
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
 as $$
 begin
     perform _procrastinate_check_text($4, 'queue name', 128, $4 is not null);

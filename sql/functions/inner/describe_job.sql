@@ -16,7 +16,7 @@ begin
     return format(
         'Job %s (%s on queue %s) is %s, with %s attempts%s.',
         p_job_id, v_job.task_name, v_job.queue_name, v_job.status, v_job.attempts,
-        coalesce(format(', worker %s', v_job.worker_id), '')
+        coalesce(', worker ' || v_job.worker_id, '')
     );
 end;
 $$;

@@ -14,7 +14,6 @@ set search_path from current
 as $$
 declare
     v_now constant timestamptz := procrastinate_now();
-    v_starts boolean;
 begin
     perform _procrastinate_refuse_transition(c.id, c.old, c.new)
     from unnest(p_job_ids, p_from, p_to) as c (id, old, new)
@@ -25,16 +24,6 @@ begin
             (c.old = 'todo' and c.new <> 'aborting')
             or (c.old = 'doing' and c.new in ('succeeded', 'failed', 'aborted'))
         );
-    select bool_or(j.lock is not null) into v_starts
-    from unnest(p_job_ids, p_from, p_to) as c (id, old, new)
-    join (
-        select x.id, x.lock from procrastinate_jobs as x where x.id = any(p_job_ids)
-    ) as j on j.id = c.id
-    where c.old = 'todo' and c.new = 'doing';
-    if v_starts then
-        v_starts := _procrastinate_refuse_old_snapshot('Starting a job that has a lock');
-    end if;
-
     perform _procrastinate_reconcile(p_job_ids, p_locks);
 
     -- in the order of 3.x; of a job that is gone again nothing is told

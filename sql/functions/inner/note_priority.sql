@@ -2,7 +2,7 @@
 -- anybody: two who are the first to use one leave two rows. A queue that uses priorities as
 -- if they were times is marked by a null instead: fetches then read it in one piece.
 create function _procrastinate_note_priority(p_queue_name text, p_priority integer)
-returns void
+returns boolean
 language plpgsql volatile parallel unsafe
 set search_path from current
 as $$
@@ -14,7 +14,7 @@ begin
         from procrastinate_priorities as p
         where p.queue_name = p_queue_name and p.priority = p_priority
     ) then
-        return;
+        return true;
     end if;
     if (
         select count(*) from procrastinate_priorities as p where p.queue_name = p_queue_name
@@ -29,6 +29,7 @@ begin
         insert into procrastinate_priorities (queue_name, priority)
         values (p_queue_name, null);
     end if;
+    return true;
 end;
 $$;
 

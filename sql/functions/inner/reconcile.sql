@@ -36,6 +36,16 @@ begin
     ) as x
     where x.lock is not null;
     if v_locks is not null then
+        if current_setting('transaction_isolation') <> 'read committed' and exists (
+            select
+            from procrastinate_jobs as j
+            left join procrastinate_doing as d on d.job_id = j.id and d.lock = j.lock
+            where
+                j.id = any(p_job_ids)
+                and j.status = 'doing' and j.lock is not null and d.job_id is null
+        ) then
+            perform _procrastinate_refuse_old_snapshot('Starting a job that has a lock');
+        end if;
         perform _procrastinate_take_locks(v_locks);
     end if;
 

@@ -56,18 +56,10 @@ begin
         ) as c
         union all
         select h.job_id, null, 'b', null
-        from (
-            select t.job_id, t.queue_name, t.priority, t.state, t.scheduled_at, t.lock
-            from procrastinate_todo as t
-            where t.job_id = any(p_handed[3:])
-            offset 0
-        ) as h
+        from _procrastinate_handed_heads(p_handed, procrastinate_now()) as h
         where
-            h.state = 'b'
-            and h.queue_name = any(p_queues)
+            h.queue_name = any(p_queues)
             and h.priority = p_priority
-            and coalesce(h.scheduled_at <= procrastinate_now(), true)
-            and _procrastinate_still_head(h.lock, h.priority, h.job_id, p_handed)
         order by job_id
         limit p_take
     ),

@@ -3,6 +3,11 @@ create function procrastinate_cancel_job_v1(job_id bigint, abort boolean, delete
 returns bigint
 language plpgsql volatile parallel unsafe
 set search_path from current
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
 as $$
 begin
     return _procrastinate_cancel($1, coalesce($2, false), coalesce($3, false));

@@ -5,6 +5,11 @@ create function procrastinate_finish_job_v1(
 returns void
 language plpgsql volatile parallel unsafe
 set search_path from current
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
 as $$
 declare
     v_found boolean;

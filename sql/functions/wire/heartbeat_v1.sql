@@ -3,6 +3,11 @@ create function procrastinate_heartbeat_v1(p_worker_id bigint)
 returns table (job_id bigint, claim_id bigint, abort_requested boolean)
 language plpgsql volatile parallel unsafe
 set search_path from current
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
 as $$
 #variable_conflict use_column
 begin

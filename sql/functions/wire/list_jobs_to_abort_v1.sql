@@ -3,6 +3,11 @@ create function procrastinate_list_jobs_to_abort_v1(p_worker_id bigint)
 returns setof bigint
 language plpgsql stable parallel safe
 set search_path from current
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
 as $$
 begin
     return query

@@ -3,6 +3,11 @@ create function procrastinate_prune_workers_v1(p_older_than interval)
 returns setof bigint
 language plpgsql volatile parallel unsafe
 set search_path from current
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
 as $$
 begin
     if p_older_than is null or p_older_than < interval '0' then

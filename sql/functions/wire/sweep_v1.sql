@@ -5,10 +5,16 @@ create function procrastinate_sweep_v1(p_max_jobs integer default 1000)
 returns table (promoted bigint, unlinked bigint)
 language plpgsql volatile parallel unsafe
 set search_path from current
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
 as $$
 declare
+    v_at procrastinate_sweep;
+    v_locks text[];
     v_lost text[];
-    v_from bigint;
     v_to bigint;
 begin
     if coalesce(p_max_jobs, 0) < 1 then
@@ -17,35 +23,44 @@ begin
             null, 'Ask for one job or more.');
     end if;
     perform _procrastinate_refuse_old_snapshot('Sweeping');
-    v_lost := array(select h.lock from _procrastinate_lost_heads() as h limit p_max_jobs);
     promoted := 0;
+    unlinked := 0;
+    select * into v_at from procrastinate_sweep as s for no key update skip locked;
+    if not found then  -- another worker sweeps
+        return next;
+        return;
+    end if;
+
+    v_locks := _procrastinate_next_locks(v_at.last_lock, p_max_jobs);
+    v_lost := array(select h.lock from _procrastinate_lost_heads(v_locks) as h);
     if cardinality(v_lost) > 0 then
         perform _procrastinate_take_locks(v_lost);
+        promoted := cardinality(v_lost);
         perform _procrastinate_promote(
             v_lost, null::integer[], null::bigint[], null::xid8[], null::bigint[]
         );
-        promoted := cardinality(v_lost) - (
-            select count(*) from _procrastinate_lost_heads() as h where h.lock = any(v_lost)
-        );
+        promoted := promoted - (select count(*) from _procrastinate_lost_heads(v_lost));
     end if;
 
     perform _procrastinate_fold_counts();
-    select s.last_value into v_from from procrastinate_sweep_seq as s;
+
     select max(x.id) into v_to
     from (
-        select j.id from procrastinate_jobs as j where j.id > v_from order by j.id
+        select j.id
+        from procrastinate_jobs as j
+        where j.id > v_at.last_job_id
+        order by j.id
         limit p_max_jobs
     ) as x;
-    perform setval('procrastinate_sweep_seq', coalesce(v_to, 0));  -- at the end: from the start
     with mine as (
         update procrastinate_jobs as j
         set worker_id = null
         where
-            j.id in (
+            j.id = any(array(
                 select x.id
                 from procrastinate_jobs as x
                 where
-                    x.id > v_from and x.id <= v_to
+                    x.id > v_at.last_job_id and x.id <= v_to
                     and x.worker_id is not null
                     and x.status not in ('todo', 'doing')
                     and not exists (
@@ -53,10 +68,15 @@ begin
                     )
                 order by x.id
                 for no key update skip locked
-            )
+            ))
         returning j.id
     )
     select count(*) into unlinked from mine as m;
+
+    update procrastinate_sweep as s  -- at the end: from the start again
+    set
+        last_job_id = coalesce(v_to, 0),
+        last_lock = coalesce(v_locks[cardinality(v_locks)], '');
     return next;
 end;
 $$;
