@@ -24,7 +24,7 @@ _JOB_COLUMNS = ", ".join(f"j.{column}" for column in decode.JOB_COLUMNS)
 
 # A finished job keeps the id of its worker until the sweep comes by. Shown is the worker
 # that there is, or none: as 3.x, whose foreign key did that at once.
-_JOB_AND_WORKER_COLUMNS = _JOB_COLUMNS.replace("j.worker_id", "w.id")
+_JOB_AND_WORKER_COLUMNS = _JOB_COLUMNS.replace("j.worker_id", "w.id as worker_id")
 
 _LIST_JOBS = Function(
     name="list_jobs",
