@@ -447,7 +447,7 @@ comment on table procrastinate_migrations is
 create table procrastinate_sweep (
     id integer primary key default 1 check (id = 1),
     last_job_id bigint not null default 0,
-    last_lock text not null default ''
+    last_lock text  -- null: start with the first
 ) with (fillfactor = 50);
 
 insert into procrastinate_sweep default values;
@@ -739,6 +739,9 @@ begin
     -- before all reading: what this snapshot does not show arrives later
     v_snapshot := pg_current_snapshot();
     v_xmin := pg_snapshot_xmin(v_snapshot)::text::bigint;
+    if p_marks[1] > v_xmin then  -- of another server, before a restore
+        p_marks := null;
+    end if;
     v_look := _procrastinate_look(v_queues, p_marks[1]::text::xid8);
     if v_look.o_due then
         o_more := _procrastinate_wake_due(v_queues);
@@ -1422,13 +1425,22 @@ declare
     v_lock text := p_after;
 begin
     for i in 1 .. p_max loop
-        v_lock := (
-            select t.lock
-            from procrastinate_todo as t
-            where t.lock > v_lock
-            order by t.lock, ~t.priority, t.job_id
-            limit 1
-        );
+        v_lock := case
+            when v_lock is null then (
+                select t.lock
+                from procrastinate_todo as t
+                where t.lock is not null
+                order by t.lock, ~t.priority, t.job_id
+                limit 1
+            )
+            else (
+                select t.lock
+                from procrastinate_todo as t
+                where t.lock > v_lock
+                order by t.lock, ~t.priority, t.job_id
+                limit 1
+            )
+        end;
         exit when v_lock is null;
         v_locks := v_locks || v_lock;
     end loop;
@@ -1437,7 +1449,7 @@ end;
 $$;
 
 comment on function _procrastinate_next_locks(text, integer) is
-'At most so many locks that jobs wait for, after the one given.';
+'At most so many locks that jobs wait for, after the one given; null: from the first.';
 
 -- Rows that became ready again below the marks, since the oldest transaction that the last
 -- fetch did not see, lower the marks.
@@ -1574,6 +1586,7 @@ declare
     v_whole text[];
     v_handed bigint[];
     v_xmin bigint;
+    v_xmax constant xid8 := pg_snapshot_xmax(pg_current_snapshot());
     v_claim bigint;
 begin
     v_xmin := pg_snapshot_xmin(pg_current_snapshot())::text::bigint;
@@ -1586,7 +1599,8 @@ begin
         as l (lock, priority, job_id, head_xmin, claim_id)
     cross join lateral (
         select
-            l.head_xmin is null or l.claim_id is null or count(*) >= v_many
+            coalesce(l.head_xmin >= v_xmax, true)  -- of another server, before a restore
+            or l.claim_id is null or count(*) >= v_many
             or coalesce(
                 bool_or((~s.priority, s.job_id) < (~l.priority, l.job_id)), false
             ) as whole
@@ -1729,18 +1743,18 @@ comment on function _procrastinate_put_back(
 
 -- The one way to raise an error of our own: sql/sqlstates.md lists the codes.
 create function _procrastinate_raise(
-    p_code text, p_message text, p_detail text default null, p_hint text default null
+    p_code text, p_message text, p_detail text, p_hint text
 )
 returns void
 language plpgsql volatile parallel unsafe
 set search_path from current
 as $$
 begin
+    if p_detail is null then  -- an option cannot be null, and an empty one prints a label
+        raise exception using errcode = p_code, message = p_message, hint = p_hint;
+    end if;
     raise exception using
-        errcode = p_code,
-        message = p_message,
-        detail = coalesce(p_detail, ''),
-        hint = coalesce(p_hint, '');
+        errcode = p_code, message = p_message, detail = p_detail, hint = p_hint;
 end;
 $$;
 
@@ -2505,6 +2519,7 @@ declare
     v_got text[];
     v_held text[];
     v_stay bigint[];
+    v_xmax constant xid8 := pg_snapshot_xmax(pg_current_snapshot());
 begin
     if not (
         pg_try_advisory_xact_lock_shared(_procrastinate_all_locks_key(1))
@@ -2559,7 +2574,10 @@ begin
             select distinct on (x.lock)
                 x.lock, x.job_id, x.priority, x.head_xmin, x.free_after
             from (
-                select t.lock, t.job_id, t.priority, t.head_xmin, t.free_after, t.state
+                select
+                    t.lock, t.job_id, t.priority, t.free_after, t.state,
+                    -- in a dump of another server it may lie ahead: then it says nothing
+                    case when t.head_xmin < v_xmax then t.head_xmin end as head_xmin
                 from procrastinate_todo as t
                 where t.job_id = any(p_job_ids)
                 offset 0
@@ -3495,7 +3513,7 @@ begin
     update procrastinate_sweep as s  -- at the end: from the start again
     set
         last_job_id = coalesce(v_to, 0),
-        last_lock = coalesce(v_locks[cardinality(v_locks)], '');
+        last_lock = v_locks[cardinality(v_locks)];
     return next;
 end;
 $$;
@@ -4139,6 +4157,7 @@ declare
     v_cancelled bigint[];
     v_now constant timestamptz := procrastinate_now();
 begin
+    insert into procrastinate_sweep default values on conflict do nothing;
     lock table procrastinate_jobs in share row exclusive mode;
     select count(*) into v_breaches from procrastinate_check();
     if v_breaches = 0 then
@@ -5174,7 +5193,7 @@ $$;
 
 insert into procrastinate_migrations (name, sha256)
 values
-    ('04.00.00_01_pre_baseline', '71c76ddca7abb39f57cf9fcd8488825204d0b0ed056f6cb2ed99bd1243a0ee27');
+    ('04.00.00_01_pre_baseline', '840531567c78e58309da9b063ca813d46ccfe485246e43d81bd633d8b919e1a2');
 
 -- Back to the caller's search_path.
 do $$

@@ -2,7 +2,7 @@
 create table procrastinate_sweep (
     id integer primary key default 1 check (id = 1),
     last_job_id bigint not null default 0,
-    last_lock text not null default ''
+    last_lock text  -- null: start with the first
 ) with (fillfactor = 50);
 
 insert into procrastinate_sweep default values;

@@ -11,6 +11,7 @@ declare
     v_cancelled bigint[];
     v_now constant timestamptz := procrastinate_now();
 begin
+    insert into procrastinate_sweep default values on conflict do nothing;
     lock table procrastinate_jobs in share row exclusive mode;
     select count(*) into v_breaches from procrastinate_check();
     if v_breaches = 0 then

@@ -53,6 +53,9 @@ begin
     -- before all reading: what this snapshot does not show arrives later
     v_snapshot := pg_current_snapshot();
     v_xmin := pg_snapshot_xmin(v_snapshot)::text::bigint;
+    if p_marks[1] > v_xmin then  -- of another server, before a restore
+        p_marks := null;
+    end if;
     v_look := _procrastinate_look(v_queues, p_marks[1]::text::xid8);
     if v_look.o_due then
         o_more := _procrastinate_wake_due(v_queues);

@@ -36,6 +36,7 @@ declare
     v_whole text[];
     v_handed bigint[];
     v_xmin bigint;
+    v_xmax constant xid8 := pg_snapshot_xmax(pg_current_snapshot());
     v_claim bigint;
 begin
     v_xmin := pg_snapshot_xmin(pg_current_snapshot())::text::bigint;
@@ -48,7 +49,8 @@ begin
         as l (lock, priority, job_id, head_xmin, claim_id)
     cross join lateral (
         select
-            l.head_xmin is null or l.claim_id is null or count(*) >= v_many
+            coalesce(l.head_xmin >= v_xmax, true)  -- of another server, before a restore
+            or l.claim_id is null or count(*) >= v_many
             or coalesce(
                 bool_or((~s.priority, s.job_id) < (~l.priority, l.job_id)), false
             ) as whole

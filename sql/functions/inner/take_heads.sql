@@ -23,6 +23,7 @@ declare
     v_got text[];
     v_held text[];
     v_stay bigint[];
+    v_xmax constant xid8 := pg_snapshot_xmax(pg_current_snapshot());
 begin
     if not (
         pg_try_advisory_xact_lock_shared(_procrastinate_all_locks_key(1))
@@ -77,7 +78,10 @@ begin
             select distinct on (x.lock)
                 x.lock, x.job_id, x.priority, x.head_xmin, x.free_after
             from (
-                select t.lock, t.job_id, t.priority, t.head_xmin, t.free_after, t.state
+                select
+                    t.lock, t.job_id, t.priority, t.free_after, t.state,
+                    -- in a dump of another server it may lie ahead: then it says nothing
+                    case when t.head_xmin < v_xmax then t.head_xmin end as head_xmin
                 from procrastinate_todo as t
                 where t.job_id = any(p_job_ids)
                 offset 0

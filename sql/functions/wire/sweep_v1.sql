@@ -76,7 +76,7 @@ begin
     update procrastinate_sweep as s  -- at the end: from the start again
     set
         last_job_id = coalesce(v_to, 0),
-        last_lock = coalesce(v_locks[cardinality(v_locks)], '');
+        last_lock = v_locks[cardinality(v_locks)];
     return next;
 end;
 $$;
