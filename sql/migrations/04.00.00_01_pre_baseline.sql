@@ -3453,6 +3453,7 @@ declare
     v_locks text[];
     v_lost text[];
     v_to bigint;
+    v_seen bigint;
 begin
     if coalesce(p_max_jobs, 0) < 1 then
         perform _procrastinate_raise('PQ003',
@@ -3481,7 +3482,7 @@ begin
 
     perform _procrastinate_fold_counts();
 
-    select max(x.id) into v_to
+    select max(x.id), count(*) into v_to, v_seen
     from (
         select j.id
         from procrastinate_jobs as j
@@ -3512,8 +3513,8 @@ begin
 
     update procrastinate_sweep as s  -- at the end: from the start again
     set
-        last_job_id = coalesce(v_to, 0),
-        last_lock = v_locks[cardinality(v_locks)];
+        last_job_id = case when v_seen = p_max_jobs then v_to else 0 end,
+        last_lock = v_locks[p_max_jobs];
     return next;
 end;
 $$;
@@ -5193,7 +5194,7 @@ $$;
 
 insert into procrastinate_migrations (name, sha256)
 values
-    ('04.00.00_01_pre_baseline', '840531567c78e58309da9b063ca813d46ccfe485246e43d81bd633d8b919e1a2');
+    ('04.00.00_01_pre_baseline', '04002392e25eca2f4aeef73a165707b54ef32842bd0d5fbbc664059a08af8015');
 
 -- Back to the caller's search_path.
 do $$

@@ -16,6 +16,7 @@ declare
     v_locks text[];
     v_lost text[];
     v_to bigint;
+    v_seen bigint;
 begin
     if coalesce(p_max_jobs, 0) < 1 then
         perform _procrastinate_raise('PQ003',
@@ -44,7 +45,7 @@ begin
 
     perform _procrastinate_fold_counts();
 
-    select max(x.id) into v_to
+    select max(x.id), count(*) into v_to, v_seen
     from (
         select j.id
         from procrastinate_jobs as j
@@ -75,8 +76,8 @@ begin
 
     update procrastinate_sweep as s  -- at the end: from the start again
     set
-        last_job_id = coalesce(v_to, 0),
-        last_lock = v_locks[cardinality(v_locks)];
+        last_job_id = case when v_seen = p_max_jobs then v_to else 0 end,
+        last_lock = v_locks[p_max_jobs];
     return next;
 end;
 $$;
