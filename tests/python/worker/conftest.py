@@ -33,6 +33,23 @@ async def app(dsn: str) -> AsyncIterator[App]:
         yield app
 
 
+async def see_it_end(task: asyncio.Task[None]) -> None:
+    """Wait for a worker's end; if it does not come, insist, and fail."""
+    done, _ = await asyncio.wait([task], timeout=PATIENCE)
+    if not done:
+        for _ in range(3):  # stop, insist, leave
+            task.cancel()
+            await asyncio.sleep(0)
+        await asyncio.wait([task], timeout=PATIENCE)
+        raise TimeoutError("the worker did not end")
+    await task
+
+
+async def run_to_its_end(worker: Worker) -> None:
+    """Run a worker that ends by itself."""
+    await see_it_end(asyncio.create_task(worker.run()))
+
+
 @attrs.define
 class Run:
     """A worker that runs in the background of a test."""
@@ -53,8 +70,7 @@ class Run:
 
     async def ended(self) -> None:
         """See it end; raise what it raised."""
-        async with asyncio.timeout(PATIENCE):
-            await self.task
+        await see_it_end(self.task)
 
 
 StartWorker = Callable[..., Awaitable[Run]]
@@ -75,8 +91,7 @@ async def start_worker(app: App) -> AsyncIterator[StartWorker]:
     for run in runs:
         run.worker.stop()
         with contextlib.suppress(Exception, asyncio.CancelledError):
-            async with asyncio.timeout(PATIENCE):
-                await run.task
+            await see_it_end(run.task)
 
 
 Drain = Callable[..., Awaitable[None]]
@@ -88,8 +103,7 @@ def drain(app: App) -> Drain:
 
     async def run(**options: Any) -> None:
         worker = Worker(app, wait=False, install_signal_handlers=False, **options)
-        async with asyncio.timeout(PATIENCE):
-            await worker.run()
+        await run_to_its_end(worker)
 
     return run
 

@@ -12,7 +12,7 @@ from procrastinate import App, JobContext, exceptions
 from procrastinate.job_context import AbortReason
 from procrastinate.worker import Worker
 
-from .conftest import PATIENCE, Database, StartWorker, actions
+from .conftest import Database, StartWorker, actions, run_to_its_end
 
 if TYPE_CHECKING:
     from procrastinate.worker.running import RunningJob
@@ -183,8 +183,7 @@ async def test_an_abort_that_is_heard_of_before_the_claims_answer_is_not_lost(
         return answer
 
     monkeypatch.setattr(app.connector, "call_async", call_async)
-    async with asyncio.timeout(PATIENCE):
-        await worker.run()
+    await run_to_its_end(worker)
     assert await database.status(job_id) == "aborted"
 
 
@@ -204,8 +203,7 @@ async def test_a_job_that_is_asked_to_abort_before_its_first_step_ends_as_aborte
         worker.running.abort_by_id(job_id)
 
     monkeypatch.setattr(worker.running, "add", add_and_abort)
-    async with asyncio.timeout(PATIENCE):
-        await worker.run()
+    await run_to_its_end(worker)
     assert await database.status(job_id) == "aborted"
 
 

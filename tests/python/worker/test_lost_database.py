@@ -429,6 +429,7 @@ async def test_the_jobs_of_a_killed_worker_are_recovered_and_run(
         "update procrastinate_workers set last_heartbeat = now() - interval '1 minute'"
     )
     run = await start_worker(**ALONE)
+    await listening(database)  # Its prune at the start is over: recovery waits for nobody.
     stalled = list(await app.job_manager.get_stalled_jobs())
     assert [job.id for job in stalled] == slow
     assert await app.connector.call_async(front.recover_stalled_jobs()) == slow

@@ -15,7 +15,7 @@ from procrastinate import App, JobContext, exceptions
 from procrastinate.job_context import AbortReason
 from procrastinate.worker import Worker
 
-from .conftest import PATIENCE, Database, Drain, StartWorker, actions
+from .conftest import PATIENCE, Database, Drain, StartWorker, actions, run_to_its_end
 
 
 @pytest.fixture
@@ -79,8 +79,7 @@ async def test_what_an_exchange_claimed_while_the_worker_was_told_to_stop_is_giv
         return answer
 
     monkeypatch.setattr(app.connector, "call_async", call_async)
-    async with asyncio.timeout(PATIENCE):
-        await worker.run()
+    await run_to_its_end(worker)
 
     assert ran == []
     job = await database.job(job_id)
@@ -242,8 +241,7 @@ async def test_a_job_may_stop_its_worker(
     elif kind == "sync middleware":
         worker.task_middleware.append(stop)
     await task.batch_defer_async({}, {})
-    async with asyncio.timeout(PATIENCE):
-        await worker.run()
+    await run_to_its_end(worker)
     assert sorted(map(str, await database.statuses())) == ["succeeded", "todo"]
 
 
@@ -284,8 +282,7 @@ async def test_a_side_task_that_fails_stops_the_worker_gracefully(
     job_id = await app.configure_task("wait").defer_async()
     worker = Worker(app, install_signal_handlers=False)
     monkeypatch.setattr(worker.heartbeat, method, broken)
-    async with asyncio.timeout(PATIENCE):
-        await worker.run()
+    await run_to_its_end(worker)
     (record,) = [r for r in records.records if r.__dict__.get("action") == "side_task_failed"]
     assert record.levelno == logging.ERROR
     assert (
@@ -303,8 +300,7 @@ async def test_a_bad_cron_expression_stops_the_worker(
     async def _(timestamp: int) -> None: ...
 
     worker = Worker(app, install_signal_handlers=False)
-    async with asyncio.timeout(PATIENCE):
-        await worker.run()
+    await run_to_its_end(worker)
     assert "Side task deferrer failed with exception" in records.text
 
 
@@ -316,6 +312,5 @@ async def test_a_connector_that_cannot_listen_stops_the_worker(
 
     monkeypatch.setattr(app.connector, "listen_notify", listen_notify)
     worker = Worker(app, install_signal_handlers=False)
-    async with asyncio.timeout(PATIENCE):
-        await worker.run()
+    await run_to_its_end(worker)
     assert "Side task listener failed" in records.text
