@@ -27,8 +27,10 @@ EOF
 rm -rf .cache/wheels
 "$VENV/bin/python" -m pip wheel -qq --wheel-dir .cache/wheels --requirement .cache/requirements.txt
 
-# pgTAP; without it the SQL tests are skipped, and say so. The Perl package has pg_prove.
+# pgTAP and plpgsql_check; without them their tests are skipped, and say so. The Perl package
+# has pg_prove.
 "$VENV/bin/python" -m tools.pgtap > /dev/null || true
-"$VENV/bin/python" -m tools.debian libtap-parser-sourcehandler-pgtap-perl > /dev/null || true
+"$VENV/bin/python" -m tools.debian libtap-parser-sourcehandler-pgtap-perl \
+    'postgresql-(\d+)-plpgsql-check' > /dev/null || true
 
 touch "$VENV/.ready"
