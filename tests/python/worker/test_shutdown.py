@@ -222,6 +222,8 @@ async def test_a_job_may_stop_its_worker(
     app: App, database: Database, drain: Drain, kind: str
 ) -> None:
     worker = Worker(app, install_signal_handlers=False)
+    # The loop then objects to whoever touches it from another thread.
+    asyncio.get_running_loop().set_debug(True)
 
     def stop(call_next: Any, context: Any, worker: Worker) -> Any:
         worker.stop()

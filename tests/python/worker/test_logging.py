@@ -1,0 +1,175 @@
+"""What a worker says, to whom, and how loud."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from procrastinate import App
+from procrastinate.worker import Worker, logger
+
+from .conftest import Database, Drain, actions, run_to_its_end
+
+if TYPE_CHECKING:
+    from procrastinate import jobs
+
+
+def the(records: pytest.LogCaptureFixture, action: str) -> logging.LogRecord:
+    """The one record of an action."""
+    found = [r for r in records.records if r.__dict__.get("action") == action]
+    assert len(found) == 1
+    return found[0]
+
+
+async def test_the_life_of_a_job_in_the_log(
+    app: App, database: Database, drain: Drain, records: pytest.LogCaptureFixture
+) -> None:
+    @app.task(name="ok", queue="q", lock="l")
+    async def task(a: int) -> dict[str, int]:
+        return {"r": a}
+
+    job_id = await task.defer_async(a=1)
+    await drain(name="me", queues=["q"])
+
+    worker_actions = [
+        record.__dict__["action"]
+        for record in records.records
+        if record.name.startswith("procrastinate.worker") and "action" in record.__dict__
+    ]
+    assert worker_actions == [
+        "start_worker",
+        "loaded_job_info",
+        "start_job",
+        "job_success",
+        "finish_task",
+        "stop_worker",
+        "stop_worker",
+    ]
+    expected = {
+        "start_worker": (logging.INFO, "me", "Starting worker on queues q"),
+        "loaded_job_info": (
+            logging.DEBUG,
+            "me",
+            f"Loaded job info, about to start job ok[{job_id}](a=1)",
+        ),
+        "start_job": (logging.INFO, "me", f"Starting job ok[{job_id}](a=1)"),
+        "finish_task": (
+            logging.DEBUG,
+            "me",
+            f"Acknowledged job completion ok[{job_id}](a=1)",
+        ),
+    }
+    for action, (level, name, message) in expected.items():
+        record = the(records, action)
+        assert (record.levelno, record.name, record.getMessage()) == (
+            level,
+            f"procrastinate.worker.{name}",
+            message,
+        )
+    assert the(records, "finish_task").__dict__["status"] == "succeeded"
+    ends = [
+        r.getMessage() for r in records.records if r.__dict__.get("action") == "stop_worker"
+    ]
+    assert ends == [
+        "No job found. Stopping worker because wait=False",
+        "Stopped worker on queues q",
+    ]
+
+
+async def test_a_record_carries_the_job_and_the_worker_for_machines(
+    app: App, drain: Drain, records: pytest.LogCaptureFixture
+) -> None:
+    seen: list[jobs.Job] = []
+
+    @app.task(name="ok", pass_context=True)
+    async def task(context: Any) -> str:
+        seen.append(context.job)
+        return "r"
+
+    await task.defer_async()
+    await drain()
+
+    record = the(records, "job_success")
+    extra = record.__dict__
+    assert extra["job"] == seen[0].log_context()
+    assert extra["worker"] == {
+        "name": "worker",
+        "worker_id": seen[0].worker_id,
+        "job_id": seen[0].id,
+        "queues": None,
+    }
+    assert extra["result"] == "r"
+    assert extra["duration"] == pytest.approx(extra["end_timestamp"] - extra["start_timestamp"])
+    assert the(records, "start_worker").__dict__["queues"] is None
+
+
+@pytest.mark.parametrize(
+    ("result", "suffix"),
+    [
+        (None, ""),
+        (0, ""),
+        ({"r": 1}, " - Result: {'r': 1}"),
+        ("x" * 300, " - Result: " + "x" * 239),
+    ],
+)
+async def test_a_result_is_shown_and_cut(
+    app: App,
+    drain: Drain,
+    records: pytest.LogCaptureFixture,
+    result: Any,
+    suffix: str,
+) -> None:
+    @app.task(name="ok")
+    async def _() -> Any:
+        return result
+
+    job_id = await app.configure_task("ok").defer_async()
+    await drain()
+
+    message = the(records, "job_success").getMessage()
+    start, lasted, rest = message.partition(", lasted ")
+    assert start == f"Job ok[{job_id}]() ended with status: Success"
+    assert lasted
+    assert rest.partition(" s")[2] == suffix
+
+
+async def test_what_is_not_listened_to_is_not_made(
+    app: App, drain: Drain, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from procrastinate import jobs
+
+    asked: list[object] = []
+
+    def log_context(self: jobs.Job) -> Any:
+        asked.append(self)
+        return {}
+
+    monkeypatch.setattr(jobs.Job, "log_context", log_context)
+    caplog.set_level(logging.WARNING, logger="procrastinate")
+
+    @app.task(name="ok")
+    async def task() -> None: ...
+
+    await task.defer_async()
+    await drain()
+    assert asked == []
+
+
+async def test_a_worker_without_a_name_is_called_worker(
+    app: App, records: pytest.LogCaptureFixture
+) -> None:
+    worker = Worker(app, name=None, wait=False, install_signal_handlers=False)
+    assert worker.worker_name == "worker"
+    assert worker.logger.name == f"{logger.name}.worker" == "procrastinate.worker.worker"
+    await run_to_its_end(worker)
+    assert "Starting worker on all queues" in records.text
+
+
+async def test_handlers_of_signals_are_said_to_come_and_go(
+    app: App, records: pytest.LogCaptureFixture
+) -> None:
+    await run_to_its_end(Worker(app, wait=False))
+    assert actions(records)[0] == "install_signal_handlers"
+    assert actions(records)[-1] == "uninstall_signal_handlers"
