@@ -1,5 +1,6 @@
 """
-Draw what clients do next: every verb, on few queues, locks and priorities, so that they collide.
+Draw what clients do next: every verb, on few queues, locks and priorities, so that they
+collide.
 
 Each `Client` is one session's view of the world: a worker that holds claims, a producer, an
 operator in psql, or all of it. It draws a statement, and is told the rows that came of it. The
@@ -19,7 +20,9 @@ from tests.python.races import harness, verbs
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
+
+    import psycopg
 
 QUEUES = ("a", "b", "c")
 LOCKS = (None, None, "l0", "l1", "l2", "m0")
@@ -27,11 +30,12 @@ QUEUEING_LOCKS = (None, None, None, "q0", "q1")
 PRIORITIES = (0, 0, 0, 1, 5, -2)
 STATUSES = ("succeeded", "succeeded", "failed", "aborted")
 START = datetime.datetime(2050, 1, 1, tzinfo=datetime.UTC)
+LOCK = "procrastinate_jobs_lock_idx_v1"
 END = "2099-01-01"  # past all that is ever scheduled
 
 # what a statement may be told instead of rows
 REFUSALS: dict[str, set[str]] = {
-    "23505": {"procrastinate_jobs_queueing_lock_idx_v1", "procrastinate_jobs_lock_idx_v1"},
+    "23505": {"procrastinate_jobs_queueing_lock_idx_v1", LOCK},
     "23514": {"check_not_todo_abort_requested"},
     "PQ001": set(),  # the job has moved on
     "PQ002": set(),  # it is gone
@@ -203,9 +207,9 @@ class Client:
 
     def _ended(self, some: list[harness.Claim], rows: list[harness.Row]) -> None:
         claims = {claim.job_id: claim.claim_id for claim in some}
-        for row in rows:
-            if row["outcome"] != "not_held":
-                self.world.end(row["job_id"], claims[row["job_id"]])
+        # a claim that one call reports twice is answered twice
+        for job in {row["job_id"] for row in rows if row["outcome"] != "not_held"}:
+            self.world.end(job, claims[job])
         self._drop(some)
 
     def _drop(self, some: list[harness.Claim]) -> None:
@@ -381,11 +385,21 @@ class Client:
         assert not rows, f"procrastinate_check() in the midst of it: {rows}"
 
 
-def refusal(sqlstate: str | None, constraint: str | None, *, several: bool) -> bool:
-    """Whether the design names this error. `several`: in a transaction of several statements."""
-    if sqlstate is None:
+MAY_FIND_A_LOCK_HELD = {"update", "change all waiting", "insert doing"}  # a bare statement
+
+
+def refusal(error: psycopg.Error, kinds: Collection[str], *, several: bool) -> bool:
+    """
+    Whether the design names this error for statements of these kinds.
+
+    `several`: in a transaction of several statements. A bare UPDATE of many rows locks them
+    as it meets them, so two of those may deadlock on rows, as anywhere; never on the keys of
+    locks.
+    """
+    constraint = error.diag.constraint_name
+    if error.sqlstate in {"40P01", "25P02"}:
+        return several or "advisory" not in (error.diag.message_detail or "")
+    if constraint == LOCK and not MAY_FIND_A_LOCK_HELD.intersection(kinds):
         return False
-    if sqlstate in {"40P01", "25P02"}:
-        return several
-    constraints = REFUSALS.get(sqlstate)
+    constraints = REFUSALS.get(error.sqlstate or "")
     return constraints is not None and (not constraints or constraint in constraints)

@@ -48,16 +48,17 @@ def drain(connection: Connection, world: draw.World) -> int:
     raise AssertionError("unreachable")
 
 
-# a job that left doing and came back has several intervals; only those that a fetch began count,
-# for a bare INSERT or UPDATE is audited before it waits for the lock's key
+# a job that left doing and came back has several intervals; only those that a fetch began
+# count, for a bare INSERT or UPDATE is audited before it waits for the lock's key
 OVERLAPS = """
 with versions as materialized (
     select a.job_id, a.new_lock as lock, a.seq as since,
         lead(a.seq) over (partition by a.job_id order by a.seq) as until,
-        a.new_status as status, a.snapshot_before is not null and a.old_status = 'todo' as fetched
+        a.new_status as status,
+        a.snapshot_before is not null and a.old_status = 'todo' as fetched
     from races_audit as a
 )
-select x.job_id, y.job_id as other, x.lock
+select x.job_id, y.job_id as other, x.lock, x.since, x.until, y.since as other_since
 from versions as x
 inner join versions as y on y.lock = x.lock and y.job_id <> x.job_id
 where x.status = 'doing' and y.status = 'doing' and x.fetched and y.fetched

@@ -1,8 +1,8 @@
 """
 Many sessions at once, each doing what a seeded generator draws.
 
-The seed draws what each session says; how the sessions interleave is the machine's, so a failing
-seed fails again only with some luck. test_stepped_histories repeats itself exactly.
+The seed draws what each session says; how the sessions interleave is the machine's, so a
+failing seed fails again only with some luck. test_stepped_histories repeats itself exactly.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Actor:
         try:
             for _ in range(ROUNDS):
                 self._act()
-        except BaseException as error:  # noqa: BLE001 - shown by the test, in its own thread
+        except BaseException as error:  # raised by the test, in its own thread
             self.fault = error
 
     def _act(self) -> None:
@@ -55,17 +55,20 @@ class Actor:
             world.minutes += rng.choice([1, 1, 5])
         self._run(verbs.set_clock(world.now.isoformat()))
         several = "operator" in self.client.roles and rng.random() < 0.15
+        # of a deadlock with a transaction of several statements, that one is the victim
+        self._run(f"set deadlock_timeout = '{'20ms' if several else '1s'}'")
         if several:
             self._run("begin")
         texts: list[str] = []
+        kinds: list[str] = []
         try:
             for _ in range(rng.randint(2, 3) if several else 1):
                 drawn = self.client.draw()
                 if several and drawn.kind not in TRANSACTIONAL:
                     continue
                 texts.append(drawn.text)
-                if "fetch" in drawn.kind:
-                    self._run(audit.REMEMBER)
+                kinds.append(drawn.kind)
+                self._run(audit.REMEMBER if "fetch" in drawn.kind else audit.FORGET)
                 rows = self._run(drawn.text)
                 if not several:
                     drawn.tell(rows)
@@ -75,7 +78,7 @@ class Actor:
         except psycopg.Error as error:
             if self.connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
                 self._run("rollback")
-            if not draw.refusal(error.sqlstate, error.diag.constraint_name, several=several):
+            if not draw.refusal(error, kinds, several=several):
                 error.add_note(f"{error.sqlstate}: {texts}")
                 raise
             self.client.failed(error.sqlstate or "")
@@ -133,4 +136,4 @@ def test_whatever_many_sessions_do_at_once_all_is_well_in_the_end(
     counts = ending.verdict(watcher, world)
     kinds = sum((actor.kinds for actor in actors), start=collections.Counter[str]())
     print(counts, dict(world.told), dict(kinds))
-    assert counts["started"] > ROUNDS, "a history in which something happened"
+    assert counts["started"] > ROUNDS / 3, "a history in which something happened"

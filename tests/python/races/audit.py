@@ -36,12 +36,12 @@ create function races_audit() returns trigger language plpgsql volatile as $body
 begin
     insert into races_audit (
         snapshot_before, snapshot_after, job_id, old_status, new_status, old_attempts,
-        new_attempts, old_abort, new_abort, old_scheduled_at, new_scheduled_at, old_lock, new_lock,
-        old_priority, new_priority, old_queue, new_queue
+        new_attempts, old_abort, new_abort, old_scheduled_at, new_scheduled_at, old_lock,
+        new_lock, old_priority, new_priority, old_queue, new_queue
     )
     values (
-        nullif(current_setting('races.before', true), '')::pg_snapshot, pg_current_snapshot(),
-        coalesce(new.id, old.id), old.status, new.status, old.attempts,
+        nullif(current_setting('races.before', true), '')::pg_snapshot,
+        pg_current_snapshot(), coalesce(new.id, old.id), old.status, new.status, old.attempts,
         new.attempts, old.abort_requested, new.abort_requested, old.scheduled_at,
         new.scheduled_at, old.lock, new.lock, old.priority, new.priority, old.queue_name,
         new.queue_name
@@ -56,6 +56,7 @@ for each row execute function races_audit();
 
 # one's own statement: run before each fetch, apart from it
 REMEMBER = "select set_config('races.before', pg_current_snapshot()::text, false)"
+FORGET = "select set_config('races.before', '', false)"
 
 
 def install(connection: psycopg.Connection[harness.Row]) -> None:
@@ -74,7 +75,7 @@ def _expected(change: harness.Row) -> list[tuple[str, bool]]:
     if change["new_abort"] and not change["old_abort"]:
         events.append(("abort_requested", True))
     if scheduled:
-        # 3.10 writes one at any update of such a row; it must at least when it says something new
+        # 3.10 writes one at any update of such a row; it must when it says something new
         news = old != "todo" or change["old_scheduled_at"] != change["new_scheduled_at"]
         events.append(("scheduled", news))
     name = {

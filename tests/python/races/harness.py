@@ -1,13 +1,14 @@
 """
 Step connections statement by statement, as PostgreSQL's own isolation tests do.
 
-Each session is one connection with a thread of its own, so that a statement that waits for a lock
-stays under way while the test goes on with another session. A test never naps: it waits until
-each statement has either ended or is seen, by a connection that only watches, to wait for a lock
-that another session of the test holds. Every wait has a deadline.
+Each session is one connection with a thread of its own, so that a statement that waits for a
+lock stays under way while the test goes on with another session. A test never naps: it waits
+until each statement has either ended or is seen, by a connection that only watches, to wait
+for a lock that another session of the test holds. Every wait has a deadline.
 
-`permutations` runs all interleavings of given lists of steps. `IdleWorker` is the one witness of
-invariant I7: it fetches when it is told to and never polls, so what it leaves undone was lost.
+`permutations` runs all interleavings of given lists of steps. `IdleWorker` is the one witness
+of invariant I7: it fetches when it is told to and never polls, so what it leaves undone was
+lost.
 """
 
 from __future__ import annotations
@@ -437,14 +438,18 @@ class Exchange:
         )
 
 
+REGISTER = "select procrastinate_register_worker_v2(p_queues => %s::text[])"
 FETCH = """
 select * from procrastinate_fetch_jobs_v1(
-    p_worker_id => %(worker)s, p_queues => %(queues)s, p_limit => %(limit)s, p_marks => %(marks)s)
+    p_worker_id => %(worker)s, p_queues => %(queues)s, p_limit => %(limit)s,
+    p_marks => %(marks)s)
 """
 FINISH = """
 select * from procrastinate_finish_jobs_v1(
-    p_worker_id => %(worker)s, p_job_ids => %(jobs)s::bigint[], p_claim_ids => %(claims)s::bigint[],
-    p_statuses => %(statuses)s::procrastinate_job_status[], p_delete => %(delete)s::boolean[])
+    p_worker_id => %(worker)s, p_job_ids => %(jobs)s::bigint[],
+    p_claim_ids => %(claims)s::bigint[],
+    p_statuses => %(statuses)s::procrastinate_job_status[],
+    p_delete => %(delete)s::boolean[])
 """
 
 
@@ -453,9 +458,10 @@ class IdleWorker:
     """
     A worker that has nothing to do and sleeps until it is told.
 
-    It fetches when a notification came or when the last fetch told it to come back (contended,
-    more, or a full batch), and at no other time: a job that it leaves ready was a lost wake-up
-    (I7). What it fetched it finishes at once; a finish may wait for another session of the test.
+    It fetches when a notification came or when the last fetch told it to come back
+    (contended, more, or a full batch), and at no other time: a job that it leaves ready was a
+    lost wake-up (I7). What it fetched it finishes at once; a finish may wait for another
+    session of the test.
     """
 
     stage: Stage
@@ -487,9 +493,7 @@ class IdleWorker:
     def register(self) -> None:
         """Also forgets what was heard: for a new setup."""
         self.hear()
-        self.worker_id = self.session.value(
-            "select procrastinate_register_worker_v2(p_queues => %s::text[])", [self.queues]
-        )
+        self.worker_id = self.session.value(REGISTER, [self.queues])
         self.marks, self.woken, self.come_back, self.ran = None, True, False, []
 
     def hear(self) -> None:
@@ -530,17 +534,22 @@ class IdleWorker:
 
     def fetch(self) -> None:
         self.woken = False
-        exchange = Exchange.of(
-            self.session.run(
-                FETCH,
-                {
-                    "worker": self.worker_id,
-                    "queues": self.queues,
-                    "limit": self.limit,
-                    "marks": self.marks,
-                },
-            )
-        )
+        parameters = {
+            "worker": self.worker_id,
+            "queues": self.queues,
+            "limit": self.limit,
+            "marks": self.marks,
+        }
+        try:
+            rows = self.session.run(FETCH, parameters)
+        except psycopg.Error as error:
+            if error.sqlstate != "PQ004":
+                raise
+            # somebody pruned it: it is as a worker that has just started
+            self.worker_id = self.session.value(REGISTER, [self.queues])
+            self.marks, self.woken = None, True
+            return
+        exchange = Exchange.of(rows)
         self.marks = exchange.marks
         self.come_back = (
             exchange.contended or exchange.more or len(exchange.claims) >= self.limit
@@ -551,7 +560,8 @@ class IdleWorker:
 
     def heed(self, statements: Iterable[Statement]) -> None:
         """
-        Take over what the tests' own workers were told: they would come back, as we do for them.
+        Take over what the tests' own workers were told: they would come back, as we do for
+        them.
         """
         for statement in statements:
             rows = statement.rows if statement.ended and not statement.sqlstate else []

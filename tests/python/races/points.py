@@ -1,11 +1,12 @@
 """
 Stop a statement in its middle: between any two statements of the functions that it runs.
 
-Interleavings of whole statements can't show a race within one, such as a fetch that parks a job
-while the holder of its lock commits. Here each PL/pgSQL function of the schema is rewritten, in the
-test's own database, so that it calls `races_point()` before each of its statements. A session
-that asked to stop at its nth point waits there for an advisory lock, until the test lets it go.
-`explore` stops one statement at each of its points in turn and runs the others meanwhile.
+Interleavings of whole statements can't show a race within one, such as a fetch that parks a
+job while the holder of its lock commits. Here each PL/pgSQL function of the schema is
+rewritten, in the test's own database, so that it calls `races_point()` before each of its
+statements. A session that asked to stop at its nth point waits there for an advisory lock,
+until the test lets it go. `explore` stops one statement at each of its points in turn and
+runs the others meanwhile.
 """
 
 from __future__ import annotations
@@ -27,13 +28,13 @@ GATE_CLASS = (
 )
 
 _INSTALL = f"""
-create function races_point(p_name text) returns void language plpgsql volatile as $body$
+create function races_point(p_name text) returns boolean language plpgsql volatile as $body$
 declare
     v_stop text := current_setting('races.stop', true);
     v_count integer;
 begin
     if v_stop is null or v_stop = '' then
-        return;
+        return true;
     end if;
     v_count := coalesce(nullif(current_setting('races.count', true), ''), '0')::integer + 1;
     perform set_config('races.count', v_count::text, false);
@@ -42,6 +43,7 @@ begin
         perform pg_advisory_lock_shared({GATE_CLASS}, current_setting('races.gate')::integer);
         perform pg_advisory_unlock_shared({GATE_CLASS}, current_setting('races.gate')::integer);
     end if;
+    return true;
 end
 $body$
 """
@@ -154,7 +156,12 @@ def statement_starts(source: str) -> list[int]:
 
 
 def instrument(connection: psycopg.Connection[harness.Row]) -> int:
-    """Put a point before each statement of each PL/pgSQL function of the queue; how many."""
+    """
+    Put a point before each statement of each PL/pgSQL function of the queue; how many.
+
+    A point is an ASSERT: unlike PERFORM it leaves FOUND and ROW_COUNT as the statement before
+    it has set them.
+    """
     connection.execute(harness.query(_INSTALL))
     rows = connection.execute(
         """
@@ -174,7 +181,7 @@ def instrument(connection: psycopg.Connection[harness.Row]) -> int:
         last = 0
         for place in starts:
             line = source.count("\n", 0, place) + 1
-            parts += [source[last:place], f"perform races_point('{row['proname']}:{line}'); "]
+            parts += [source[last:place], f"assert races_point('{row['proname']}:{line}'); "]
             last = place
         parts.append(source[last:])
         definition: str = row["definition"]

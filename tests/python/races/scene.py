@@ -1,9 +1,9 @@
 """
 The queue as a race finds it, and what must be true when it is over.
 
-`Scene.ends_well` is the one verdict of all races: nobody waits, the one idle worker, which never
-polls, ran all that may run, `procrastinate_check()` is empty, the sweep has nothing to heal, and
-what happened to each job was legal, in order, and told by its events.
+`Scene.ends_well` is the one verdict of all races: nobody waits, the one idle worker, which
+never polls, ran all that may run, `procrastinate_check()` is empty, the sweep has nothing to
+heal, and what happened to each job was legal, in order, and told by its events.
 """
 
 from __future__ import annotations

@@ -130,6 +130,10 @@ def test_a_statement_stops_at_the_point_asked_for_and_goes_on_when_let(
         begin
             select count(*) into v_before from toy;
             insert into toy values (0);
+            update toy set n = 5 where n = 4;
+            if found then
+                raise exception 'a point has changed what was found';
+            end if;
             return v_before * 100 + (select count(*) from toy);
         end $$
         """
@@ -138,20 +142,20 @@ def test_a_statement_stops_at_the_point_asked_for_and_goes_on_when_let(
     session = stage.session("a")
     gate = points.Gate(stage, session, number=1)
     seen: list[int] = []
-    for point in range(1, 5):
+    for point in range(1, 7):
         stage.look("truncate toy")
         gate.stop_at(point)
         statement = session.start("select procrastinate_toy() as n")
         stage.settle()
         assert statement.ended != gate.reached
-        if point <= 3:
+        if point <= 5:
             assert gate.reached
         stage.session("b").run("insert into toy values (1)")
         gate.open()
         seen.append(statement.result()[0]["n"])
         place = gate.close()
-        assert place.startswith("procrastinate_toy:") if point <= 3 else place == ""
-    assert seen == [102, 2, 2, 1]
+        assert place.startswith("procrastinate_toy:") if point <= 5 else place == ""
+    assert seen == [102, 2, 2, 2, 2, 1]
 
 
 def test_a_session_that_was_not_told_to_stop_does_not(stage: harness.Stage) -> None:

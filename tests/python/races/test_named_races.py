@@ -1,8 +1,8 @@
 """
 The races that the design names, each in every order in which it can come about.
 
-Steps are whole statements here, in transactions that stay open meanwhile; test_stopped_statements
-stops statements in their middle.
+Steps are whole statements here, in transactions that stay open meanwhile;
+test_stopped_statements stops statements in their middle.
 """
 
 from __future__ import annotations
@@ -291,10 +291,14 @@ CHANGES = [
     "update procrastinate_jobs set queue_name = 'b' where id = {head}",
     "update procrastinate_jobs set scheduled_at = now() + interval '1 day' where id = {head}",
     "select procrastinate_reschedule_job({head}, now() + interval '1 day')",
-    "insert into procrastinate_jobs (queue_name, task_name, lock, priority)"
-    " values ('a', 't', 'l', 99)",
-    "insert into procrastinate_jobs (queue_name, task_name, lock, status)"
-    " values ('a', 't', 'm', 'doing')",
+    (
+        "insert into procrastinate_jobs (queue_name, task_name, lock, priority)"
+        " values ('a', 't', 'l', 99)"
+    ),
+    (
+        "insert into procrastinate_jobs (queue_name, task_name, lock, status)"
+        " values ('a', 't', 'm', 'doing')"
+    ),
     "select procrastinate_pause_queue('a')",
     "select procrastinate_prune_stalled_workers()",
     "select procrastinate_recover_stalled_jobs()",

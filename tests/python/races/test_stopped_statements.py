@@ -1,18 +1,18 @@
 """
 Every pair of verbs, the first one stopped in its middle.
 
-The queue of the scene has a lock that is held, with jobs waiting behind it, a delayed head with a
-job behind it, a plain job, one that failed, and a worker whose heartbeat is old. One statement
-stops between two statements of the engine; meanwhile another one runs, as far as it can, and the
-idle worker does what it is told. Whatever they are: no deadlock, no lost wake-up, no breach.
+The queue of the scene has a lock that is held, with jobs waiting behind it, a delayed head
+with a job behind it, a plain job, one that failed, and a worker whose heartbeat is old. One
+statement stops between two statements of the engine; meanwhile another one runs, as far as it
+can, and the idle worker does what it is told. Whatever they are: no deadlock, no lost
+wake-up, no breach.
 
-RACES_EVERY=1 stops at each point of each pair (hours on a small machine); by default each pair is
-tried at a few points, which differ from pair to pair.
+RACES_EVERY=1 stops at each point of each pair (hours on a small machine); by default each
+pair is tried at a few points, which differ from pair to pair.
 """
 
 from __future__ import annotations
 
-import itertools
 import os
 import zlib
 from typing import TYPE_CHECKING
@@ -75,7 +75,8 @@ VERBS: dict[str, Callable[[Cast], str]] = {
     "fetch_of_queue": lambda c: verbs.fetch(c.other, 1, ["a"]),
     "fetch_later": lambda c: (
         # a statement of one round trip whose clock is past the delayed head's time
-        "with later as materialized (select set_config('procrastinate.now', '2095-01-01', true))"
+        "with later as materialized ("
+        "select set_config('procrastinate.now', '2095-01-01', true))"
         f" select f.* from later, lateral procrastinate_fetch_jobs_v1({c.other},"
         " case when later.set_config is null then array['b'] end, 10, null) as f"
     ),
@@ -180,11 +181,11 @@ def explore_pair(queue: scene.Scene, first: str, second: str, *, in_transaction:
         return VERBS[first](cast), [("other", VERBS[second](cast))]
 
     every = EVERY or 9 + zlib.crc32(f"{first} {second}".encode()) % 7
+    runs = scene.explore(queue, setup, in_transaction=in_transaction, every=every)
     count = 0
-    for count, run in enumerate(
-        scene.explore(queue, setup, in_transaction=in_transaction, every=every), start=1
-    ):
+    for run in runs:
         verdict(cast, run, (first, second))
+        count += 1
     return count
 
 
@@ -194,7 +195,8 @@ def stopping(queue: scene.Scene) -> scene.Scene:
     return queue
 
 
-@pytest.mark.parametrize("first", VERBS)
+# repair locks the whole table: while it is stopped, everybody waits for its end
+@pytest.mark.parametrize("first", [name for name in VERBS if name != "repair"])
 def test_whatever_comes_while_it_is_stopped_midway_nothing_is_lost(
     stopping: scene.Scene, first: str
 ) -> None:
@@ -206,8 +208,9 @@ def test_whatever_comes_while_it_is_stopped_midway_nothing_is_lost(
 HOT = ["fetch", "finish", "finish_and_fetch", "retry", "cancel_head", "raise_second"]
 
 
-@pytest.mark.parametrize(("first", "second"), itertools.product(HOT, HOT))
+@pytest.mark.parametrize("first", HOT)
 def test_the_hot_pairs_hold_when_the_first_also_commits_late(
-    stopping: scene.Scene, first: str, second: str
+    stopping: scene.Scene, first: str
 ) -> None:
-    assert explore_pair(stopping, first, second, in_transaction=True) > 1
+    for second in HOT:
+        assert explore_pair(stopping, first, second, in_transaction=True) > 1

@@ -1,8 +1,8 @@
 """
 What a client may say to the queue, as SQL text.
 
-The races step these statements by hand and the histories draw them at random. All values are the
-tests' own, so they are written into the text, where a failing transcript shows them.
+The races step these statements by hand and the histories draw them at random. All values are
+the tests' own, so they are written into the text, where a failing transcript shows them.
 """
 
 from __future__ import annotations
@@ -96,8 +96,8 @@ def defer_periodic(
     queueing_lock: str | None = None,
 ) -> str:
     return (
-        f"select procrastinate_defer_periodic_job_v3('t', 'p', {timestamp}, {literal(queue)}, 0,"
-        f" {literal(lock)}, {literal(queueing_lock)}, '{{}}'::jsonb) as id"
+        f"select procrastinate_defer_periodic_job_v3('t', 'p', {timestamp}, {literal(queue)},"
+        f" 0, {literal(lock)}, {literal(queueing_lock)}, '{{}}'::jsonb) as id"
     )
 
 
