@@ -1,5 +1,5 @@
 \ir ../setup.psql
-select plan(29);
+select plan(23);
 
 -- What belongs to a job goes with it -----------------------------------------------------------
 
@@ -77,11 +77,6 @@ select is(
 );
 select is(derived(:other), 'todo:ready', 'and then all is as it was');
 select is_sound('foreign keys of users leave the derived tables true');
-select is(
-    outcome_of('truncate procrastinate_jobs'), '0A000',
-    'TRUNCATE is refused while a table of a user refers to jobs, as always'
-);
-
 create function fixtures.meddle() returns trigger language plpgsql as $$
 begin
     if old.task_name = 'chain' then
@@ -107,37 +102,13 @@ drop trigger a_users_trigger on procrastinate_jobs;
 -- Who may write --------------------------------------------------------------------------------------
 
 select a_role('deleter') as deleter \gset
-grant select, delete, truncate on procrastinate_jobs to :deleter;
+grant select, delete on procrastinate_jobs to :deleter;
 select job from a_job('doing', p_lock => 'mine') \gset
 select is(
     outcome_of(format('delete from procrastinate_jobs where id = %s', :job), :'deleter'),
     'ok', 'a role that may DELETE jobs needs no right on what goes with them'
 );
 select is(events_of(:job), '{}', 'all of which goes');
-
--- TRUNCATE ---------------------------------------------------------------------------------------------------
-
-drop table notes, keeps;
-insert into procrastinate_results (job_id, result) values (:other, '2');
-update procrastinate_periodic_defers set job_id = :other;
-select is(
-    outcome_of('truncate procrastinate_jobs', :'deleter'), 'ok', 'TRUNCATE is a writer, too'
-);
-select is(
-    (select array[
-        (select count(*) from procrastinate_todo), (select count(*) from procrastinate_doing),
-        (select count(*) from procrastinate_events), (select count(*) from procrastinate_results),
-        (select count(*) from procrastinate_keys),
-        (select count(job_id) from procrastinate_periodic_defers)
-    ]),
-    array_fill(0::bigint, array[6]), 'after it nothing is left of any job'
-);
-select isnt(
-    (select count(*) from procrastinate_periodic_defers), 0::bigint, 'but the ticks'
-);
-select is_sound('TRUNCATE leaves the derived tables true');
-select job from a_job(p_lock => 'l') \gset
-select is(derived(:job), 'todo:ready', 'and the queue works on');
 
 select * from finish();
 rollback;

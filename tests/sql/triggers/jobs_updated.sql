@@ -1,5 +1,5 @@
 \ir ../setup.psql
-select plan(117);
+select plan(114);
 
 -- Every edge of the state machine by a bare UPDATE (I2) --------------------------------------------
 
@@ -174,21 +174,6 @@ select is(events_of(:job), '{deferred}', 'a change of what nobody derives leaves
 select is(
     outcome_of('update procrastinate_jobs set priority = 1 where false'), 'ok',
     'an UPDATE of no row is no error'
-);
-
--- The id ------------------------------------------------------------------------------------------------
-
-select is(
-    outcome_of(format('update procrastinate_jobs set id = id + 1000000 where id = %s', :job)),
-    'PQ006', 'the id of a job does not change'
-);
-select is(
-    outcome_of(format('update procrastinate_jobs set id = id, priority = 3 where id = %s', :job)),
-    'ok', 'to set it to what it is, as ORMs do, is no change'
-);
-select matches(
-    error_of(format('update procrastinate_jobs set id = 0 where id = %s', :job)),
-    :'job', 'the refusal names the job'
 );
 
 -- Queue, priority, schedule, locks of a waiting job -----------------------------------------------------
