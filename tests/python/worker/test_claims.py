@@ -6,6 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import pytest
 
 from procrastinate import App
@@ -305,6 +306,34 @@ async def test_higher_priorities_run_first(app: App, drain: Drain) -> None:
         await task.configure(priority=n).defer_async(n=n)
     await drain()
     assert order == [9, 5, 0, 0]
+
+
+async def test_an_exchange_that_stopped_at_its_own_bound_is_gone_on_with_at_once(
+    app: App,
+    database: Database,
+    start_worker: StartWorker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    send: Any = app.connector.call_async
+    answers: list[Any] = []
+
+    async def call_async(call: Any, **options: Any) -> Any:
+        if call.function.name != "procrastinate_finish_and_fetch_v1" or len(answers) >= 3:
+            return await send(call, **options)
+        # What a call says that had to look at more than it may look at.
+        answers.append(await send(attrs.evolve(call, args={**call.args, "p_limit": 0})))
+        return attrs.evolve(answers[-1], more=True)
+
+    monkeypatch.setattr(app.connector, "call_async", call_async)
+
+    @app.task(name="t")
+    async def task() -> None: ...
+
+    job_id = await task.defer_async()
+    run = await start_worker(listen_notify=False, fetch_job_polling_interval=NEVER)
+    await database.until_status(job_id, "succeeded")
+    await run.stop()
+    assert len(answers) == 3
 
 
 async def test_marks_go_back_with_the_next_exchange(

@@ -6,6 +6,7 @@ import asyncio
 import datetime
 import logging
 import pathlib
+import random
 import signal
 import sys
 import textwrap
@@ -15,6 +16,7 @@ import pytest
 
 from procrastinate import App, RetryStrategy
 from procrastinate.rpc import front, wire
+from procrastinate.types import JSONDict
 
 from .conftest import PATIENCE, Cable, Database, StartWorker, actions
 
@@ -218,6 +220,46 @@ async def test_a_retry_whose_answer_was_lost_is_done_once(
     assert runs.ran == [1, 1]
     assert (await database.job(job_id)).attempts == 2
     assert "job_not_held" not in actions(records)
+
+
+async def test_through_many_cuts_each_job_runs_once(
+    far_app: App,
+    runs: Runs,
+    cable: Cable,
+    database: Database,
+    start_worker: StartWorker,
+) -> None:
+    chance = random.Random(7)
+    count = 150
+    arguments: list[JSONDict] = [{"n": n} for n in range(count)]
+    await far_app.configure_task("quick").batch_defer_async(*arguments)
+    run = await start_worker(
+        far_app,
+        concurrency=3,
+        **{**ALONE, "update_heartbeat_interval": 0.1, "listen_notify": False},
+    )
+    for cut in range(8):
+        ended = len(runs.ran)
+        await until(lambda ended=ended: len(runs.ran) >= min(ended + 5, count))
+        if cut % 2:
+            cable.lose_answer_to("procrastinate_finish_and_fetch_v1")
+            async with asyncio.timeout(PATIENCE):
+                await cable.swallowed.wait()
+        else:
+            for _ in range(chance.randrange(5)):
+                await asyncio.sleep(0)  # at another point of the exchange each time
+            await cable.cut()
+            cable.mend()
+    await database.until(
+        "select 1 from procrastinate_jobs where status = 'succeeded' having count(*) = %s",
+        count,
+    )
+    await run.stop()
+
+    assert sorted(runs.ran) == list(range(count))
+    assert not database.conn.execute(
+        "select 1 from procrastinate_jobs where attempts <> 1"
+    ).fetchone()
 
 
 async def test_a_beat_gives_back_what_is_not_known_here_but_not_what_is_on_its_way(
