@@ -6,8 +6,8 @@ select throws_ok('it', 'PQ003', 'a message', 'an error of ours has a code and a 
 select is(error_of('execute it', 'detail'), 'a detail', 'a detail');
 select is(error_of('execute it', 'hint'), 'a hint', 'and a hint');
 select throws_ok(
-    $$select _procrastinate_raise('PQ002', 'a message', null, null)$$, 'PQ002', 'a message',
-    'the last two may be null'
+    $$select _procrastinate_raise('PQ002', 'a message', null, 'a hint')$$, 'PQ002', 'a message',
+    'there may be no detail'
 );
 
 select * from finish();
