@@ -1,6 +1,6 @@
 -- Who may do what: the owner of the schema, and whoever the owner grants it to. PostgreSQL
--- gives EXECUTE on each new function to everybody: here it is taken back, by name of what this
--- project installs and of nothing else in the schema.
+-- gives EXECUTE on each new function to everybody: here it is taken back, by name of what
+-- this project installs and of nothing else in the schema.
 do $$
 declare
     v_function regprocedure;

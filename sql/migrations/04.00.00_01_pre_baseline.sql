@@ -134,7 +134,8 @@ create type procrastinate_exchange_v1 as (
 );
 
 comment on type procrastinate_exchange_v1 is
-'A row of the answer of fetch_jobs and finish_and_fetch: outcome claimed, not_held or summary.';
+'A row of the answer of fetch_jobs and finish_and_fetch: '
+'outcome claimed, not_held or summary.';
 
 -- A row for each worker that is alive, or was until its heartbeat stopped.
 create table procrastinate_workers (
@@ -151,7 +152,8 @@ comment on table procrastinate_workers is
 comment on column procrastinate_workers.last_heartbeat is
 'When the worker last said that it lives, by the clock of the database.';
 comment on column procrastinate_workers.name is 'Name given to the worker, if any.';
-comment on column procrastinate_workers.queues is 'Queues that it serves; null: all of them.';
+comment on column procrastinate_workers.queues is
+'Queues that it serves; null: all of them.';
 comment on column procrastinate_workers.description is
 'What the worker says of itself: version, host, process, concurrency.';
 comment on column procrastinate_workers.started_at is 'When the worker registered.';
@@ -185,10 +187,12 @@ create table procrastinate_jobs (
     constraint check_not_todo_abort_requested check (
         not (status = 'todo' and abort_requested)
     )
-) with (fillfactor = 50);  -- room for a second version of each row: a batch is fetched whole
+-- room for a second version of each row: a batch is fetched whole
+) with (fillfactor = 50);
 
 comment on table procrastinate_jobs is
-'Every job. Change it by the functions, or by plain statements: triggers keep the rest true.';
+'Every job. Change it by the functions, or by plain statements: triggers keep the rest '
+'true.';
 comment on column procrastinate_jobs.queue_name is 'Queue whose workers run the job.';
 comment on column procrastinate_jobs.task_name is 'Task to run.';
 comment on column procrastinate_jobs.priority is 'Higher runs first.';
@@ -199,7 +203,8 @@ comment on column procrastinate_jobs.queueing_lock is
 comment on column procrastinate_jobs.args is 'Arguments of the task: a JSON object.';
 comment on column procrastinate_jobs.scheduled_at is 'Not before this time; null: at once.';
 comment on column procrastinate_jobs.attempts is 'Runs that have ended.';
-comment on column procrastinate_jobs.abort_requested is 'The running job was asked to abort.';
+comment on column procrastinate_jobs.abort_requested is
+'The running job was asked to abort.';
 comment on column procrastinate_jobs.worker_id is
 'Worker that runs or ran the job; null once that worker is gone.';
 comment on column procrastinate_jobs.timeout is 'How long one run may take. Unused so far.';
@@ -223,7 +228,8 @@ comment on column procrastinate_jobs.trace_context is
 
 -- The history: append only, written by the triggers of procrastinate_jobs.
 --
--- The primary key serves both the rows of a job and their order, for the price of one index.
+-- The primary key serves both the rows of a job and their order, for the price of one
+-- index.
 create table procrastinate_events (
     id bigserial not null,
     job_id bigint not null,
@@ -269,13 +275,14 @@ comment on column procrastinate_periodic_defers.job_id is
 -- A row for each job in todo, kept by the triggers of procrastinate_jobs, with what a fetch
 -- looks for. As narrow as the work in hand: finished jobs cost it nothing.
 --
--- state: r ready since it was deferred, a ready again (fell due, promoted, retried, changed),
--- d delayed, b blocked by its lock. A fetch reads r from a low-water mark and a by arrival:
--- docs/decisions/0003-low-water-marks.md.
+-- state: r ready since it was deferred, a ready again (fell due, promoted, retried,
+-- changed), d delayed, b blocked by its lock. A fetch reads r from a low-water mark and a
+-- by arrival: docs/decisions/0003-low-water-marks.md.
 create table procrastinate_todo (
     job_id bigint primary key,
     since xid8,  -- transaction that put it where it is, for a row with a lock or in state a
-    head_xmin xid8,  -- as head of its lock: oldest transaction whose rows were not seen then
+    -- as head of its lock: oldest transaction whose rows were not seen then
+    head_xmin xid8,
     free_after bigint,  -- as head of its lock: no claim up to this one holds the lock
     scheduled_at timestamptz,
     priority integer not null,
@@ -330,9 +337,9 @@ comment on table procrastinate_todo is
 -- A row for each job in doing, kept by the triggers of procrastinate_jobs.
 --
 -- The index on lock holds the claim as well: a lock that is taken a thousand times a minute
--- leaves dead entries that an old snapshot keeps from vacuum, and a unique index on lock alone
--- would read them all at each claim. Exclusion comes from the advisory lock of the lock's value,
--- taken by whoever writes here: docs/decisions/0004-locks.md.
+-- leaves dead entries that an old snapshot keeps from vacuum, and a unique index on lock
+-- alone would read them all at each claim. Exclusion comes from the advisory lock of the
+-- lock's value, taken by whoever writes here: docs/decisions/0004-locks.md.
 create sequence procrastinate_claims_seq as bigint;
 
 create table procrastinate_doing (
@@ -361,7 +368,8 @@ create unique index procrastinate_jobs_lock_idx_v1
 on procrastinate_doing (lock, claim_id)
 where lock is not null;
 
-comment on sequence procrastinate_claims_seq is 'Numbers of claims: what fences a late finish.';
+comment on sequence procrastinate_claims_seq is
+'Numbers of claims: what fences a late finish.';
 comment on table procrastinate_doing is
 'Derived: one narrow row for each job in doing, with the claim that its worker holds.';
 
@@ -418,8 +426,8 @@ on procrastinate_priorities (queue_name, priority);
 comment on table procrastinate_priorities is
 'Priorities that each queue has used: where a fetch looks. Written by the insert trigger.';
 
--- How many finished jobs each queue has, as deltas that each statement appends and the sweep
--- folds: nobody waits for anybody's counter.
+-- How many finished jobs each queue has, as deltas that each statement appends and the
+-- sweep folds: nobody waits for anybody's counter.
 create table procrastinate_counts (
     queue_name varchar(128) not null,
     status procrastinate_job_status not null,
@@ -450,12 +458,13 @@ create table procrastinate_sweep (
     last_lock text  -- null: start with the first
 ) with (fillfactor = 50);
 
-insert into procrastinate_sweep default values;
+insert into procrastinate_sweep (id) values (default);
 
 comment on table procrastinate_sweep is
 'Where the sweep has come to: last job looked at for a worker that is gone, and last lock.';
 
--- Keys for "all locks": p_which 0 is shared by whoever takes single keys, 1 announces a bulk.
+-- Keys for "all locks": p_which 0 is shared by whoever takes single keys, 1 announces a
+-- bulk.
 create function _procrastinate_all_locks_key(p_which integer)
 returns bigint
 language sql immutable strict parallel safe
@@ -490,7 +499,9 @@ begin
         where j.id = any(p_aborting)
         order by j.id
     loop
-        perform _procrastinate_notify(v_row.queue_name, 'abort_job_requested', v_row.job_id);
+        perform _procrastinate_notify(
+            v_row.queue_name, 'abort_job_requested', v_row.job_id
+        );
     end loop;
 end;
 $$;
@@ -498,8 +509,8 @@ $$;
 comment on function _procrastinate_announce(bigint[], bigint[]) is
 'NOTIFYs for jobs that were put back or moved, and for running jobs asked to abort.';
 
--- todo -> cancelled or gone, doing asked to abort: the common part of the front door and the
--- old wire. Returns the job, or null where it does not apply.
+-- todo -> cancelled or gone, doing asked to abort: the common part of the front door and
+-- the old wire. Returns the job, or null where it does not apply.
 create function _procrastinate_cancel(p_job_id bigint, p_abort boolean, p_delete boolean)
 returns bigint
 language plpgsql volatile parallel unsafe
@@ -518,7 +529,8 @@ begin
         set
             abort_requested = true,
             status = case
-                when j.status = 'todo' then 'cancelled'::procrastinate_job_status else j.status
+                when j.status = 'todo' then 'cancelled'::procrastinate_job_status
+                else j.status
             end
         where j.id = p_job_id and j.status in ('todo', 'doing')
         returning j.id into v_id;
@@ -535,8 +547,9 @@ $$;
 comment on function _procrastinate_cancel(bigint, boolean, boolean) is
 'todo -> cancelled or gone, doing: abort asked; the job, or null where it does not apply.';
 
--- The channel of a queue. A channel's name has at most 63 bytes, 23 of which are the prefix:
--- a longer queue is announced under the hash of its name (docs/decisions/0006-notify.md).
+-- The channel of a queue. A channel's name has at most 63 bytes, 23 of which are the
+-- prefix: a longer queue is announced under the hash of its name
+-- (docs/decisions/0006-notify.md).
 create function _procrastinate_channel(p_queue_name text)
 returns text
 language sql immutable strict parallel safe
@@ -556,7 +569,8 @@ as $$
 begin
     if p_args is not null and jsonb_typeof(p_args) <> 'object' then
         perform _procrastinate_raise('PQ003',
-            format('The arguments of a job are a JSON object, not %s', jsonb_typeof(p_args)),
+            format('The arguments of a job are a JSON object, not %s',
+                jsonb_typeof(p_args)),
             null, 'Give named arguments, such as {"order_id": 42}.');
     end if;
 end;
@@ -565,7 +579,8 @@ $$;
 comment on function _procrastinate_check_args(jsonb) is
 'Raises PQ003 (invalid argument) for arguments that are not a JSON object.';
 
--- – -> todo for jobs in parallel arrays. Bad ones are refused by name before any is written.
+-- – -> todo for jobs in parallel arrays. Bad ones are refused by name before any is
+-- written.
 create function _procrastinate_check_jobs(
     p_queue_names text[],
     p_task_names text[],
@@ -637,14 +652,18 @@ begin
         perform _procrastinate_raise('PQ003',
             'The arrays of ended jobs differ in length, or hold a null',
             format('%s jobs, %s claims, %s statuses.', v_count,
-                coalesce(cardinality(p_claim_ids), 0), coalesce(cardinality(p_statuses), 0)),
+                coalesce(cardinality(p_claim_ids), 0),
+                coalesce(cardinality(p_statuses), 0)),
             'Give one claim and one status for each job.');
     end if;
-    if array_position(p_statuses, null) is not null or not p_statuses <@ array['succeeded', 'failed', 'aborted']::procrastinate_job_status[]
+    if array_position(p_statuses, null) is not null
+        or not p_statuses
+            <@ array['succeeded', 'failed', 'aborted']::procrastinate_job_status[]
     then
         perform _procrastinate_raise('PQ003',
             'End status should be either "succeeded", "failed" or "aborted"',
-            format('Got %s.', p_statuses::text), 'Use procrastinate_retry_jobs_v1 to retry.');
+            format('Got %s.', p_statuses::text),
+            'Use procrastinate_retry_jobs_v1 to retry.');
     end if;
     return true;
 end;
@@ -654,7 +673,8 @@ comment on function _procrastinate_check_report(
     bigint, bigint[], bigint[], procrastinate_job_status[], boolean[]
 ) is 'Raises PQ003 (invalid argument) for a report of ended jobs that cannot be meant.';
 
--- Refuses what a column cannot hold, with the name of the argument, before anything is written.
+-- Refuses what a column cannot hold, with the name of the argument, before anything is
+-- written.
 create function _procrastinate_check_text(
     p_value text, p_what text, p_length integer, p_required boolean
 )
@@ -684,16 +704,17 @@ $$;
 comment on function _procrastinate_check_text(text, text, integer, boolean) is
 'Raises PQ003 (invalid argument) for a text that is null, empty or too long.';
 
--- todo -> doing for at most p_limit jobs of these queues, highest priority first, then lowest
--- id. Never waits for another transaction: what somebody holds is skipped and told.
+-- todo -> doing for at most p_limit jobs of these queues, highest priority first, then
+-- lowest id. Never waits for another transaction: what somebody holds is skipped and told.
 --
--- p_marks is what the last claim of this worker returned: for each pair of queue and priority
--- the ids from which its ready rows are read, so that the dead rows of earlier claims are not
--- read again. A mark may hide nothing: rows that became ready again are found by their arrival,
--- ids that committed late by a scan from the start: when a claim finds too few, and every so
--- often (docs/decisions/0003-low-water-marks.md). Layout: oldest transaction not seen, time of
--- the next full scan (microseconds), last job id at the last full scan, then triples of pair,
--- mark of fresh rows, mark of rows ready again, in the order of the walk.
+-- p_marks is what the last claim of this worker returned: for each pair of queue and
+-- priority the ids from which its ready rows are read, so that the dead rows of earlier
+-- claims are not read again. A mark may hide nothing: rows that became ready again are
+-- found by their arrival, ids that committed late by a scan from the start: when a claim
+-- finds too few, and every so often (docs/decisions/0003-low-water-marks.md). Layout:
+-- oldest transaction not seen, time of the next full scan (microseconds), last job id at
+-- the last full scan, then triples of pair, mark of fresh rows, mark of rows ready again,
+-- in the order of the walk.
 create function _procrastinate_claim_jobs(
     p_worker_id bigint,
     p_queues text[],
@@ -786,9 +807,10 @@ begin
         o_more := o_more or v_walk.o_more;
 
         exit when v_full or cardinality(o_job_ids) >= p_limit or v_walk.o_more;
-        -- too few: an id below its mark may have committed late. Where no id was given since
-        -- the last full scan, which met no writer, only a hand-made id could be there: claimed
-        -- something, so come back at once, and look from the start when nothing is found
+        -- too few: an id below its mark may have committed late. Where no id was given
+        -- since the last full scan, which met no writer, only a hand-made id could be
+        -- there: claimed something, so come back at once, and look from the start when
+        -- nothing is found
         if cardinality(o_job_ids) > 0
             and p_marks[3] = (select s.last_value from procrastinate_jobs_id_seq as s)
         then
@@ -865,8 +887,8 @@ comment on function _procrastinate_defer_jobs(
     text[], text[], integer[], text[], text[], jsonb[], timestamptz[]
 ) is 'Inserts jobs in todo; their ids in the order given. Raises PQ003, unique_violation.';
 
--- One tick of a periodic task becomes a job once, however many workers come with it. The ticks
--- before it are forgotten.
+-- One tick of a periodic task becomes a job once, however many workers come with it. The
+-- ticks before it are forgotten.
 create function _procrastinate_defer_periodic(
     p_task_name text,
     p_periodic_id text,
@@ -950,9 +972,10 @@ comment on function _procrastinate_describe_job(bigint) is
 
 -- doing -> ended (or gone) for the claims that still hold their job.
 --
--- A claim that was recovered and given to another changes nothing. The claim is read from the
--- snapshot, so where the row had to be waited for, the worker says whose run it is now: the
--- present row is tested again for that. A pruned worker's job has no worker: its claim counts.
+-- A claim that was recovered and given to another changes nothing. The claim is read from
+-- the snapshot, so where the row had to be waited for, the worker says whose run it is now:
+-- the present row is tested again for that. A pruned worker's job has no worker: its claim
+-- counts.
 create function _procrastinate_end_jobs(
     p_worker_id bigint,
     p_job_ids bigint[],
@@ -969,7 +992,8 @@ declare
     v_gone bigint[];
 begin
     if p_statuses[1] = all(p_statuses) and not true = any(p_delete) then
-        -- one status for all, as most reports have: a claim is one job's, so two lists suffice
+        -- one status for all, as most reports have: a claim is one job's, so two lists
+        -- suffice
         with ended as (
             update procrastinate_jobs as j
             set status = p_statuses[1], attempts = j.attempts + 1, abort_requested = false
@@ -1039,20 +1063,28 @@ returns procrastinate_job_event_type
 language sql immutable parallel safe
 return case p_from
     when 'todo'::procrastinate_job_status then case p_to
-        when 'doing'::procrastinate_job_status then 'started'::procrastinate_job_event_type
-        when 'succeeded'::procrastinate_job_status then 'cancelled'::procrastinate_job_event_type
-        when 'failed'::procrastinate_job_status then 'cancelled'::procrastinate_job_event_type
-        when 'cancelled'::procrastinate_job_status then 'cancelled'::procrastinate_job_event_type
+        when 'doing'::procrastinate_job_status
+            then 'started'::procrastinate_job_event_type
+        when 'succeeded'::procrastinate_job_status
+            then 'cancelled'::procrastinate_job_event_type
+        when 'failed'::procrastinate_job_status
+            then 'cancelled'::procrastinate_job_event_type
+        when 'cancelled'::procrastinate_job_status
+            then 'cancelled'::procrastinate_job_event_type
     end
     when 'doing'::procrastinate_job_status then case p_to
         when 'todo'::procrastinate_job_status
             then 'deferred_for_retry'::procrastinate_job_event_type
-        when 'succeeded'::procrastinate_job_status then 'succeeded'::procrastinate_job_event_type
-        when 'failed'::procrastinate_job_status then 'failed'::procrastinate_job_event_type
-        when 'aborted'::procrastinate_job_status then 'aborted'::procrastinate_job_event_type
+        when 'succeeded'::procrastinate_job_status
+            then 'succeeded'::procrastinate_job_event_type
+        when 'failed'::procrastinate_job_status
+            then 'failed'::procrastinate_job_event_type
+        when 'aborted'::procrastinate_job_status
+            then 'aborted'::procrastinate_job_event_type
     end
     when 'failed'::procrastinate_job_status then case p_to
-        when 'todo'::procrastinate_job_status then 'retried'::procrastinate_job_event_type
+        when 'todo'::procrastinate_job_status
+            then 'retried'::procrastinate_job_event_type
     end
 end;
 
@@ -1060,8 +1092,8 @@ comment on function _procrastinate_event_of(
     procrastinate_job_status, procrastinate_job_status
 ) is 'The event that a change from one status to another leaves, if any.';
 
--- Many small changes of the numbers of finished jobs become one a queue and status. One at a
--- time; who comes second has nothing to do.
+-- Many small changes of the numbers of finished jobs become one a queue and status. One at
+-- a time; who comes second has nothing to do.
 create function _procrastinate_fold_counts()
 returns void
 language plpgsql volatile parallel unsafe
@@ -1086,11 +1118,13 @@ $$;
 comment on function _procrastinate_fold_counts() is
 'Adds up the changes of the numbers of finished jobs.';
 
--- The heads that this exchange has handed over and that may be claimed: blocked so far, due, and
--- still the next of their lock. Nothing has joined the line before them since, and this fetch
--- has not claimed such a one already; nobody else can have, for the key is in hand.
+-- The heads that this exchange has handed over and that may be claimed: blocked so far,
+-- due, and still the next of their lock. Nothing has joined the line before them since, and
+-- this fetch has not claimed such a one already; nobody else can have, for the key is in
+-- hand.
 --
--- In sql, so that it becomes part of the query that reads the ready jobs, with its snapshot.
+-- In sql, so that it becomes part of the query that reads the ready jobs, with its
+-- snapshot.
 create function _procrastinate_handed_heads(p_handed bigint[], p_now timestamptz)
 returns table (job_id bigint, queue_name varchar, priority integer)
 language sql stable parallel safe
@@ -1129,8 +1163,9 @@ end;
 comment on function _procrastinate_handed_heads(bigint[], timestamptz) is
 'Heads of locks released by this exchange that may be claimed by it.';
 
--- Every change of jobs but the two that each goes through: refuses what the state machine does
--- not allow, then derives todo and doing from the jobs' present rows and writes the history.
+-- Every change of jobs but the two that each goes through: refuses what the state machine
+-- does not allow, then derives todo and doing from the jobs' present rows and writes the
+-- history.
 create function _procrastinate_jobs_changed(
     p_job_ids bigint[],
     p_from procrastinate_job_status[],
@@ -1187,7 +1222,9 @@ begin
         select j.queue_name, c.new as status, 1 as jobs
         from unnest(p_job_ids, p_to) as c (id, new)
         join (
-            select x.id, x.queue_name from procrastinate_jobs as x where x.id = any(p_job_ids)
+            select x.id, x.queue_name
+            from procrastinate_jobs as x
+            where x.id = any(p_job_ids)
         ) as j on j.id = c.id
         where c.new > 'doing'
         union all
@@ -1213,11 +1250,12 @@ end;
 $$;
 
 comment on function _procrastinate_jobs_changed(
-    bigint[], procrastinate_job_status[], procrastinate_job_status[], boolean[], text[], text[]
+    bigint[], procrastinate_job_status[], procrastinate_job_status[], boolean[], text[],
+    text[]
 ) is 'Any legal change of jobs: derived rows, history, NOTIFY. Raises PQ001, PQ005.';
 
--- Before jobs enter doing: with the keys of their locks, refuses those whose lock is held. A
--- promoted head knows up to which claim its lock was free; the lock of a head that this
+-- Before jobs enter doing: with the keys of their locks, refuses those whose lock is held.
+-- A promoted head knows up to which claim its lock was free; the lock of a head that this
 -- exchange hands over was released by this very transaction.
 create function _procrastinate_jobs_started(
     p_job_ids bigint[], p_locks text[], p_handed bigint[]
@@ -1266,9 +1304,9 @@ $$;
 comment on function _procrastinate_jobs_started(bigint[], text[], bigint[]) is
 'Raises unique_violation (procrastinate_jobs_lock_idx_v1) if one of these locks is held.';
 
--- Everything that a statement with many changes will wait for, in the one order: the rows of
--- the jobs by id, then the keys of all locks that they have or get. What follows may then
--- change them one by one without meeting another statement half way.
+-- Everything that a statement with many changes will wait for, in the one order: the rows
+-- of the jobs by id, then the keys of all locks that they have or get. What follows may
+-- then change them one by one without meeting another statement half way.
 create function _procrastinate_lock_jobs(p_job_ids bigint[], p_locks text[])
 returns boolean
 language plpgsql volatile parallel unsafe
@@ -1342,8 +1380,8 @@ $$;
 comment on function _procrastinate_look(text[], xid8) is
 'Whether a delayed job of these queues is due, and whether jobs became ready again.';
 
--- Those of these locks whose next job stands parked though nobody holds the lock: there should
--- be none.
+-- Those of these locks whose next job stands parked though nobody holds the lock: there
+-- should be none.
 create function _procrastinate_lost_heads(p_locks text[])
 returns table (lock text, job_id bigint)
 language plpgsql stable parallel safe
@@ -1461,7 +1499,8 @@ language plpgsql volatile parallel unsafe
 set search_path from current
 as $$
 declare
-    v_many constant integer := 200;  -- more than this: reading all from the start is cheaper
+    -- more than this: reading all from the start is cheaper
+    v_many constant integer := 200;
     v_seen integer := 0;
     v_row record;
 begin
@@ -1554,15 +1593,16 @@ comment on function _procrastinate_notify(text, text, bigint) is
 -- The caller holds the keys of these locks and has made its changes: the snapshots of these
 -- statements show every release and every parked job that committed before.
 --
--- p_claim_ids says of a lock which claim has just released it, the other arrays where that job
--- stood in line and what was not yet seen when it became the head. The next head is then the
--- first job from there on, unless one has joined the line before it since: only those are read
--- besides. A lock without (nulls) is read from its start, over whatever dead rows an old
--- snapshot keeps there.
+-- p_claim_ids says of a lock which claim has just released it, the other arrays where that
+-- job stood in line and what was not yet seen when it became the head. The next head is
+-- then the first job from there on, unless one has joined the line before it since: only
+-- those are read besides. A lock without (nulls) is read from its start, over whatever dead
+-- rows an old snapshot keeps there.
 --
--- Inside finish_and_fetch the heads are handed over instead, in a setting of the transaction:
--- the fetch that follows claims most of them without a row being written in between, and
--- unblocks the others (see unblock). Layout: oldest transaction not seen, last claim, jobs.
+-- Inside finish_and_fetch the heads are handed over instead, in a setting of the
+-- transaction: the fetch that follows claims most of them without a row being written in
+-- between, and unblocks the others (see unblock). Layout: oldest transaction not seen, last
+-- claim, jobs.
 create function _procrastinate_promote(
     p_locks text[],
     p_priorities integer[],
@@ -1732,7 +1772,9 @@ begin
     )
     where
         e.job_id = p_job_id
-        and e.id = (select max(x.id) from procrastinate_events as x where x.job_id = p_job_id);
+        and e.id = (
+            select max(x.id) from procrastinate_events as x where x.job_id = p_job_id
+        );
     return true;
 end;
 $$;
@@ -1776,15 +1818,16 @@ begin
         message = 'duplicate key value violates unique constraint '
             || '"procrastinate_jobs_lock_idx_v1"',
         detail = format('Key (lock)=(%s) already exists.', p_lock),
-        hint = 'A job with this lock is in doing: let it end, or retry it if its worker is gone.';
+        hint = 'A job with this lock is in doing: let it end, '
+            'or retry it if its worker is gone.';
 end;
 $$;
 
 comment on function _procrastinate_raise_held(text) is
 'Raises unique_violation (procrastinate_jobs_lock_idx_v1) for a lock that is held.';
 
--- The pairs of queue and priority that a fetch looks at, in the order of its walk. Queues that
--- are paused are not among them.
+-- The pairs of queue and priority that a fetch looks at, in the order of its walk. Queues
+-- that are paused are not among them.
 create function _procrastinate_read_pairs(
     p_queues text[],
     out o_pairs bigint[],
@@ -1837,11 +1880,11 @@ $$;
 comment on function _procrastinate_read_pairs(text[]) is
 'Queues and priorities to look at that are not paused, highest priority first.';
 
--- Makes todo and doing true for these jobs, from their present rows: for every change but the
--- two that each job goes through, which the update trigger does itself.
+-- Makes todo and doing true for these jobs, from their present rows: for every change but
+-- the two that each job goes through, which the update trigger does itself.
 --
--- Order: the rows of procrastinate_jobs are locked already (their statement has just changed
--- them) -> keys of all locks concerned -> doing and todo.
+-- Order: the rows of procrastinate_jobs are locked already (their statement has just
+-- changed them) -> keys of all locks concerned -> doing and todo.
 create function _procrastinate_reconcile(p_job_ids bigint[], p_locks text[] default '{}')
 returns void
 language plpgsql volatile parallel unsafe
@@ -1917,7 +1960,11 @@ begin
         worker_id = j.worker_id,
         lock = j.lock,
         head_xmin = case when d.lock is not distinct from j.lock then d.head_xmin end
-    from (select * from procrastinate_jobs as x where x.id = any(p_job_ids)) as j
+    from (
+        select x.id, x.worker_id, x.lock
+        from procrastinate_jobs as x
+        where x.id = any(p_job_ids)
+    ) as j
     where
         d.job_id = any(p_job_ids)
         and d.job_id = j.id
@@ -1932,7 +1979,9 @@ begin
         and not exists (
             select
             from (
-                select x.job_id from procrastinate_doing as x where x.job_id = any(p_job_ids)
+                select x.job_id
+                from procrastinate_doing as x
+                where x.job_id = any(p_job_ids)
             ) as d
             where d.job_id = j.id
         );
@@ -1956,8 +2005,8 @@ $$;
 comment on function _procrastinate_reconcile(bigint[], text[]) is
 'Derives todo and doing anew for these jobs and promotes the heads of their locks.';
 
--- Makes the rows of todo true for these jobs, from their present rows. A job with a lock stands
--- blocked: the caller has the keys, and promotes the heads when all is written.
+-- Makes the rows of todo true for these jobs, from their present rows. A job with a lock
+-- stands blocked: the caller has the keys, and promotes the heads when all is written.
 create function _procrastinate_reconcile_todo(p_job_ids bigint[])
 returns void
 language plpgsql volatile parallel unsafe
@@ -1972,7 +2021,9 @@ begin
         and not exists (
             select
             from (
-                select x.id, x.status from procrastinate_jobs as x where x.id = any(p_job_ids)
+                select x.id, x.status
+                from procrastinate_jobs as x
+                where x.id = any(p_job_ids)
             ) as j
             where j.id = t.job_id and j.status = 'todo'
         );
@@ -1992,13 +2043,21 @@ begin
         since = pg_current_xact_id(),
         head_xmin = null,
         free_after = null
-    from (select * from procrastinate_jobs as x where x.id = any(p_job_ids)) as j
+    from (
+        select
+            x.id, x.status, x.queue_name, x.priority, x.lock, x.queueing_lock,
+            x.scheduled_at
+        from procrastinate_jobs as x
+        where x.id = any(p_job_ids)
+    ) as j
     where
         t.job_id = any(p_job_ids)
         and t.job_id = j.id
         and j.status = 'todo'
         and (t.queue_name, t.priority, t.lock, t.queueing_lock, t.scheduled_at)
-            is distinct from (j.queue_name, j.priority, j.lock, j.queueing_lock, j.scheduled_at);
+            is distinct from (
+                j.queue_name, j.priority, j.lock, j.queueing_lock, j.scheduled_at
+            );
 
     insert into procrastinate_todo (
         job_id, since, scheduled_at, priority, state, queue_name, lock, queueing_lock
@@ -2029,8 +2088,9 @@ $$;
 comment on function _procrastinate_reconcile_todo(bigint[]) is
 'Derives todo anew for these jobs; those with a lock stand blocked.';
 
--- The exclusion of a lock: refuses a second job in doing, after the rows were written and with
--- the locks' keys in hand. A transaction that cannot take a fresh snapshot cannot tell.
+-- The exclusion of a lock: refuses a second job in doing, after the rows were written and
+-- with the locks' keys in hand. A transaction that cannot take a fresh snapshot cannot
+-- tell.
 create function _procrastinate_refuse_held(p_locks text[])
 returns void
 language plpgsql volatile parallel unsafe
@@ -2113,9 +2173,9 @@ comment on function _procrastinate_refuse_transition(
     bigint, procrastinate_job_status, procrastinate_job_status
 ) is 'Raises PQ001 (illegal transition).';
 
--- Removes workers, and their number from the jobs in doing, at once; that of finished jobs is
--- taken off by the sweep. With an age only those whose heartbeat is older, and none of those
--- that are in the middle of an exchange: they live.
+-- Removes workers, and their number from the jobs in doing, at once; that of finished jobs
+-- is taken off by the sweep. With an age only those whose heartbeat is older, and none of
+-- those that are in the middle of an exchange: they live.
 create function _procrastinate_remove_workers(p_worker_ids bigint[], p_older_than interval)
 returns setof bigint
 language plpgsql volatile parallel unsafe
@@ -2157,7 +2217,9 @@ begin
         from procrastinate_jobs as j
         where
             j.id = any(array(
-                select d.job_id from procrastinate_doing as d where d.worker_id = any(v_gone)
+                select d.job_id
+                from procrastinate_doing as d
+                where d.worker_id = any(v_gone)
             ))
             and j.status = 'doing'
         order by j.id
@@ -2173,7 +2235,8 @@ $$;
 comment on function _procrastinate_remove_workers(bigint[], interval) is
 'Removes these workers, or those with an old heartbeat, and returns the ids that are gone.';
 
--- For functions that answer false where a transition does not apply: an unknown job is an error.
+-- For functions that answer false where a transition does not apply: an unknown job is an
+-- error.
 create function _procrastinate_require_job(p_job_id bigint)
 returns void
 language plpgsql volatile parallel unsafe
@@ -2185,7 +2248,8 @@ begin
     ) then
         perform _procrastinate_raise('PQ002',
             format('There is no job %s', coalesce(p_job_id::text, 'null')),
-            'It was never deferred, or it was deleted.', 'Look for it in procrastinate_jobs.');
+            'It was never deferred, or it was deleted.',
+            'Look for it in procrastinate_jobs.');
     end if;
 end;
 $$;
@@ -2207,15 +2271,18 @@ $$;
 comment on function _procrastinate_require_queue(text) is
 'Raises PQ003 (invalid argument) for a name that no queue can have.';
 
--- Who fetches must be registered. The row is shared with the worker's other lanes and with its
--- heartbeat; a prune takes it whole.
+-- Who fetches must be registered. The row is shared with the worker's other lanes and with
+-- its heartbeat; a prune takes it whole.
 create function _procrastinate_require_worker(p_worker_id bigint)
 returns boolean
 language plpgsql volatile parallel unsafe
 set search_path from current
 as $$
 begin
-    perform from procrastinate_workers as w where w.id = p_worker_id for key share skip locked;
+    perform
+    from procrastinate_workers as w
+    where w.id = p_worker_id
+    for key share skip locked;
     if not found then
         perform _procrastinate_raise('PQ004',
             format('Worker %s is not registered', coalesce(p_worker_id::text, 'null')),
@@ -2230,8 +2297,9 @@ $$;
 comment on function _procrastinate_require_worker(bigint) is
 'Raises PQ004 (worker not registered) where the worker''s row is gone or going.';
 
--- doing or failed -> todo by hand, whoever holds the claim. A job in doing never stays there
--- because something is in the way: see put_back. False where the status does not allow it.
+-- doing or failed -> todo by hand, whoever holds the claim. A job in doing never stays
+-- there because something is in the way: see put_back. False where the status does not
+-- allow it.
 create function _procrastinate_retry(
     p_job_id bigint,
     p_retry_at timestamptz,
@@ -2250,8 +2318,8 @@ begin
     from procrastinate_doing as d
     where d.job_id = p_job_id;
     if found and _procrastinate_put_back(
-        coalesce(v_claim.worker_id, 0), p_job_id, v_claim.claim_id, 1, p_retry_at, p_priority,
-        p_queue_name, p_lock
+        coalesce(v_claim.worker_id, 0), p_job_id, v_claim.claim_id, 1, p_retry_at,
+        p_priority, p_queue_name, p_lock
     ) then
         return true;
     end if;
@@ -2272,8 +2340,9 @@ $$;
 comment on function _procrastinate_retry(bigint, timestamptz, integer, text, text) is
 'doing or failed -> todo by hand; false where the status of the job does not allow it.';
 
--- The first ready jobs of one queue and priority, by id, from the marks on, and among them the
--- heads of locks that this exchange has released: those hold no question, and count as free.
+-- The first ready jobs of one queue and priority, by id, from the marks on, and among them
+-- the heads of locks that this exchange has released: those hold no question, and count as
+-- free.
 create function _procrastinate_see_queue(
     p_queue text,
     p_priority integer,
@@ -2367,7 +2436,9 @@ begin
         select c.job_id, c.lock, c.state, q.nr
         from (
             -- two who were the first to use a priority have left two pairs: one is enough
-            select min(x.nr) as nr, x.queue_name, min(x.fresh) as fresh, min(x.again) as again
+            select
+                min(x.nr) as nr, x.queue_name, min(x.fresh) as fresh,
+                min(x.again) as again
             from unnest(p_queues, p_fresh, p_again) with ordinality
                 as x (queue_name, fresh, again, nr)
             group by x.queue_name
@@ -2497,12 +2568,12 @@ comment on function _procrastinate_see_wide(text[], integer, bigint[], bigint[])
 -- Of candidates with a lock: which may run now. The others are parked (state b), so that no
 -- fetch meets them again before their lock's head is promoted.
 --
--- The keys of the locks are only tried: whoever has one is about to release or to claim, and
--- will say so. What is behind a key that was not had is told in o_busy. With a key in hand,
--- a fresh snapshot decides. A head that nobody holds back is never parked.
+-- The keys of the locks are only tried: whoever has one is about to release or to claim,
+-- and will say so. What is behind a key that was not had is told in o_busy. With a key in
+-- hand, a fresh snapshot decides. A head that nobody holds back is never parked.
 --
--- A promoted head carries what is known of its line (see promote), so that only later arrivals
--- and later claims are read.
+-- A promoted head carries what is known of its line (see promote), so that only later
+-- arrivals and later claims are read.
 create function _procrastinate_take_heads(
     p_job_ids bigint[],
     p_locks text[],
@@ -2564,8 +2635,7 @@ begin
         select
             k.lock, k.job_id, k.priority, k.head_xmin,
             exists (
-                select
-                from procrastinate_doing as d
+                select from procrastinate_doing as d
                 where d.lock = k.lock and d.claim_id > coalesce(k.free_after, 0)
                 order by d.claim_id
                 limit 1
@@ -2594,8 +2664,7 @@ begin
                 where
                     l.head_xmin is not null
                     and not exists (
-                        select
-                        from (
+                        select from (
                             select t.priority, t.job_id
                             from procrastinate_todo as t
                             where t.lock = l.lock and t.since >= l.head_xmin
@@ -2615,7 +2684,7 @@ begin
         ) as head_id
     ) as h;
 
-    -- what must stay where it is: heads that nobody holds, and jobs of locks not looked into
+    -- what must stay as it is: heads that nobody holds, and jobs of locks not looked into
     select array_agg(c.job_id) into v_stay
     from unnest(p_job_ids, p_locks) as c (job_id, lock)
     where c.lock = any(v_got) and c.job_id <> all(coalesce(o_heads, '{}'::bigint[]));
@@ -2628,8 +2697,7 @@ begin
             and (
                 t.lock || '' = any(v_held)
                 or exists (  -- the head of its lock is another, and was seen
-                    select
-                    from procrastinate_todo as h
+                    select from procrastinate_todo as h
                     where
                         h.job_id = any(o_heads)
                         and h.lock || '' = t.lock || ''
@@ -2637,11 +2705,10 @@ begin
                 )
             );
     end if;
-    -- a head that is not among the candidates is another queue's, or another walk's, to claim
+    -- a head that is not among the candidates is another queue's, or another walk's, to
+    -- claim
     o_heads := array(
-        select h.job_id
-        from unnest(o_heads) as h (job_id)
-        where h.job_id = any(p_job_ids)
+        select h.job_id from unnest(o_heads) as h (job_id) where h.job_id = any(p_job_ids)
     );
 end;
 $$;
@@ -2650,13 +2717,13 @@ comment on function _procrastinate_take_heads(bigint[], text[], integer) is
 'Of ready jobs with locks: claims the keys, tells the heads that may run, parks the rest.';
 
 -- The keys of these locks, waited for in the order of the keys, held until the transaction
--- ends. Whoever releases a lock or changes who is at its head calls this after it has locked
--- rows of procrastinate_jobs and before it changes a row of todo or doing.
+-- ends. Whoever releases a lock or changes who is at its head calls this after it has
+-- locked rows of procrastinate_jobs and before it changes a row of todo or doing.
 --
--- The keys live in a table of fixed size that the whole server shares. A statement with many
--- takes the one key for all locks instead: decided here, before the first key, and only tried,
--- for a waiting exclusive request would stop everybody. Announcing the wish keeps fetches away,
--- so that it comes true when those under way have ended.
+-- The keys live in a table of fixed size that the whole server shares. A statement with
+-- many takes the one key for all locks instead: decided here, before the first key, and
+-- only tried, for a waiting exclusive request would stop everybody. Announcing the wish
+-- keeps fetches away, so that it comes true when those under way have ended.
 create function _procrastinate_take_locks(p_locks text[])
 returns boolean
 language plpgsql volatile parallel unsafe
@@ -2685,7 +2752,8 @@ begin
 
     perform pg_advisory_xact_lock(_procrastinate_all_locks_key(1));
     while not pg_try_advisory_xact_lock(_procrastinate_all_locks_key(0)) loop
-        if v_waited > 10 then  -- seconds; two transactions may each hold what the other wants
+        -- seconds; two transactions may each hold what the other wants
+        if v_waited > 10 then
             perform _procrastinate_raise(
                 'PQ007',
                 format('Could not get hold of all locks to change %s of them at once',
@@ -2739,7 +2807,10 @@ as $$
 begin
     update procrastinate_todo as t
     set
-        state = case when t.scheduled_at > procrastinate_now() then 'd' else 'a' end::"char",
+        state = case
+            when t.scheduled_at > procrastinate_now() then 'd'
+            else 'a'
+        end::"char",
         since = pg_current_xact_id(),
         head_xmin = p_xmin::text::xid8,
         free_after = p_claim_id
@@ -2761,7 +2832,8 @@ $$;
 comment on function _procrastinate_unblock(bigint[], bigint, bigint) is
 'blocked -> ready or delayed for these heads of locks that nobody holds.';
 
--- delayed -> ready again for what fell due in these queues, a bounded number; true: more is due.
+-- delayed -> ready again for what fell due in these queues, a bounded number; true: more is
+-- due.
 create function _procrastinate_wake_due(p_queues text[])
 returns boolean
 language plpgsql volatile parallel unsafe
@@ -2809,8 +2881,9 @@ $$;
 comment on function _procrastinate_wake_due(text[]) is
 'Makes ready what fell due in these queues, at most 1000; true if there is more.';
 
--- One walk over the pairs of queue and priority from the highest priority down, claiming what
--- may run. Raises the marks over what it has claimed or parked, never over what it skipped.
+-- One walk over the pairs of queue and priority from the highest priority down, claiming
+-- what may run. Raises the marks over what it has claimed or parked, never over what it
+-- skipped.
 create function _procrastinate_walk(
     p_worker_id bigint,
     p_queues text[],
@@ -2840,7 +2913,8 @@ declare
     v_left record;
     v_try bigint[];
     v_got bigint[];
-    v_pass bigint[] := '{}'::bigint[];  -- met and left where they are: held by others, or over the budget
+    -- met and left where they are: held by others, or over the budget
+    v_pass bigint[] := '{}'::bigint[];
 begin
     o_job_ids := '{}';
     o_contended := false;
@@ -2858,8 +2932,8 @@ begin
                 v_seen := _procrastinate_see_wide(p_queues, v_take, v_pass, p_handed);
             elsif v_from = v_to then
                 v_seen := _procrastinate_see_queue(
-                    p_queues[v_from], p_priorities[v_from], p_fresh[v_from], p_again[v_from],
-                    v_take, v_pass, p_handed
+                    p_queues[v_from], p_priorities[v_from], p_fresh[v_from],
+                    p_again[v_from], v_take, v_pass, p_handed
                 );
             else
                 v_seen := _procrastinate_see_queues(
@@ -2871,7 +2945,9 @@ begin
 
             v_try := v_seen.o_free;
             if v_seen.o_locked is not null then
-                v_heads := _procrastinate_take_heads(v_seen.o_locked, v_seen.o_locks, v_budget);
+                v_heads := _procrastinate_take_heads(
+                    v_seen.o_locked, v_seen.o_locks, v_budget
+                );
                 v_budget := v_heads.p_budget;
                 v_try := v_try || v_heads.o_heads;
                 o_contended := o_contended or v_heads.o_busy is not null;
@@ -2923,7 +2999,8 @@ begin
                 exit;
             end if;
             exit when v_seen.o_seen < v_take;
-            -- all met were parked or left: look further at once, up to some thousands a call
+            -- all met were parked or left: look further at once, up to some thousands a
+            -- call
             v_take := least(greatest(v_take * 4, v_want), 4000);
         end loop;
         exit when v_want <= 0 or o_more;
@@ -2991,11 +3068,11 @@ set search_path from current
 as $$
 begin
     return query
-    select *
+    select x.id
     from _procrastinate_defer_jobs(
         p_queue_names, p_task_names, p_priorities, p_locks, p_queueing_locks, p_args,
         p_scheduled_ats
-    );
+    ) as x (id);
 end;
 $$;
 
@@ -3030,15 +3107,16 @@ begin
             'Give the time of the tick in seconds since the epoch.');
     end if;
     return _procrastinate_defer_periodic(
-        p_task_name, coalesce(p_periodic_id, ''), p_defer_timestamp, p_queue_name, p_priority,
-        p_lock, p_queueing_lock, p_args
+        p_task_name, coalesce(p_periodic_id, ''), p_defer_timestamp, p_queue_name,
+        p_priority, p_lock, p_queueing_lock, p_args
     );
 end;
 $$;
 
 comment on function procrastinate_defer_periodic_job_v3(
     text, text, bigint, text, integer, text, text, jsonb
-) is 'Defers one tick of a periodic task: its job, or null if the tick was taken. Raises PQ003.';
+) is
+'Defers one tick of a periodic task: its job, or null if the tick was taken. Raises PQ003.';
 
 -- todo -> doing: a worker's next jobs.
 create function procrastinate_fetch_jobs_v1(
@@ -3053,10 +3131,13 @@ set search_path from current
 as $$
 begin
     return query
-    select *
+    select
+        e.outcome, e.job_id, e.claim_id, e.status, e.queue_name, e.task_name, e.priority,
+        e.lock, e.queueing_lock, e.args, e.scheduled_at, e.attempts, e.abort_requested,
+        e.next_due_in, e.contended, e.more, e.marks
     from procrastinate_finish_and_fetch_v1(
         p_worker_id, p_queues, p_limit, p_marks, '{}', '{}', '{}', '{}'
-    );
+    ) as e;
 end;
 $$;
 
@@ -3111,9 +3192,9 @@ begin
             return query
             select
                 'not_held'::text, u.job_id, u.claim_id, j.status, j.queue_name, j.task_name,
-                j.priority, j.lock, j.queueing_lock, null::jsonb, j.scheduled_at, j.attempts,
-                j.abort_requested, null::double precision, null::boolean, null::boolean,
-                null::bigint[]
+                j.priority, j.lock, j.queueing_lock, null::jsonb, j.scheduled_at,
+                j.attempts, j.abort_requested, null::double precision, null::boolean,
+                null::boolean, null::bigint[]
             from unnest(p_job_ids, p_claim_ids) as u (job_id, claim_id)
             left join procrastinate_jobs as j on j.id = u.job_id
             where u.job_id <> all(v_ended);
@@ -3159,11 +3240,13 @@ end;
 $$;
 
 comment on function procrastinate_finish_and_fetch_v1(
-    bigint, text[], integer, bigint[], bigint[], bigint[], procrastinate_job_status[], boolean[]
+    bigint, text[], integer, bigint[], bigint[], bigint[], procrastinate_job_status[],
+    boolean[]
 ) is
 'doing -> ended for a report, todo -> doing for free slots. Raises PQ003, PQ004, PQ005.';
 
--- doing -> succeeded, failed or aborted (or gone), for the claims that still hold their job.
+-- doing -> succeeded, failed or aborted (or gone), for the claims that still hold their
+-- job.
 create function procrastinate_finish_jobs_v1(
     p_worker_id bigint,
     p_job_ids bigint[],
@@ -3277,10 +3360,14 @@ as $$
 begin
     if p_older_than is null or p_older_than < interval '0' then
         perform _procrastinate_raise('PQ003',
-            format('The age of a stalled worker is %s', coalesce(p_older_than::text, 'null')),
-            null, 'Give the age of the last heartbeat from which a worker counts as stalled.');
+            format('The age of a stalled worker is %s',
+                coalesce(p_older_than::text, 'null')),
+            null,
+            'Give the age of the last heartbeat from which a worker counts as stalled.');
     end if;
-    return query select w.id from _procrastinate_remove_workers(null, p_older_than) as w (id);
+    return query
+    select w.id
+    from _procrastinate_remove_workers(null, p_older_than) as w (id);
 end;
 $$;
 
@@ -3306,7 +3393,9 @@ begin
                 jsonb_typeof(p_description)),
             null, 'Give named facts, such as {"version": "1.2"}.');
     end if;
-    insert into procrastinate_workers (name, queues, description, last_heartbeat, started_at)
+    insert into procrastinate_workers (
+        name, queues, description, last_heartbeat, started_at
+    )
     values (
         p_name, p_queues, coalesce(p_description, '{}'), procrastinate_now(),
         procrastinate_now()
@@ -3370,8 +3459,8 @@ comment on function procrastinate_release_jobs_v1(bigint, bigint[], bigint[]) is
 'doing -> todo without counting an attempt, for these claims; an outcome for each job.';
 
 -- doing -> todo: runs that failed and are to be tried again, with a new schedule, priority,
--- queue or lock where given. A job asked to abort, or whose queueing lock is taken by a waiting
--- job, ends as failed instead.
+-- queue or lock where given. A job asked to abort, or whose queueing lock is taken by a
+-- waiting job, ends as failed instead.
 create function procrastinate_retry_jobs_v1(
     p_worker_id bigint,
     p_job_ids bigint[],
@@ -3407,7 +3496,7 @@ begin
     where x.queue_name is not null;
     v_held := _procrastinate_lock_jobs(p_job_ids, p_locks);
     for v_job in
-        select u.*
+        select u.job_id, u.claim_id, u.retry_at, u.priority, u.queue_name, u.lock
         from unnest(
             p_job_ids, p_claim_ids, p_retry_ats, p_priorities, p_queue_names, p_locks
         ) as u (job_id, claim_id, retry_at, priority, queue_name, lock)
@@ -3463,7 +3552,9 @@ begin
     perform _procrastinate_refuse_old_snapshot('Sweeping');
     promoted := 0;
     unlinked := 0;
-    select * into v_at from procrastinate_sweep as s for no key update skip locked;
+    select s.id, s.last_job_id, s.last_lock into v_at
+    from procrastinate_sweep as s
+    for no key update skip locked;
     if not found then  -- another worker sweeps
         return next;
         return;
@@ -3522,8 +3613,8 @@ $$;
 comment on function procrastinate_sweep_v1(integer) is
 'Promotes heads of locks that were left parked, unlinks finished jobs from gone workers.';
 
--- – -> todo for many jobs, each for itself: a job whose queueing lock is taken is told and the
--- others are deferred.
+-- – -> todo for many jobs, each for itself: a job whose queueing lock is taken is told and
+-- the others are deferred.
 create function procrastinate_try_defer_jobs_v1(
     p_queue_names text[],
     p_task_names text[],
@@ -3547,8 +3638,8 @@ begin
         v_ids := array(
             select x.id
             from procrastinate_defer_jobs_v2(
-                p_queue_names, p_task_names, p_priorities, p_locks, p_queueing_locks, p_args,
-                p_scheduled_ats
+                p_queue_names, p_task_names, p_priorities, p_locks, p_queueing_locks,
+                p_args, p_scheduled_ats
             ) as x (id)
         );
         return query
@@ -3571,10 +3662,12 @@ begin
         from generate_series(1, cardinality(p_queue_names))
     );
     for v_job in
-        select u.*
+        select
+            u.id, u.queue_name, u.task_name, u.priority, u.lock, u.queueing_lock, u.args,
+            u.scheduled_at, u.nr
         from unnest(
-            v_ids, p_queue_names, p_task_names, p_priorities, p_locks, p_queueing_locks, p_args,
-            p_scheduled_ats
+            v_ids, p_queue_names, p_task_names, p_priorities, p_locks, p_queueing_locks,
+            p_args, p_scheduled_ats
         ) with ordinality as u (
             id, queue_name, task_name, priority, lock, queueing_lock, args, scheduled_at, nr
         )
@@ -3586,7 +3679,8 @@ begin
             )
             values (
                 v_job.id, v_job.queue_name, v_job.task_name, coalesce(v_job.priority, 0),
-                v_job.lock, v_job.queueing_lock, coalesce(v_job.args, '{}'), v_job.scheduled_at
+                v_job.lock, v_job.queueing_lock, coalesce(v_job.args, '{}'),
+                v_job.scheduled_at
             );
         exception
             when unique_violation then
@@ -3607,9 +3701,11 @@ $$;
 
 comment on function procrastinate_try_defer_jobs_v1(
     text[], text[], integer[], text[], text[], jsonb[], timestamptz[]
-) is 'Defers each job that can be: its id, or the queueing lock that was taken. Raises PQ003.';
+) is
+'Defers each job that can be: its id, or the queueing lock that was taken. Raises PQ003.';
 
--- A worker that ends takes its row with it; jobs that it leaves in doing are stalled at once.
+-- A worker that ends takes its row with it; jobs that it leaves in doing are stalled at
+-- once.
 create function procrastinate_unregister_worker_v2(p_worker_id bigint)
 returns boolean
 language plpgsql volatile parallel unsafe
@@ -3696,7 +3792,9 @@ begin
     where
         j.id is null or t.job_id is null
         or (j.queue_name, j.priority, j.lock, j.queueing_lock, j.scheduled_at)
-            is distinct from (t.queue_name, t.priority, t.lock, t.queueing_lock, t.scheduled_at)
+            is distinct from (
+                t.queue_name, t.priority, t.lock, t.queueing_lock, t.scheduled_at
+            )
         or t.state not in ('r', 'a', 'd', 'b')
         or (t.state = 'b' and t.lock is null)
         or (t.state = 'd' and t.scheduled_at is null);
@@ -3753,8 +3851,9 @@ begin
     return query
     select
         'counts: number of finished jobs differs', null::bigint,
-        format('queue %s, %s: counted %s, there are %s', coalesce(c.queue_name, j.queue_name),
-            coalesce(c.status, j.status), coalesce(c.jobs, 0), coalesce(j.jobs, 0))
+        format('queue %s, %s: counted %s, there are %s',
+            coalesce(c.queue_name, j.queue_name), coalesce(c.status, j.status),
+            coalesce(c.jobs, 0), coalesce(j.jobs, 0))
     from (
         select x.queue_name, x.status, sum(x.jobs) as jobs
         from procrastinate_counts as x
@@ -3782,7 +3881,8 @@ end;
 $$;
 
 comment on function procrastinate_check() is
-'Reads everything and returns a row for each thing derived that is not true; writes nothing.';
+'Reads everything and returns a row for each thing derived that is not true; '
+'writes nothing.';
 
 -- – -> todo: one job. The positional order is that of 2.x.
 create function procrastinate_defer_job(
@@ -3819,7 +3919,8 @@ $$;
 
 comment on function procrastinate_defer_job(
     text, text, integer, text, text, jsonb, timestamptz
-) is 'Defers one job and returns its id. Raises PQ003, unique_violation (queueing lock taken).';
+) is
+'Defers one job and returns its id. Raises PQ003, unique_violation (queueing lock taken).';
 
 -- – -> todo: many jobs, all or none.
 create function procrastinate_defer_jobs(jobs procrastinate_job_to_defer_v1[])
@@ -3865,7 +3966,7 @@ declare
     v_row record;
 begin
     perform _procrastinate_require_job($1);
-    select * into v_job from procrastinate_jobs as j where j.id = $1;
+    v_job := (select j from procrastinate_jobs as j where j.id = $1);
 
     return query values (
         'status', v_job.status = 'todo', _procrastinate_describe_job($1)
@@ -3875,11 +3976,16 @@ begin
         select
             'worker', coalesce(w.last_heartbeat > v_now - interval '30 seconds', false),
             case
-                when w.id is null then 'Its worker is gone: procrastinate_recover_stalled_jobs '
+                when w.id is null then
+                    'Its worker is gone: procrastinate_recover_stalled_jobs '
                     'gives the job to another.'
-                else format('Worker %s%s has run it since %s; its last heartbeat was at %s.',
-                    w.id, coalesce(' (' || w.name || ')', ''), d.started_at, w.last_heartbeat)
-            end || case when v_job.abort_requested then ' It was asked to abort.' else '' end
+                else format(
+                    'Worker %s%s has run it since %s; its last heartbeat was at %s.',
+                    w.id, coalesce(' (' || w.name || ')', ''), d.started_at,
+                    w.last_heartbeat
+                )
+            end
+            || case when v_job.abort_requested then ' It was asked to abort.' else '' end
         from procrastinate_doing as d
         left join procrastinate_workers as w on w.id = d.worker_id
         where d.job_id = $1;
@@ -3915,11 +4021,13 @@ begin
             from procrastinate_doing as d
             where d.lock = v_job.lock
             union all
-            select * from (
+            select h.open, h.nr, h.detail
+            from (
                 select
                     t.job_id = $1, 1,
                     case
-                        when t.job_id = $1 then format('It is the next of the lock %s.', t.lock)
+                        when t.job_id = $1
+                            then format('It is the next of the lock %s.', t.lock)
                         else format(
                             'Job %s of queue %s comes first for the lock %s%s.', t.job_id,
                             t.queue_name, t.lock, coalesce(', from ' || t.scheduled_at, '')
@@ -3929,7 +4037,7 @@ begin
                 where t.lock = v_job.lock
                 order by t.priority desc, t.job_id
                 limit 1
-            ) as h
+            ) as h (open, nr, detail)
         ) as x (open, nr, detail)
         order by x.nr
         limit 1;
@@ -3945,8 +4053,10 @@ begin
     return query values (
         'queue', not found,
         case
-            when v_row.paused_at is null then format('Queue %s is not paused.', v_job.queue_name)
-            else format('Queue %s is paused since %s%s%s.', v_job.queue_name, v_row.paused_at,
+            when v_row.paused_at is null
+                then format('Queue %s is not paused.', v_job.queue_name)
+            else format('Queue %s is paused since %s%s%s.',
+                v_job.queue_name, v_row.paused_at,
                 coalesce(' until ' || v_row.paused_until, ''),
                 coalesce(': ' || v_row.pause_reason, ''))
         end
@@ -3955,7 +4065,8 @@ begin
     return query
     select
         'ahead', s.ahead = 0,
-        format('%s jobs that may run come before it in queue %s.', s.ahead, v_job.queue_name)
+        format('%s jobs that may run come before it in queue %s.',
+            s.ahead, v_job.queue_name)
     from (
         select count(*) as ahead
         from (
@@ -3983,7 +4094,8 @@ $$;
 comment on function procrastinate_explain_job(bigint) is
 'What a job waits for: gates status, schedule, lock, queue, ahead, workers. Raises PQ002.';
 
--- Used inside queries, so without settings of its own: its body is bound when it is created.
+-- Used inside queries, so without settings of its own: its body is bound when it is
+-- created.
 create function procrastinate_now()
 returns timestamptz
 language sql stable parallel safe
@@ -4006,7 +4118,9 @@ set search_path from current
 as $$
 begin
     perform _procrastinate_require_queue($1);
-    insert into procrastinate_queues as q (queue_name, paused_at, pause_reason, paused_until)
+    insert into procrastinate_queues as q (
+        queue_name, paused_at, pause_reason, paused_until
+    )
     values ($1, procrastinate_now(), $2, $3)
     on conflict on constraint procrastinate_queues_pkey do update
     set
@@ -4017,24 +4131,27 @@ end;
 $$;
 
 comment on function procrastinate_pause_queue(text, text, timestamptz) is
-'From the next fetch on nobody gets jobs of this queue, for ever or until then. Raises PQ003.';
+'From the next fetch on nobody gets jobs of this queue, for ever or until then. '
+'Raises PQ003.';
 
 -- Workers whose heartbeat stopped are removed; their jobs stay in doing, with no worker.
-create function procrastinate_prune_stalled_workers(older_than interval default '30 seconds')
+create function procrastinate_prune_stalled_workers(
+    older_than interval default '30 seconds'
+)
 returns setof bigint
 language plpgsql volatile parallel unsafe
 set search_path from current
 as $$
 begin
-    return query select * from procrastinate_prune_workers_v1($1);
+    return query select w.id from procrastinate_prune_workers_v1($1) as w (id);
 end;
 $$;
 
 comment on function procrastinate_prune_stalled_workers(interval) is
 'Removes workers whose heartbeat is older than this and returns their ids. Raises PQ003.';
 
--- Deletes finished jobs whose last event is old, oldest ids first, a bounded number a call: a
--- scheduled event in the future keeps a job, as in 3.x.
+-- Deletes finished jobs whose last event is old, oldest ids first, a bounded number a call:
+-- a scheduled event in the future keeps a job, as in 3.x.
 create function procrastinate_purge_jobs(
     older_than interval,
     queue_name text default null,
@@ -4070,7 +4187,9 @@ begin
                 and ($2 is null or x.queue_name = $2)
                 and coalesce(
                     (
-                        select max(e.at) from procrastinate_events as e where e.job_id = x.id
+                        select max(e.at)
+                        from procrastinate_events as e
+                        where e.job_id = x.id
                     ) < procrastinate_now() - $1,
                     true
                 )
@@ -4085,11 +4204,12 @@ $$;
 
 comment on function procrastinate_purge_jobs(
     interval, text, procrastinate_job_status[], integer
-) is 'Deletes at most max_jobs finished jobs whose last event is older; how many. Raises PQ003.';
+) is
+'Deletes at most max_jobs finished jobs whose last event is older; how many. Raises PQ003.';
 
--- doing -> todo for jobs whose worker is gone or silent, attempts + 1. The claim goes with it,
--- so that a late finish of that worker changes nothing. A job that was asked to abort, or whose
--- queueing lock is taken, ends as failed.
+-- doing -> todo for jobs whose worker is gone or silent, attempts + 1. The claim goes with
+-- it, so that a late finish of that worker changes nothing. A job that was asked to abort,
+-- or whose queueing lock is taken, ends as failed.
 create function procrastinate_recover_stalled_jobs(
     older_than interval default '30 seconds', max_jobs integer default 1000
 )
@@ -4145,9 +4265,10 @@ $$;
 comment on function procrastinate_recover_stalled_jobs(interval, integer) is
 'doing -> todo for jobs of workers that are gone or silent, attempts + 1; their ids.';
 
--- Derives todo and doing anew from procrastinate_jobs: after a restore or a replica that fired
--- no trigger. Everybody who writes jobs waits meanwhile. Claims are numbered anew, so that
--- whoever ran a job before cannot end it: those jobs are stalled, and recovered as such.
+-- Derives todo and doing anew from procrastinate_jobs: after a restore or a replica that
+-- fired no trigger. Everybody who writes jobs waits meanwhile. Claims are numbered anew, so
+-- that whoever ran a job before cannot end it: those jobs are stalled, and recovered as
+-- such.
 create function procrastinate_repair()
 returns bigint
 language plpgsql volatile parallel unsafe
@@ -4158,7 +4279,7 @@ declare
     v_cancelled bigint[];
     v_now constant timestamptz := procrastinate_now();
 begin
-    insert into procrastinate_sweep default values on conflict do nothing;
+    insert into procrastinate_sweep (id) values (default) on conflict do nothing;
     lock table procrastinate_jobs in share row exclusive mode;
     select count(*) into v_breaches from procrastinate_check();
     if v_breaches = 0 then
@@ -4186,18 +4307,24 @@ begin
     )
     select array_agg(c.id) into v_cancelled from cancelled as c;
     update procrastinate_events as e
-    set error = 'Cancelled by procrastinate_repair: another job waits with its queueing lock'
+    set error = 'Cancelled by procrastinate_repair: '
+        'another job waits with its queueing lock'
     where
         e.job_id = any(v_cancelled)
-        and e.id = (select max(x.id) from procrastinate_events as x where x.job_id = e.job_id);
+        and e.id = (
+            select max(x.id) from procrastinate_events as x where x.job_id = e.job_id
+        );
 
-    -- of jobs that run under one lock all but the first claimed, or first deferred, wait again
+    -- of jobs that run under one lock all but the first claimed, or first deferred, wait
+    -- again
     update procrastinate_jobs as j
     set status = 'todo', abort_requested = false
     from (
         select
             x.id,
-            row_number() over (partition by x.lock order by d.claim_id nulls last, x.id) as nr
+            row_number() over (
+                partition by x.lock order by d.claim_id nulls last, x.id
+            ) as nr
         from procrastinate_jobs as x
         left join procrastinate_doing as d on d.job_id = x.id
         where x.status = 'doing' and x.lock is not null
@@ -4237,7 +4364,9 @@ begin
         end::"char",
         j.queue_name, j.lock, j.queueing_lock
     from (
-        select x.*, row_number() over (partition by x.lock order by ~x.priority, x.id) as nr
+        select
+            x.id, x.scheduled_at, x.priority, x.queue_name, x.lock, x.queueing_lock,
+            row_number() over (partition by x.lock order by ~x.priority, x.id) as nr
         from procrastinate_jobs as x
         where x.status = 'todo'
     ) as j
@@ -4266,7 +4395,8 @@ end;
 $$;
 
 comment on function procrastinate_repair() is
-'Derives todo and doing anew from the jobs; how many breaches procrastinate_check() had found.';
+'Derives todo and doing anew from the jobs; how many breaches procrastinate_check() had '
+'found.';
 
 -- A waiting job gets another time: "run now" is a time that has come.
 create function procrastinate_reschedule_job(job_id bigint, scheduled_at timestamptz)
@@ -4292,7 +4422,8 @@ end;
 $$;
 
 comment on function procrastinate_reschedule_job(bigint, timestamptz) is
-'Gives a job in todo another time; null or the past: at once. False: not in todo. Raises PQ002.';
+'Gives a job in todo another time; null or the past: at once. False: not in todo. '
+'Raises PQ002.';
 
 -- A paused queue is fetched from again.
 create function procrastinate_resume_queue(queue_name text)
@@ -4312,7 +4443,8 @@ end;
 $$;
 
 comment on function procrastinate_resume_queue(text) is
-'Ends the pause of a queue and wakes its workers; nothing if it was not paused. Raises PQ003.';
+'Ends the pause of a queue and wakes its workers; nothing if it was not paused. '
+'Raises PQ003.';
 
 -- failed -> todo (or doing -> todo, for a job whose worker is lost), by hand.
 create function procrastinate_retry_job(
@@ -4342,7 +4474,8 @@ end;
 $$;
 
 comment on function procrastinate_retry_job(bigint, timestamptz, integer, text, text) is
-'failed or doing -> todo, attempts + 1. False: another status. Raises PQ002, unique_violation.';
+'failed or doing -> todo, attempts + 1. False: another status. '
+'Raises PQ002, unique_violation.';
 
 -- The version of the schema: of the last migration that made it.
 create function procrastinate_version()
@@ -4364,7 +4497,9 @@ comment on function procrastinate_version() is
 'Version of the schema, of the form 04.00.00; null if no migration was recorded.';
 
 -- Of 3.x: todo -> cancelled or gone; with abort, doing is asked to abort.
-create function procrastinate_cancel_job_v1(job_id bigint, abort boolean, delete_job boolean)
+create function procrastinate_cancel_job_v1(
+    job_id bigint, abort boolean, delete_job boolean
+)
 returns bigint
 language plpgsql volatile parallel unsafe
 set search_path from current
@@ -4445,7 +4580,7 @@ begin
     v_ok := _procrastinate_require_worker(p_worker_id);
     v_claim := _procrastinate_claim_jobs(p_worker_id, target_queue_names, 1, null, null);
     if cardinality(v_claim.o_job_ids) > 0 then
-        select * into v_job from procrastinate_jobs as j where j.id = v_claim.o_job_ids[1];
+        v_job := (select j from procrastinate_jobs as j where j.id = v_claim.o_job_ids[1]);
     end if;
     return v_job;
 end;
@@ -4471,7 +4606,8 @@ declare
     v_found boolean;
 begin
     if $2 is null or $2 not in ('succeeded', 'failed', 'aborted') then
-        raise exception 'End status should be either "succeeded", "failed" or "aborted" (job id: %)',
+        raise exception
+            'End status should be either "succeeded", "failed" or "aborted" (job id: %)',
             $1;
     end if;
     if $3 then
@@ -4487,12 +4623,15 @@ begin
     end if;
     v_found := found;
     if not v_found then
-        raise exception 'Job was not found or not in "doing" or "todo" status (job id: %)', $1;
+        raise exception
+            'Job was not found or not in "doing" or "todo" status (job id: %)', $1;
     end if;
 end;
 $$;
 
-comment on function procrastinate_finish_job_v1(bigint, procrastinate_job_status, boolean) is
+comment on function procrastinate_finish_job_v1(
+    bigint, procrastinate_job_status, boolean
+) is
 'Called by 3.x: todo or doing -> ended, or gone. Raises P0001 for another status.';
 
 -- Of 3.x: removes the workers whose heartbeat stopped.
@@ -4683,9 +4822,9 @@ for each statement execute function _procrastinate_jobs_deleted();
 
 -- After an INSERT: todo and doing, the history and the wake-up, whoever wrote the rows.
 --
--- A row of a lock starts blocked where this statement brings another that goes before it: that
--- one is met by a fetch, or promoted, and whoever ends it sees both. The first of each lock is
--- ready, though its lock may be held: only a fetch, which has the lock's key, can tell.
+-- A row of a lock starts blocked where this statement brings another that goes before it:
+-- that one is met by a fetch, or promoted, and whoever ends it sees both. The first of each
+-- lock is ready, though its lock may be held: only a fetch, with the lock's key, can tell.
 create function _procrastinate_jobs_inserted()
 returns trigger
 language plpgsql volatile parallel unsafe security definer
@@ -4723,15 +4862,14 @@ begin
     from new_jobs as n;
 
     -- most statements: jobs of one queue and priority, to run at once, without locks
-    if v_plain and v_queue = v_last_queue and v_priority = v_last_priority and not v_nested then
+    if v_plain and v_queue = v_last_queue and v_priority = v_last_priority
+        and not v_nested then
         with waiting as (
             insert into procrastinate_todo (job_id, priority, state, queue_name)
-            select n.id, n.priority, 'r', n.queue_name
-            from new_jobs as n
+            select n.id, n.priority, 'r', n.queue_name from new_jobs as n
         )
         insert into procrastinate_events (job_id, type, at)
-        select n.id, 'deferred', v_now
-        from new_jobs as n;
+        select n.id, 'deferred', v_now from new_jobs as n;
         v_ok := _procrastinate_note_priority(v_queue, v_priority)
             and _procrastinate_notify(v_queue, 'job_inserted', v_first);
         return null;
@@ -4772,7 +4910,9 @@ begin
             end::"char",
             n.queue_name, n.lock, n.queueing_lock
         from (
-            select x.*, row_number() over (partition by x.lock order by ~x.priority, x.id) as nr
+            select
+                x.id, x.scheduled_at, x.priority, x.queue_name, x.lock, x.queueing_lock,
+                row_number() over (partition by x.lock order by ~x.priority, x.id) as nr
             from new_jobs as x
             where x.status = 'todo'
         ) as n
@@ -4792,9 +4932,7 @@ begin
         order by n.id, e.nr;
     elsif v_todo > 0 then
         insert into procrastinate_events (job_id, type, at)
-        select n.id, 'deferred', v_now
-        from new_jobs as n
-        where n.status = 'todo';
+        select n.id, 'deferred', v_now from new_jobs as n where n.status = 'todo';
     end if;
 
     if v_nested then  -- a trigger of a user may have deleted them again
@@ -4900,9 +5038,9 @@ after truncate on procrastinate_jobs
 for each statement execute function _procrastinate_jobs_truncated();
 
 -- After an UPDATE: refuses what the state machine does not allow, then todo and doing, the
--- history, the next holder of a lock and the wake-ups, whoever wrote the rows. The two changes
--- that each job goes through have a short way. All others, and those where a user's trigger has
--- changed the jobs again before us, are derived from their present rows.
+-- history, the next holder of a lock and the wake-ups, whoever wrote the rows. The two
+-- changes that each job goes through have a short way. All others, and those where a user's
+-- trigger has changed the jobs again before us, are derived from their present rows.
 create function _procrastinate_jobs_updated()
 returns trigger
 language plpgsql volatile parallel unsafe security definer
@@ -4948,8 +5086,8 @@ begin
     cross join (
         select
             array_agg(x.id) as ids, array[min(x.status), max(x.status)] as range,
-            not bool_or(x.abort_requested or x.status in ('cancelled', 'aborting')) as plain,
-            bool_and(x.lock is null) as free
+            not bool_or(x.abort_requested or x.status in ('cancelled', 'aborting'))
+                as plain, bool_and(x.lock is null) as free
         from new_jobs as x
     ) as n;
     if v_ids is null then
@@ -4972,8 +5110,8 @@ begin
         ),
         told as (
             insert into procrastinate_events (job_id, type, at, attempt, worker_id)
-            select
-                n.id, _procrastinate_event_of('doing', n.status), v_now, n.attempts, n.worker_id
+            select n.id, _procrastinate_event_of('doing', n.status), v_now, n.attempts,
+                n.worker_id
             from new_jobs as n
         ),
         counted as (
@@ -4985,8 +5123,7 @@ begin
             array_agg(g.job_id) as ids, array_agg(g.head_xmin) as xmins,
             array_agg(g.claim_id) as claims
         into v_gone
-        from gone as g
-        where g.lock is not null;
+        from gone as g where g.lock is not null;
         if v_gone.locks is not null then
             v_ok := _procrastinate_promote(
                 v_gone.locks, v_gone.places, v_gone.ids, v_gone.xmins, v_gone.claims
@@ -4995,7 +5132,8 @@ begin
         return null;
     elsif v_plain then
         if v_locks is not null then
-            v_handed := nullif(current_setting('procrastinate.handover', true), '')::bigint[];
+            v_handed
+                := nullif(current_setting('procrastinate.handover', true), '')::bigint[];
             if (v_ids <@ v_handed[3:]) is not true then
                 v_ok := _procrastinate_jobs_started(v_ids, v_locks, v_handed[3:]);
             end if;
@@ -5007,16 +5145,17 @@ begin
                 n.id, n.worker_id,
                 case
                     when n.id = any(v_handed[3:]) then v_handed[1]::text::xid8
-                    when n.lock is not null then
-                        (select t.head_xmin from procrastinate_todo as t where t.job_id = n.id)
+                    when n.lock is not null then (
+                        select t.head_xmin from procrastinate_todo as t
+                        where t.job_id = n.id
+                    )
                 end,
                 v_now, n.priority, n.lock
             from new_jobs as n
         ),
         gone as (delete from procrastinate_todo as t where t.job_id = any(v_ids))
         insert into procrastinate_events (job_id, type, at, attempt, worker_id)
-        select n.id, 'started', v_now, n.attempts, n.worker_id
-        from new_jobs as n;
+        select n.id, 'started', v_now, n.attempts, n.worker_id from new_jobs as n;
         return null;
     end if;
 
@@ -5025,8 +5164,7 @@ begin
         array_agg(n.id), array_agg(o.status), array_agg(n.status), array_agg(o.queue_name),
         array_agg(n.abort_requested and not o.abort_requested)
     into v_ids, v_statuses, v_new_statuses, v_queues, v_aborts
-    from old_jobs as o
-    join new_jobs as n on n.id = o.id
+    from old_jobs as o join new_jobs as n on n.id = o.id
     where
         (o.status, o.abort_requested, o.queue_name, o.priority, o.lock, o.queueing_lock,
             o.scheduled_at, o.worker_id)
@@ -5074,7 +5212,7 @@ from (
         where t.lock is not null
         group by t.lock
         union all
-        select h.lock, 0
+        select h.lock, 0 as waiting
         from procrastinate_doing as h
         where h.lock is not null
     ) as x
@@ -5086,8 +5224,8 @@ left join procrastinate_workers as w on w.id = d.worker_id;
 comment on view procrastinate_locks is
 'Per lock in use: the job that holds it, since when, the next job and how many wait.';
 
--- What each queue does now, from the narrow tables, and how many jobs have ended, from their
--- running count.
+-- What each queue does now, from the narrow tables, and how many jobs have ended, from
+-- their running count.
 create view procrastinate_overview as
 select
     q.queue_name,
@@ -5149,7 +5287,8 @@ left join procrastinate_jobs as j on j.id = t.oldest_job_id
 left join procrastinate_queues as s on s.queue_name = q.queue_name;
 
 comment on view procrastinate_overview is
-'Per queue: jobs by status, ready, delayed and blocked ones, how long the oldest has waited.';
+'Per queue: jobs by status, ready, delayed and blocked ones, '
+'how long the oldest has waited.';
 
 -- Jobs in doing whose worker is gone, or has been silent for longer than a worker may be.
 create view procrastinate_stalled as
@@ -5169,11 +5308,12 @@ left join procrastinate_workers as w on w.id = d.worker_id
 where coalesce(w.last_heartbeat < procrastinate_now() - interval '30 seconds', true);
 
 comment on view procrastinate_stalled is
-'Jobs in doing whose worker is gone or has not beaten for 30 s: recover_stalled_jobs takes them.';
+'Jobs in doing whose worker is gone or has not beaten for 30 s: '
+'recover_stalled_jobs takes them.';
 
 -- Who may do what: the owner of the schema, and whoever the owner grants it to. PostgreSQL
--- gives EXECUTE on each new function to everybody: here it is taken back, by name of what this
--- project installs and of nothing else in the schema.
+-- gives EXECUTE on each new function to everybody: here it is taken back, by name of what
+-- this project installs and of nothing else in the schema.
 do $$
 declare
     v_function regprocedure;
@@ -5194,7 +5334,7 @@ $$;
 
 insert into procrastinate_migrations (name, sha256)
 values
-    ('04.00.00_01_pre_baseline', '04002392e25eca2f4aeef73a165707b54ef32842bd0d5fbbc664059a08af8015');
+    ('04.00.00_01_pre_baseline', '46cced08266c059d72693f3d30e96f7293396e07e9227ab9190e972dd118fadc');
 
 -- Back to the caller's search_path.
 do $$

@@ -13,7 +13,8 @@ comment on table procrastinate_workers is
 comment on column procrastinate_workers.last_heartbeat is
 'When the worker last said that it lives, by the clock of the database.';
 comment on column procrastinate_workers.name is 'Name given to the worker, if any.';
-comment on column procrastinate_workers.queues is 'Queues that it serves; null: all of them.';
+comment on column procrastinate_workers.queues is
+'Queues that it serves; null: all of them.';
 comment on column procrastinate_workers.description is
 'What the worker says of itself: version, host, process, concurrency.';
 comment on column procrastinate_workers.started_at is 'When the worker registered.';

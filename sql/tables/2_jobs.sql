@@ -27,10 +27,12 @@ create table procrastinate_jobs (
     constraint check_not_todo_abort_requested check (
         not (status = 'todo' and abort_requested)
     )
-) with (fillfactor = 50);  -- room for a second version of each row: a batch is fetched whole
+-- room for a second version of each row: a batch is fetched whole
+) with (fillfactor = 50);
 
 comment on table procrastinate_jobs is
-'Every job. Change it by the functions, or by plain statements: triggers keep the rest true.';
+'Every job. Change it by the functions, or by plain statements: triggers keep the rest '
+'true.';
 comment on column procrastinate_jobs.queue_name is 'Queue whose workers run the job.';
 comment on column procrastinate_jobs.task_name is 'Task to run.';
 comment on column procrastinate_jobs.priority is 'Higher runs first.';
@@ -41,7 +43,8 @@ comment on column procrastinate_jobs.queueing_lock is
 comment on column procrastinate_jobs.args is 'Arguments of the task: a JSON object.';
 comment on column procrastinate_jobs.scheduled_at is 'Not before this time; null: at once.';
 comment on column procrastinate_jobs.attempts is 'Runs that have ended.';
-comment on column procrastinate_jobs.abort_requested is 'The running job was asked to abort.';
+comment on column procrastinate_jobs.abort_requested is
+'The running job was asked to abort.';
 comment on column procrastinate_jobs.worker_id is
 'Worker that runs or ran the job; null once that worker is gone.';
 comment on column procrastinate_jobs.timeout is 'How long one run may take. Unused so far.';

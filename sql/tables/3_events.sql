@@ -1,6 +1,7 @@
 -- The history: append only, written by the triggers of procrastinate_jobs.
 --
--- The primary key serves both the rows of a job and their order, for the price of one index.
+-- The primary key serves both the rows of a job and their order, for the price of one
+-- index.
 create table procrastinate_events (
     id bigserial not null,
     job_id bigint not null,

@@ -1,13 +1,14 @@
 -- A row for each job in todo, kept by the triggers of procrastinate_jobs, with what a fetch
 -- looks for. As narrow as the work in hand: finished jobs cost it nothing.
 --
--- state: r ready since it was deferred, a ready again (fell due, promoted, retried, changed),
--- d delayed, b blocked by its lock. A fetch reads r from a low-water mark and a by arrival:
--- docs/decisions/0003-low-water-marks.md.
+-- state: r ready since it was deferred, a ready again (fell due, promoted, retried,
+-- changed), d delayed, b blocked by its lock. A fetch reads r from a low-water mark and a
+-- by arrival: docs/decisions/0003-low-water-marks.md.
 create table procrastinate_todo (
     job_id bigint primary key,
     since xid8,  -- transaction that put it where it is, for a row with a lock or in state a
-    head_xmin xid8,  -- as head of its lock: oldest transaction whose rows were not seen then
+    -- as head of its lock: oldest transaction whose rows were not seen then
+    head_xmin xid8,
     free_after bigint,  -- as head of its lock: no claim up to this one holds the lock
     scheduled_at timestamptz,
     priority integer not null,

@@ -1,9 +1,9 @@
 -- A row for each job in doing, kept by the triggers of procrastinate_jobs.
 --
 -- The index on lock holds the claim as well: a lock that is taken a thousand times a minute
--- leaves dead entries that an old snapshot keeps from vacuum, and a unique index on lock alone
--- would read them all at each claim. Exclusion comes from the advisory lock of the lock's value,
--- taken by whoever writes here: docs/decisions/0004-locks.md.
+-- leaves dead entries that an old snapshot keeps from vacuum, and a unique index on lock
+-- alone would read them all at each claim. Exclusion comes from the advisory lock of the
+-- lock's value, taken by whoever writes here: docs/decisions/0004-locks.md.
 create sequence procrastinate_claims_seq as bigint;
 
 create table procrastinate_doing (
@@ -32,6 +32,7 @@ create unique index procrastinate_jobs_lock_idx_v1
 on procrastinate_doing (lock, claim_id)
 where lock is not null;
 
-comment on sequence procrastinate_claims_seq is 'Numbers of claims: what fences a late finish.';
+comment on sequence procrastinate_claims_seq is
+'Numbers of claims: what fences a late finish.';
 comment on table procrastinate_doing is
 'Derived: one narrow row for each job in doing, with the claim that its worker holds.';

@@ -1,5 +1,5 @@
--- How many finished jobs each queue has, as deltas that each statement appends and the sweep
--- folds: nobody waits for anybody's counter.
+-- How many finished jobs each queue has, as deltas that each statement appends and the
+-- sweep folds: nobody waits for anybody's counter.
 create table procrastinate_counts (
     queue_name varchar(128) not null,
     status procrastinate_job_status not null,

@@ -1,8 +1,8 @@
 -- After an INSERT: todo and doing, the history and the wake-up, whoever wrote the rows.
 --
--- A row of a lock starts blocked where this statement brings another that goes before it: that
--- one is met by a fetch, or promoted, and whoever ends it sees both. The first of each lock is
--- ready, though its lock may be held: only a fetch, which has the lock's key, can tell.
+-- A row of a lock starts blocked where this statement brings another that goes before it:
+-- that one is met by a fetch, or promoted, and whoever ends it sees both. The first of each
+-- lock is ready, though its lock may be held: only a fetch, with the lock's key, can tell.
 create function _procrastinate_jobs_inserted()
 returns trigger
 language plpgsql volatile parallel unsafe security definer
@@ -40,15 +40,14 @@ begin
     from new_jobs as n;
 
     -- most statements: jobs of one queue and priority, to run at once, without locks
-    if v_plain and v_queue = v_last_queue and v_priority = v_last_priority and not v_nested then
+    if v_plain and v_queue = v_last_queue and v_priority = v_last_priority
+        and not v_nested then
         with waiting as (
             insert into procrastinate_todo (job_id, priority, state, queue_name)
-            select n.id, n.priority, 'r', n.queue_name
-            from new_jobs as n
+            select n.id, n.priority, 'r', n.queue_name from new_jobs as n
         )
         insert into procrastinate_events (job_id, type, at)
-        select n.id, 'deferred', v_now
-        from new_jobs as n;
+        select n.id, 'deferred', v_now from new_jobs as n;
         v_ok := _procrastinate_note_priority(v_queue, v_priority)
             and _procrastinate_notify(v_queue, 'job_inserted', v_first);
         return null;
@@ -89,7 +88,9 @@ begin
             end::"char",
             n.queue_name, n.lock, n.queueing_lock
         from (
-            select x.*, row_number() over (partition by x.lock order by ~x.priority, x.id) as nr
+            select
+                x.id, x.scheduled_at, x.priority, x.queue_name, x.lock, x.queueing_lock,
+                row_number() over (partition by x.lock order by ~x.priority, x.id) as nr
             from new_jobs as x
             where x.status = 'todo'
         ) as n
@@ -109,9 +110,7 @@ begin
         order by n.id, e.nr;
     elsif v_todo > 0 then
         insert into procrastinate_events (job_id, type, at)
-        select n.id, 'deferred', v_now
-        from new_jobs as n
-        where n.status = 'todo';
+        select n.id, 'deferred', v_now from new_jobs as n where n.status = 'todo';
     end if;
 
     if v_nested then  -- a trigger of a user may have deleted them again

@@ -1,7 +1,7 @@
 -- After an UPDATE: refuses what the state machine does not allow, then todo and doing, the
--- history, the next holder of a lock and the wake-ups, whoever wrote the rows. The two changes
--- that each job goes through have a short way. All others, and those where a user's trigger has
--- changed the jobs again before us, are derived from their present rows.
+-- history, the next holder of a lock and the wake-ups, whoever wrote the rows. The two
+-- changes that each job goes through have a short way. All others, and those where a user's
+-- trigger has changed the jobs again before us, are derived from their present rows.
 create function _procrastinate_jobs_updated()
 returns trigger
 language plpgsql volatile parallel unsafe security definer
@@ -47,8 +47,8 @@ begin
     cross join (
         select
             array_agg(x.id) as ids, array[min(x.status), max(x.status)] as range,
-            not bool_or(x.abort_requested or x.status in ('cancelled', 'aborting')) as plain,
-            bool_and(x.lock is null) as free
+            not bool_or(x.abort_requested or x.status in ('cancelled', 'aborting'))
+                as plain, bool_and(x.lock is null) as free
         from new_jobs as x
     ) as n;
     if v_ids is null then
@@ -71,8 +71,8 @@ begin
         ),
         told as (
             insert into procrastinate_events (job_id, type, at, attempt, worker_id)
-            select
-                n.id, _procrastinate_event_of('doing', n.status), v_now, n.attempts, n.worker_id
+            select n.id, _procrastinate_event_of('doing', n.status), v_now, n.attempts,
+                n.worker_id
             from new_jobs as n
         ),
         counted as (
@@ -84,8 +84,7 @@ begin
             array_agg(g.job_id) as ids, array_agg(g.head_xmin) as xmins,
             array_agg(g.claim_id) as claims
         into v_gone
-        from gone as g
-        where g.lock is not null;
+        from gone as g where g.lock is not null;
         if v_gone.locks is not null then
             v_ok := _procrastinate_promote(
                 v_gone.locks, v_gone.places, v_gone.ids, v_gone.xmins, v_gone.claims
@@ -94,7 +93,8 @@ begin
         return null;
     elsif v_plain then
         if v_locks is not null then
-            v_handed := nullif(current_setting('procrastinate.handover', true), '')::bigint[];
+            v_handed
+                := nullif(current_setting('procrastinate.handover', true), '')::bigint[];
             if (v_ids <@ v_handed[3:]) is not true then
                 v_ok := _procrastinate_jobs_started(v_ids, v_locks, v_handed[3:]);
             end if;
@@ -106,16 +106,17 @@ begin
                 n.id, n.worker_id,
                 case
                     when n.id = any(v_handed[3:]) then v_handed[1]::text::xid8
-                    when n.lock is not null then
-                        (select t.head_xmin from procrastinate_todo as t where t.job_id = n.id)
+                    when n.lock is not null then (
+                        select t.head_xmin from procrastinate_todo as t
+                        where t.job_id = n.id
+                    )
                 end,
                 v_now, n.priority, n.lock
             from new_jobs as n
         ),
         gone as (delete from procrastinate_todo as t where t.job_id = any(v_ids))
         insert into procrastinate_events (job_id, type, at, attempt, worker_id)
-        select n.id, 'started', v_now, n.attempts, n.worker_id
-        from new_jobs as n;
+        select n.id, 'started', v_now, n.attempts, n.worker_id from new_jobs as n;
         return null;
     end if;
 
@@ -124,8 +125,7 @@ begin
         array_agg(n.id), array_agg(o.status), array_agg(n.status), array_agg(o.queue_name),
         array_agg(n.abort_requested and not o.abort_requested)
     into v_ids, v_statuses, v_new_statuses, v_queues, v_aborts
-    from old_jobs as o
-    join new_jobs as n on n.id = o.id
+    from old_jobs as o join new_jobs as n on n.id = o.id
     where
         (o.status, o.abort_requested, o.queue_name, o.priority, o.lock, o.queueing_lock,
             o.scheduled_at, o.worker_id)

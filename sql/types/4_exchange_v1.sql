@@ -21,4 +21,5 @@ create type procrastinate_exchange_v1 as (
 );
 
 comment on type procrastinate_exchange_v1 is
-'A row of the answer of fetch_jobs and finish_and_fetch: outcome claimed, not_held or summary.';
+'A row of the answer of fetch_jobs and finish_and_fetch: '
+'outcome claimed, not_held or summary.';

@@ -22,7 +22,7 @@ from (
         where t.lock is not null
         group by t.lock
         union all
-        select h.lock, 0
+        select h.lock, 0 as waiting
         from procrastinate_doing as h
         where h.lock is not null
     ) as x

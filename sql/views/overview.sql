@@ -1,5 +1,5 @@
--- What each queue does now, from the narrow tables, and how many jobs have ended, from their
--- running count.
+-- What each queue does now, from the narrow tables, and how many jobs have ended, from
+-- their running count.
 create view procrastinate_overview as
 select
     q.queue_name,
@@ -61,4 +61,5 @@ left join procrastinate_jobs as j on j.id = t.oldest_job_id
 left join procrastinate_queues as s on s.queue_name = q.queue_name;
 
 comment on view procrastinate_overview is
-'Per queue: jobs by status, ready, delayed and blocked ones, how long the oldest has waited.';
+'Per queue: jobs by status, ready, delayed and blocked ones, '
+'how long the oldest has waited.';

@@ -16,4 +16,5 @@ left join procrastinate_workers as w on w.id = d.worker_id
 where coalesce(w.last_heartbeat < procrastinate_now() - interval '30 seconds', true);
 
 comment on view procrastinate_stalled is
-'Jobs in doing whose worker is gone or has not beaten for 30 s: recover_stalled_jobs takes them.';
+'Jobs in doing whose worker is gone or has not beaten for 30 s: '
+'recover_stalled_jobs takes them.';

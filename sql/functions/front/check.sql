@@ -24,7 +24,9 @@ begin
     where
         j.id is null or t.job_id is null
         or (j.queue_name, j.priority, j.lock, j.queueing_lock, j.scheduled_at)
-            is distinct from (t.queue_name, t.priority, t.lock, t.queueing_lock, t.scheduled_at)
+            is distinct from (
+                t.queue_name, t.priority, t.lock, t.queueing_lock, t.scheduled_at
+            )
         or t.state not in ('r', 'a', 'd', 'b')
         or (t.state = 'b' and t.lock is null)
         or (t.state = 'd' and t.scheduled_at is null);
@@ -81,8 +83,9 @@ begin
     return query
     select
         'counts: number of finished jobs differs', null::bigint,
-        format('queue %s, %s: counted %s, there are %s', coalesce(c.queue_name, j.queue_name),
-            coalesce(c.status, j.status), coalesce(c.jobs, 0), coalesce(j.jobs, 0))
+        format('queue %s, %s: counted %s, there are %s',
+            coalesce(c.queue_name, j.queue_name), coalesce(c.status, j.status),
+            coalesce(c.jobs, 0), coalesce(j.jobs, 0))
     from (
         select x.queue_name, x.status, sum(x.jobs) as jobs
         from procrastinate_counts as x
@@ -110,4 +113,5 @@ end;
 $$;
 
 comment on function procrastinate_check() is
-'Reads everything and returns a row for each thing derived that is not true; writes nothing.';
+'Reads everything and returns a row for each thing derived that is not true; '
+'writes nothing.';

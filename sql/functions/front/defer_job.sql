@@ -33,4 +33,5 @@ $$;
 
 comment on function procrastinate_defer_job(
     text, text, integer, text, text, jsonb, timestamptz
-) is 'Defers one job and returns its id. Raises PQ003, unique_violation (queueing lock taken).';
+) is
+'Defers one job and returns its id. Raises PQ003, unique_violation (queueing lock taken).';

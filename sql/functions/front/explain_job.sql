@@ -11,7 +11,7 @@ declare
     v_row record;
 begin
     perform _procrastinate_require_job($1);
-    select * into v_job from procrastinate_jobs as j where j.id = $1;
+    v_job := (select j from procrastinate_jobs as j where j.id = $1);
 
     return query values (
         'status', v_job.status = 'todo', _procrastinate_describe_job($1)
@@ -21,11 +21,16 @@ begin
         select
             'worker', coalesce(w.last_heartbeat > v_now - interval '30 seconds', false),
             case
-                when w.id is null then 'Its worker is gone: procrastinate_recover_stalled_jobs '
+                when w.id is null then
+                    'Its worker is gone: procrastinate_recover_stalled_jobs '
                     'gives the job to another.'
-                else format('Worker %s%s has run it since %s; its last heartbeat was at %s.',
-                    w.id, coalesce(' (' || w.name || ')', ''), d.started_at, w.last_heartbeat)
-            end || case when v_job.abort_requested then ' It was asked to abort.' else '' end
+                else format(
+                    'Worker %s%s has run it since %s; its last heartbeat was at %s.',
+                    w.id, coalesce(' (' || w.name || ')', ''), d.started_at,
+                    w.last_heartbeat
+                )
+            end
+            || case when v_job.abort_requested then ' It was asked to abort.' else '' end
         from procrastinate_doing as d
         left join procrastinate_workers as w on w.id = d.worker_id
         where d.job_id = $1;
@@ -61,11 +66,13 @@ begin
             from procrastinate_doing as d
             where d.lock = v_job.lock
             union all
-            select * from (
+            select h.open, h.nr, h.detail
+            from (
                 select
                     t.job_id = $1, 1,
                     case
-                        when t.job_id = $1 then format('It is the next of the lock %s.', t.lock)
+                        when t.job_id = $1
+                            then format('It is the next of the lock %s.', t.lock)
                         else format(
                             'Job %s of queue %s comes first for the lock %s%s.', t.job_id,
                             t.queue_name, t.lock, coalesce(', from ' || t.scheduled_at, '')
@@ -75,7 +82,7 @@ begin
                 where t.lock = v_job.lock
                 order by t.priority desc, t.job_id
                 limit 1
-            ) as h
+            ) as h (open, nr, detail)
         ) as x (open, nr, detail)
         order by x.nr
         limit 1;
@@ -91,8 +98,10 @@ begin
     return query values (
         'queue', not found,
         case
-            when v_row.paused_at is null then format('Queue %s is not paused.', v_job.queue_name)
-            else format('Queue %s is paused since %s%s%s.', v_job.queue_name, v_row.paused_at,
+            when v_row.paused_at is null
+                then format('Queue %s is not paused.', v_job.queue_name)
+            else format('Queue %s is paused since %s%s%s.',
+                v_job.queue_name, v_row.paused_at,
                 coalesce(' until ' || v_row.paused_until, ''),
                 coalesce(': ' || v_row.pause_reason, ''))
         end
@@ -101,7 +110,8 @@ begin
     return query
     select
         'ahead', s.ahead = 0,
-        format('%s jobs that may run come before it in queue %s.', s.ahead, v_job.queue_name)
+        format('%s jobs that may run come before it in queue %s.',
+            s.ahead, v_job.queue_name)
     from (
         select count(*) as ahead
         from (

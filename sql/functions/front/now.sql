@@ -1,4 +1,5 @@
--- Used inside queries, so without settings of its own: its body is bound when it is created.
+-- Used inside queries, so without settings of its own: its body is bound when it is
+-- created.
 create function procrastinate_now()
 returns timestamptz
 language sql stable parallel safe

@@ -9,7 +9,9 @@ set search_path from current
 as $$
 begin
     perform _procrastinate_require_queue($1);
-    insert into procrastinate_queues as q (queue_name, paused_at, pause_reason, paused_until)
+    insert into procrastinate_queues as q (
+        queue_name, paused_at, pause_reason, paused_until
+    )
     values ($1, procrastinate_now(), $2, $3)
     on conflict on constraint procrastinate_queues_pkey do update
     set
@@ -20,4 +22,5 @@ end;
 $$;
 
 comment on function procrastinate_pause_queue(text, text, timestamptz) is
-'From the next fetch on nobody gets jobs of this queue, for ever or until then. Raises PQ003.';
+'From the next fetch on nobody gets jobs of this queue, for ever or until then. '
+'Raises PQ003.';

@@ -1,11 +1,13 @@
 -- Workers whose heartbeat stopped are removed; their jobs stay in doing, with no worker.
-create function procrastinate_prune_stalled_workers(older_than interval default '30 seconds')
+create function procrastinate_prune_stalled_workers(
+    older_than interval default '30 seconds'
+)
 returns setof bigint
 language plpgsql volatile parallel unsafe
 set search_path from current
 as $$
 begin
-    return query select * from procrastinate_prune_workers_v1($1);
+    return query select w.id from procrastinate_prune_workers_v1($1) as w (id);
 end;
 $$;
 

@@ -1,5 +1,5 @@
--- Deletes finished jobs whose last event is old, oldest ids first, a bounded number a call: a
--- scheduled event in the future keeps a job, as in 3.x.
+-- Deletes finished jobs whose last event is old, oldest ids first, a bounded number a call:
+-- a scheduled event in the future keeps a job, as in 3.x.
 create function procrastinate_purge_jobs(
     older_than interval,
     queue_name text default null,
@@ -35,7 +35,9 @@ begin
                 and ($2 is null or x.queue_name = $2)
                 and coalesce(
                     (
-                        select max(e.at) from procrastinate_events as e where e.job_id = x.id
+                        select max(e.at)
+                        from procrastinate_events as e
+                        where e.job_id = x.id
                     ) < procrastinate_now() - $1,
                     true
                 )
@@ -50,4 +52,5 @@ $$;
 
 comment on function procrastinate_purge_jobs(
     interval, text, procrastinate_job_status[], integer
-) is 'Deletes at most max_jobs finished jobs whose last event is older; how many. Raises PQ003.';
+) is
+'Deletes at most max_jobs finished jobs whose last event is older; how many. Raises PQ003.';

@@ -1,6 +1,6 @@
--- doing -> todo for jobs whose worker is gone or silent, attempts + 1. The claim goes with it,
--- so that a late finish of that worker changes nothing. A job that was asked to abort, or whose
--- queueing lock is taken, ends as failed.
+-- doing -> todo for jobs whose worker is gone or silent, attempts + 1. The claim goes with
+-- it, so that a late finish of that worker changes nothing. A job that was asked to abort,
+-- or whose queueing lock is taken, ends as failed.
 create function procrastinate_recover_stalled_jobs(
     older_than interval default '30 seconds', max_jobs integer default 1000
 )

@@ -1,6 +1,7 @@
--- Derives todo and doing anew from procrastinate_jobs: after a restore or a replica that fired
--- no trigger. Everybody who writes jobs waits meanwhile. Claims are numbered anew, so that
--- whoever ran a job before cannot end it: those jobs are stalled, and recovered as such.
+-- Derives todo and doing anew from procrastinate_jobs: after a restore or a replica that
+-- fired no trigger. Everybody who writes jobs waits meanwhile. Claims are numbered anew, so
+-- that whoever ran a job before cannot end it: those jobs are stalled, and recovered as
+-- such.
 create function procrastinate_repair()
 returns bigint
 language plpgsql volatile parallel unsafe
@@ -11,7 +12,7 @@ declare
     v_cancelled bigint[];
     v_now constant timestamptz := procrastinate_now();
 begin
-    insert into procrastinate_sweep default values on conflict do nothing;
+    insert into procrastinate_sweep (id) values (default) on conflict do nothing;
     lock table procrastinate_jobs in share row exclusive mode;
     select count(*) into v_breaches from procrastinate_check();
     if v_breaches = 0 then
@@ -39,18 +40,24 @@ begin
     )
     select array_agg(c.id) into v_cancelled from cancelled as c;
     update procrastinate_events as e
-    set error = 'Cancelled by procrastinate_repair: another job waits with its queueing lock'
+    set error = 'Cancelled by procrastinate_repair: '
+        'another job waits with its queueing lock'
     where
         e.job_id = any(v_cancelled)
-        and e.id = (select max(x.id) from procrastinate_events as x where x.job_id = e.job_id);
+        and e.id = (
+            select max(x.id) from procrastinate_events as x where x.job_id = e.job_id
+        );
 
-    -- of jobs that run under one lock all but the first claimed, or first deferred, wait again
+    -- of jobs that run under one lock all but the first claimed, or first deferred, wait
+    -- again
     update procrastinate_jobs as j
     set status = 'todo', abort_requested = false
     from (
         select
             x.id,
-            row_number() over (partition by x.lock order by d.claim_id nulls last, x.id) as nr
+            row_number() over (
+                partition by x.lock order by d.claim_id nulls last, x.id
+            ) as nr
         from procrastinate_jobs as x
         left join procrastinate_doing as d on d.job_id = x.id
         where x.status = 'doing' and x.lock is not null
@@ -90,7 +97,9 @@ begin
         end::"char",
         j.queue_name, j.lock, j.queueing_lock
     from (
-        select x.*, row_number() over (partition by x.lock order by ~x.priority, x.id) as nr
+        select
+            x.id, x.scheduled_at, x.priority, x.queue_name, x.lock, x.queueing_lock,
+            row_number() over (partition by x.lock order by ~x.priority, x.id) as nr
         from procrastinate_jobs as x
         where x.status = 'todo'
     ) as j
@@ -119,4 +128,5 @@ end;
 $$;
 
 comment on function procrastinate_repair() is
-'Derives todo and doing anew from the jobs; how many breaches procrastinate_check() had found.';
+'Derives todo and doing anew from the jobs; how many breaches procrastinate_check() had '
+'found.';

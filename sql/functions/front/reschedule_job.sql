@@ -22,4 +22,5 @@ end;
 $$;
 
 comment on function procrastinate_reschedule_job(bigint, timestamptz) is
-'Gives a job in todo another time; null or the past: at once. False: not in todo. Raises PQ002.';
+'Gives a job in todo another time; null or the past: at once. False: not in todo. '
+'Raises PQ002.';

@@ -16,4 +16,5 @@ end;
 $$;
 
 comment on function procrastinate_resume_queue(text) is
-'Ends the pause of a queue and wakes its workers; nothing if it was not paused. Raises PQ003.';
+'Ends the pause of a queue and wakes its workers; nothing if it was not paused. '
+'Raises PQ003.';

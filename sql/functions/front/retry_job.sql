@@ -26,4 +26,5 @@ end;
 $$;
 
 comment on function procrastinate_retry_job(bigint, timestamptz, integer, text, text) is
-'failed or doing -> todo, attempts + 1. False: another status. Raises PQ002, unique_violation.';
+'failed or doing -> todo, attempts + 1. False: another status. '
+'Raises PQ002, unique_violation.';

@@ -1,4 +1,5 @@
--- Keys for "all locks": p_which 0 is shared by whoever takes single keys, 1 announces a bulk.
+-- Keys for "all locks": p_which 0 is shared by whoever takes single keys, 1 announces a
+-- bulk.
 create function _procrastinate_all_locks_key(p_which integer)
 returns bigint
 language sql immutable strict parallel safe

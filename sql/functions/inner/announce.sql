@@ -22,7 +22,9 @@ begin
         where j.id = any(p_aborting)
         order by j.id
     loop
-        perform _procrastinate_notify(v_row.queue_name, 'abort_job_requested', v_row.job_id);
+        perform _procrastinate_notify(
+            v_row.queue_name, 'abort_job_requested', v_row.job_id
+        );
     end loop;
 end;
 $$;

@@ -1,5 +1,5 @@
--- todo -> cancelled or gone, doing asked to abort: the common part of the front door and the
--- old wire. Returns the job, or null where it does not apply.
+-- todo -> cancelled or gone, doing asked to abort: the common part of the front door and
+-- the old wire. Returns the job, or null where it does not apply.
 create function _procrastinate_cancel(p_job_id bigint, p_abort boolean, p_delete boolean)
 returns bigint
 language plpgsql volatile parallel unsafe
@@ -18,7 +18,8 @@ begin
         set
             abort_requested = true,
             status = case
-                when j.status = 'todo' then 'cancelled'::procrastinate_job_status else j.status
+                when j.status = 'todo' then 'cancelled'::procrastinate_job_status
+                else j.status
             end
         where j.id = p_job_id and j.status in ('todo', 'doing')
         returning j.id into v_id;

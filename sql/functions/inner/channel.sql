@@ -1,5 +1,6 @@
--- The channel of a queue. A channel's name has at most 63 bytes, 23 of which are the prefix:
--- a longer queue is announced under the hash of its name (docs/decisions/0006-notify.md).
+-- The channel of a queue. A channel's name has at most 63 bytes, 23 of which are the
+-- prefix: a longer queue is announced under the hash of its name
+-- (docs/decisions/0006-notify.md).
 create function _procrastinate_channel(p_queue_name text)
 returns text
 language sql immutable strict parallel safe

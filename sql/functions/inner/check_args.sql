@@ -7,7 +7,8 @@ as $$
 begin
     if p_args is not null and jsonb_typeof(p_args) <> 'object' then
         perform _procrastinate_raise('PQ003',
-            format('The arguments of a job are a JSON object, not %s', jsonb_typeof(p_args)),
+            format('The arguments of a job are a JSON object, not %s',
+                jsonb_typeof(p_args)),
             null, 'Give named arguments, such as {"order_id": 42}.');
     end if;
 end;

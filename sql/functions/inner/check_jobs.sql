@@ -1,4 +1,5 @@
--- – -> todo for jobs in parallel arrays. Bad ones are refused by name before any is written.
+-- – -> todo for jobs in parallel arrays. Bad ones are refused by name before any is
+-- written.
 create function _procrastinate_check_jobs(
     p_queue_names text[],
     p_task_names text[],

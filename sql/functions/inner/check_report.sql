@@ -29,14 +29,18 @@ begin
         perform _procrastinate_raise('PQ003',
             'The arrays of ended jobs differ in length, or hold a null',
             format('%s jobs, %s claims, %s statuses.', v_count,
-                coalesce(cardinality(p_claim_ids), 0), coalesce(cardinality(p_statuses), 0)),
+                coalesce(cardinality(p_claim_ids), 0),
+                coalesce(cardinality(p_statuses), 0)),
             'Give one claim and one status for each job.');
     end if;
-    if array_position(p_statuses, null) is not null or not p_statuses <@ array['succeeded', 'failed', 'aborted']::procrastinate_job_status[]
+    if array_position(p_statuses, null) is not null
+        or not p_statuses
+            <@ array['succeeded', 'failed', 'aborted']::procrastinate_job_status[]
     then
         perform _procrastinate_raise('PQ003',
             'End status should be either "succeeded", "failed" or "aborted"',
-            format('Got %s.', p_statuses::text), 'Use procrastinate_retry_jobs_v1 to retry.');
+            format('Got %s.', p_statuses::text),
+            'Use procrastinate_retry_jobs_v1 to retry.');
     end if;
     return true;
 end;

@@ -1,4 +1,5 @@
--- Refuses what a column cannot hold, with the name of the argument, before anything is written.
+-- Refuses what a column cannot hold, with the name of the argument, before anything is
+-- written.
 create function _procrastinate_check_text(
     p_value text, p_what text, p_length integer, p_required boolean
 )

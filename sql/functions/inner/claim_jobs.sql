@@ -1,13 +1,14 @@
--- todo -> doing for at most p_limit jobs of these queues, highest priority first, then lowest
--- id. Never waits for another transaction: what somebody holds is skipped and told.
+-- todo -> doing for at most p_limit jobs of these queues, highest priority first, then
+-- lowest id. Never waits for another transaction: what somebody holds is skipped and told.
 --
--- p_marks is what the last claim of this worker returned: for each pair of queue and priority
--- the ids from which its ready rows are read, so that the dead rows of earlier claims are not
--- read again. A mark may hide nothing: rows that became ready again are found by their arrival,
--- ids that committed late by a scan from the start: when a claim finds too few, and every so
--- often (docs/decisions/0003-low-water-marks.md). Layout: oldest transaction not seen, time of
--- the next full scan (microseconds), last job id at the last full scan, then triples of pair,
--- mark of fresh rows, mark of rows ready again, in the order of the walk.
+-- p_marks is what the last claim of this worker returned: for each pair of queue and
+-- priority the ids from which its ready rows are read, so that the dead rows of earlier
+-- claims are not read again. A mark may hide nothing: rows that became ready again are
+-- found by their arrival, ids that committed late by a scan from the start: when a claim
+-- finds too few, and every so often (docs/decisions/0003-low-water-marks.md). Layout:
+-- oldest transaction not seen, time of the next full scan (microseconds), last job id at
+-- the last full scan, then triples of pair, mark of fresh rows, mark of rows ready again,
+-- in the order of the walk.
 create function _procrastinate_claim_jobs(
     p_worker_id bigint,
     p_queues text[],
@@ -100,9 +101,10 @@ begin
         o_more := o_more or v_walk.o_more;
 
         exit when v_full or cardinality(o_job_ids) >= p_limit or v_walk.o_more;
-        -- too few: an id below its mark may have committed late. Where no id was given since
-        -- the last full scan, which met no writer, only a hand-made id could be there: claimed
-        -- something, so come back at once, and look from the start when nothing is found
+        -- too few: an id below its mark may have committed late. Where no id was given
+        -- since the last full scan, which met no writer, only a hand-made id could be
+        -- there: claimed something, so come back at once, and look from the start when
+        -- nothing is found
         if cardinality(o_job_ids) > 0
             and p_marks[3] = (select s.last_value from procrastinate_jobs_id_seq as s)
         then

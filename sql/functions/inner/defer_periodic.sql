@@ -1,5 +1,5 @@
--- One tick of a periodic task becomes a job once, however many workers come with it. The ticks
--- before it are forgotten.
+-- One tick of a periodic task becomes a job once, however many workers come with it. The
+-- ticks before it are forgotten.
 create function _procrastinate_defer_periodic(
     p_task_name text,
     p_periodic_id text,

@@ -1,8 +1,9 @@
 -- doing -> ended (or gone) for the claims that still hold their job.
 --
--- A claim that was recovered and given to another changes nothing. The claim is read from the
--- snapshot, so where the row had to be waited for, the worker says whose run it is now: the
--- present row is tested again for that. A pruned worker's job has no worker: its claim counts.
+-- A claim that was recovered and given to another changes nothing. The claim is read from
+-- the snapshot, so where the row had to be waited for, the worker says whose run it is now:
+-- the present row is tested again for that. A pruned worker's job has no worker: its claim
+-- counts.
 create function _procrastinate_end_jobs(
     p_worker_id bigint,
     p_job_ids bigint[],
@@ -19,7 +20,8 @@ declare
     v_gone bigint[];
 begin
     if p_statuses[1] = all(p_statuses) and not true = any(p_delete) then
-        -- one status for all, as most reports have: a claim is one job's, so two lists suffice
+        -- one status for all, as most reports have: a claim is one job's, so two lists
+        -- suffice
         with ended as (
             update procrastinate_jobs as j
             set status = p_statuses[1], attempts = j.attempts + 1, abort_requested = false

@@ -7,20 +7,28 @@ returns procrastinate_job_event_type
 language sql immutable parallel safe
 return case p_from
     when 'todo'::procrastinate_job_status then case p_to
-        when 'doing'::procrastinate_job_status then 'started'::procrastinate_job_event_type
-        when 'succeeded'::procrastinate_job_status then 'cancelled'::procrastinate_job_event_type
-        when 'failed'::procrastinate_job_status then 'cancelled'::procrastinate_job_event_type
-        when 'cancelled'::procrastinate_job_status then 'cancelled'::procrastinate_job_event_type
+        when 'doing'::procrastinate_job_status
+            then 'started'::procrastinate_job_event_type
+        when 'succeeded'::procrastinate_job_status
+            then 'cancelled'::procrastinate_job_event_type
+        when 'failed'::procrastinate_job_status
+            then 'cancelled'::procrastinate_job_event_type
+        when 'cancelled'::procrastinate_job_status
+            then 'cancelled'::procrastinate_job_event_type
     end
     when 'doing'::procrastinate_job_status then case p_to
         when 'todo'::procrastinate_job_status
             then 'deferred_for_retry'::procrastinate_job_event_type
-        when 'succeeded'::procrastinate_job_status then 'succeeded'::procrastinate_job_event_type
-        when 'failed'::procrastinate_job_status then 'failed'::procrastinate_job_event_type
-        when 'aborted'::procrastinate_job_status then 'aborted'::procrastinate_job_event_type
+        when 'succeeded'::procrastinate_job_status
+            then 'succeeded'::procrastinate_job_event_type
+        when 'failed'::procrastinate_job_status
+            then 'failed'::procrastinate_job_event_type
+        when 'aborted'::procrastinate_job_status
+            then 'aborted'::procrastinate_job_event_type
     end
     when 'failed'::procrastinate_job_status then case p_to
-        when 'todo'::procrastinate_job_status then 'retried'::procrastinate_job_event_type
+        when 'todo'::procrastinate_job_status
+            then 'retried'::procrastinate_job_event_type
     end
 end;
 

@@ -1,5 +1,5 @@
--- Many small changes of the numbers of finished jobs become one a queue and status. One at a
--- time; who comes second has nothing to do.
+-- Many small changes of the numbers of finished jobs become one a queue and status. One at
+-- a time; who comes second has nothing to do.
 create function _procrastinate_fold_counts()
 returns void
 language plpgsql volatile parallel unsafe

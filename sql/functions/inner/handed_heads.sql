@@ -1,8 +1,10 @@
--- The heads that this exchange has handed over and that may be claimed: blocked so far, due, and
--- still the next of their lock. Nothing has joined the line before them since, and this fetch
--- has not claimed such a one already; nobody else can have, for the key is in hand.
+-- The heads that this exchange has handed over and that may be claimed: blocked so far,
+-- due, and still the next of their lock. Nothing has joined the line before them since, and
+-- this fetch has not claimed such a one already; nobody else can have, for the key is in
+-- hand.
 --
--- In sql, so that it becomes part of the query that reads the ready jobs, with its snapshot.
+-- In sql, so that it becomes part of the query that reads the ready jobs, with its
+-- snapshot.
 create function _procrastinate_handed_heads(p_handed bigint[], p_now timestamptz)
 returns table (job_id bigint, queue_name varchar, priority integer)
 language sql stable parallel safe

@@ -1,5 +1,6 @@
--- Every change of jobs but the two that each goes through: refuses what the state machine does
--- not allow, then derives todo and doing from the jobs' present rows and writes the history.
+-- Every change of jobs but the two that each goes through: refuses what the state machine
+-- does not allow, then derives todo and doing from the jobs' present rows and writes the
+-- history.
 create function _procrastinate_jobs_changed(
     p_job_ids bigint[],
     p_from procrastinate_job_status[],
@@ -56,7 +57,9 @@ begin
         select j.queue_name, c.new as status, 1 as jobs
         from unnest(p_job_ids, p_to) as c (id, new)
         join (
-            select x.id, x.queue_name from procrastinate_jobs as x where x.id = any(p_job_ids)
+            select x.id, x.queue_name
+            from procrastinate_jobs as x
+            where x.id = any(p_job_ids)
         ) as j on j.id = c.id
         where c.new > 'doing'
         union all
@@ -82,5 +85,6 @@ end;
 $$;
 
 comment on function _procrastinate_jobs_changed(
-    bigint[], procrastinate_job_status[], procrastinate_job_status[], boolean[], text[], text[]
+    bigint[], procrastinate_job_status[], procrastinate_job_status[], boolean[], text[],
+    text[]
 ) is 'Any legal change of jobs: derived rows, history, NOTIFY. Raises PQ001, PQ005.';

@@ -1,5 +1,5 @@
--- Before jobs enter doing: with the keys of their locks, refuses those whose lock is held. A
--- promoted head knows up to which claim its lock was free; the lock of a head that this
+-- Before jobs enter doing: with the keys of their locks, refuses those whose lock is held.
+-- A promoted head knows up to which claim its lock was free; the lock of a head that this
 -- exchange hands over was released by this very transaction.
 create function _procrastinate_jobs_started(
     p_job_ids bigint[], p_locks text[], p_handed bigint[]

@@ -1,6 +1,6 @@
--- Everything that a statement with many changes will wait for, in the one order: the rows of
--- the jobs by id, then the keys of all locks that they have or get. What follows may then
--- change them one by one without meeting another statement half way.
+-- Everything that a statement with many changes will wait for, in the one order: the rows
+-- of the jobs by id, then the keys of all locks that they have or get. What follows may
+-- then change them one by one without meeting another statement half way.
 create function _procrastinate_lock_jobs(p_job_ids bigint[], p_locks text[])
 returns boolean
 language plpgsql volatile parallel unsafe

@@ -1,5 +1,5 @@
--- Those of these locks whose next job stands parked though nobody holds the lock: there should
--- be none.
+-- Those of these locks whose next job stands parked though nobody holds the lock: there
+-- should be none.
 create function _procrastinate_lost_heads(p_locks text[])
 returns table (lock text, job_id bigint)
 language plpgsql stable parallel safe

@@ -8,7 +8,8 @@ language plpgsql volatile parallel unsafe
 set search_path from current
 as $$
 declare
-    v_many constant integer := 200;  -- more than this: reading all from the start is cheaper
+    -- more than this: reading all from the start is cheaper
+    v_many constant integer := 200;
     v_seen integer := 0;
     v_row record;
 begin

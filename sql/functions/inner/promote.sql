@@ -4,15 +4,16 @@
 -- The caller holds the keys of these locks and has made its changes: the snapshots of these
 -- statements show every release and every parked job that committed before.
 --
--- p_claim_ids says of a lock which claim has just released it, the other arrays where that job
--- stood in line and what was not yet seen when it became the head. The next head is then the
--- first job from there on, unless one has joined the line before it since: only those are read
--- besides. A lock without (nulls) is read from its start, over whatever dead rows an old
--- snapshot keeps there.
+-- p_claim_ids says of a lock which claim has just released it, the other arrays where that
+-- job stood in line and what was not yet seen when it became the head. The next head is
+-- then the first job from there on, unless one has joined the line before it since: only
+-- those are read besides. A lock without (nulls) is read from its start, over whatever dead
+-- rows an old snapshot keeps there.
 --
--- Inside finish_and_fetch the heads are handed over instead, in a setting of the transaction:
--- the fetch that follows claims most of them without a row being written in between, and
--- unblocks the others (see unblock). Layout: oldest transaction not seen, last claim, jobs.
+-- Inside finish_and_fetch the heads are handed over instead, in a setting of the
+-- transaction: the fetch that follows claims most of them without a row being written in
+-- between, and unblocks the others (see unblock). Layout: oldest transaction not seen, last
+-- claim, jobs.
 create function _procrastinate_promote(
     p_locks text[],
     p_priorities integer[],

@@ -67,7 +67,9 @@ begin
     )
     where
         e.job_id = p_job_id
-        and e.id = (select max(x.id) from procrastinate_events as x where x.job_id = p_job_id);
+        and e.id = (
+            select max(x.id) from procrastinate_events as x where x.job_id = p_job_id
+        );
     return true;
 end;
 $$;

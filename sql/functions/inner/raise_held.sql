@@ -13,7 +13,8 @@ begin
         message = 'duplicate key value violates unique constraint '
             || '"procrastinate_jobs_lock_idx_v1"',
         detail = format('Key (lock)=(%s) already exists.', p_lock),
-        hint = 'A job with this lock is in doing: let it end, or retry it if its worker is gone.';
+        hint = 'A job with this lock is in doing: let it end, '
+            'or retry it if its worker is gone.';
 end;
 $$;
 

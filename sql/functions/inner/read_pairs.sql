@@ -1,5 +1,5 @@
--- The pairs of queue and priority that a fetch looks at, in the order of its walk. Queues that
--- are paused are not among them.
+-- The pairs of queue and priority that a fetch looks at, in the order of its walk. Queues
+-- that are paused are not among them.
 create function _procrastinate_read_pairs(
     p_queues text[],
     out o_pairs bigint[],

@@ -1,8 +1,8 @@
--- Makes todo and doing true for these jobs, from their present rows: for every change but the
--- two that each job goes through, which the update trigger does itself.
+-- Makes todo and doing true for these jobs, from their present rows: for every change but
+-- the two that each job goes through, which the update trigger does itself.
 --
--- Order: the rows of procrastinate_jobs are locked already (their statement has just changed
--- them) -> keys of all locks concerned -> doing and todo.
+-- Order: the rows of procrastinate_jobs are locked already (their statement has just
+-- changed them) -> keys of all locks concerned -> doing and todo.
 create function _procrastinate_reconcile(p_job_ids bigint[], p_locks text[] default '{}')
 returns void
 language plpgsql volatile parallel unsafe
@@ -78,7 +78,11 @@ begin
         worker_id = j.worker_id,
         lock = j.lock,
         head_xmin = case when d.lock is not distinct from j.lock then d.head_xmin end
-    from (select * from procrastinate_jobs as x where x.id = any(p_job_ids)) as j
+    from (
+        select x.id, x.worker_id, x.lock
+        from procrastinate_jobs as x
+        where x.id = any(p_job_ids)
+    ) as j
     where
         d.job_id = any(p_job_ids)
         and d.job_id = j.id
@@ -93,7 +97,9 @@ begin
         and not exists (
             select
             from (
-                select x.job_id from procrastinate_doing as x where x.job_id = any(p_job_ids)
+                select x.job_id
+                from procrastinate_doing as x
+                where x.job_id = any(p_job_ids)
             ) as d
             where d.job_id = j.id
         );

@@ -1,5 +1,5 @@
--- Makes the rows of todo true for these jobs, from their present rows. A job with a lock stands
--- blocked: the caller has the keys, and promotes the heads when all is written.
+-- Makes the rows of todo true for these jobs, from their present rows. A job with a lock
+-- stands blocked: the caller has the keys, and promotes the heads when all is written.
 create function _procrastinate_reconcile_todo(p_job_ids bigint[])
 returns void
 language plpgsql volatile parallel unsafe
@@ -14,7 +14,9 @@ begin
         and not exists (
             select
             from (
-                select x.id, x.status from procrastinate_jobs as x where x.id = any(p_job_ids)
+                select x.id, x.status
+                from procrastinate_jobs as x
+                where x.id = any(p_job_ids)
             ) as j
             where j.id = t.job_id and j.status = 'todo'
         );
@@ -34,13 +36,21 @@ begin
         since = pg_current_xact_id(),
         head_xmin = null,
         free_after = null
-    from (select * from procrastinate_jobs as x where x.id = any(p_job_ids)) as j
+    from (
+        select
+            x.id, x.status, x.queue_name, x.priority, x.lock, x.queueing_lock,
+            x.scheduled_at
+        from procrastinate_jobs as x
+        where x.id = any(p_job_ids)
+    ) as j
     where
         t.job_id = any(p_job_ids)
         and t.job_id = j.id
         and j.status = 'todo'
         and (t.queue_name, t.priority, t.lock, t.queueing_lock, t.scheduled_at)
-            is distinct from (j.queue_name, j.priority, j.lock, j.queueing_lock, j.scheduled_at);
+            is distinct from (
+                j.queue_name, j.priority, j.lock, j.queueing_lock, j.scheduled_at
+            );
 
     insert into procrastinate_todo (
         job_id, since, scheduled_at, priority, state, queue_name, lock, queueing_lock

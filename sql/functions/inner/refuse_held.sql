@@ -1,5 +1,6 @@
--- The exclusion of a lock: refuses a second job in doing, after the rows were written and with
--- the locks' keys in hand. A transaction that cannot take a fresh snapshot cannot tell.
+-- The exclusion of a lock: refuses a second job in doing, after the rows were written and
+-- with the locks' keys in hand. A transaction that cannot take a fresh snapshot cannot
+-- tell.
 create function _procrastinate_refuse_held(p_locks text[])
 returns void
 language plpgsql volatile parallel unsafe

@@ -1,6 +1,6 @@
--- Removes workers, and their number from the jobs in doing, at once; that of finished jobs is
--- taken off by the sweep. With an age only those whose heartbeat is older, and none of those
--- that are in the middle of an exchange: they live.
+-- Removes workers, and their number from the jobs in doing, at once; that of finished jobs
+-- is taken off by the sweep. With an age only those whose heartbeat is older, and none of
+-- those that are in the middle of an exchange: they live.
 create function _procrastinate_remove_workers(p_worker_ids bigint[], p_older_than interval)
 returns setof bigint
 language plpgsql volatile parallel unsafe
@@ -42,7 +42,9 @@ begin
         from procrastinate_jobs as j
         where
             j.id = any(array(
-                select d.job_id from procrastinate_doing as d where d.worker_id = any(v_gone)
+                select d.job_id
+                from procrastinate_doing as d
+                where d.worker_id = any(v_gone)
             ))
             and j.status = 'doing'
         order by j.id

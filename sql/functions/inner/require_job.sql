@@ -1,4 +1,5 @@
--- For functions that answer false where a transition does not apply: an unknown job is an error.
+-- For functions that answer false where a transition does not apply: an unknown job is an
+-- error.
 create function _procrastinate_require_job(p_job_id bigint)
 returns void
 language plpgsql volatile parallel unsafe
@@ -10,7 +11,8 @@ begin
     ) then
         perform _procrastinate_raise('PQ002',
             format('There is no job %s', coalesce(p_job_id::text, 'null')),
-            'It was never deferred, or it was deleted.', 'Look for it in procrastinate_jobs.');
+            'It was never deferred, or it was deleted.',
+            'Look for it in procrastinate_jobs.');
     end if;
 end;
 $$;

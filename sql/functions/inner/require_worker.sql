@@ -1,12 +1,15 @@
--- Who fetches must be registered. The row is shared with the worker's other lanes and with its
--- heartbeat; a prune takes it whole.
+-- Who fetches must be registered. The row is shared with the worker's other lanes and with
+-- its heartbeat; a prune takes it whole.
 create function _procrastinate_require_worker(p_worker_id bigint)
 returns boolean
 language plpgsql volatile parallel unsafe
 set search_path from current
 as $$
 begin
-    perform from procrastinate_workers as w where w.id = p_worker_id for key share skip locked;
+    perform
+    from procrastinate_workers as w
+    where w.id = p_worker_id
+    for key share skip locked;
     if not found then
         perform _procrastinate_raise('PQ004',
             format('Worker %s is not registered', coalesce(p_worker_id::text, 'null')),

@@ -1,5 +1,6 @@
--- doing or failed -> todo by hand, whoever holds the claim. A job in doing never stays there
--- because something is in the way: see put_back. False where the status does not allow it.
+-- doing or failed -> todo by hand, whoever holds the claim. A job in doing never stays
+-- there because something is in the way: see put_back. False where the status does not
+-- allow it.
 create function _procrastinate_retry(
     p_job_id bigint,
     p_retry_at timestamptz,
@@ -18,8 +19,8 @@ begin
     from procrastinate_doing as d
     where d.job_id = p_job_id;
     if found and _procrastinate_put_back(
-        coalesce(v_claim.worker_id, 0), p_job_id, v_claim.claim_id, 1, p_retry_at, p_priority,
-        p_queue_name, p_lock
+        coalesce(v_claim.worker_id, 0), p_job_id, v_claim.claim_id, 1, p_retry_at,
+        p_priority, p_queue_name, p_lock
     ) then
         return true;
     end if;

@@ -1,5 +1,6 @@
--- The first ready jobs of one queue and priority, by id, from the marks on, and among them the
--- heads of locks that this exchange has released: those hold no question, and count as free.
+-- The first ready jobs of one queue and priority, by id, from the marks on, and among them
+-- the heads of locks that this exchange has released: those hold no question, and count as
+-- free.
 create function _procrastinate_see_queue(
     p_queue text,
     p_priority integer,

@@ -22,7 +22,9 @@ begin
         select c.job_id, c.lock, c.state, q.nr
         from (
             -- two who were the first to use a priority have left two pairs: one is enough
-            select min(x.nr) as nr, x.queue_name, min(x.fresh) as fresh, min(x.again) as again
+            select
+                min(x.nr) as nr, x.queue_name, min(x.fresh) as fresh,
+                min(x.again) as again
             from unnest(p_queues, p_fresh, p_again) with ordinality
                 as x (queue_name, fresh, again, nr)
             group by x.queue_name

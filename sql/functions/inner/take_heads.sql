@@ -1,12 +1,12 @@
 -- Of candidates with a lock: which may run now. The others are parked (state b), so that no
 -- fetch meets them again before their lock's head is promoted.
 --
--- The keys of the locks are only tried: whoever has one is about to release or to claim, and
--- will say so. What is behind a key that was not had is told in o_busy. With a key in hand,
--- a fresh snapshot decides. A head that nobody holds back is never parked.
+-- The keys of the locks are only tried: whoever has one is about to release or to claim,
+-- and will say so. What is behind a key that was not had is told in o_busy. With a key in
+-- hand, a fresh snapshot decides. A head that nobody holds back is never parked.
 --
--- A promoted head carries what is known of its line (see promote), so that only later arrivals
--- and later claims are read.
+-- A promoted head carries what is known of its line (see promote), so that only later
+-- arrivals and later claims are read.
 create function _procrastinate_take_heads(
     p_job_ids bigint[],
     p_locks text[],
@@ -68,8 +68,7 @@ begin
         select
             k.lock, k.job_id, k.priority, k.head_xmin,
             exists (
-                select
-                from procrastinate_doing as d
+                select from procrastinate_doing as d
                 where d.lock = k.lock and d.claim_id > coalesce(k.free_after, 0)
                 order by d.claim_id
                 limit 1
@@ -98,8 +97,7 @@ begin
                 where
                     l.head_xmin is not null
                     and not exists (
-                        select
-                        from (
+                        select from (
                             select t.priority, t.job_id
                             from procrastinate_todo as t
                             where t.lock = l.lock and t.since >= l.head_xmin
@@ -119,7 +117,7 @@ begin
         ) as head_id
     ) as h;
 
-    -- what must stay where it is: heads that nobody holds, and jobs of locks not looked into
+    -- what must stay as it is: heads that nobody holds, and jobs of locks not looked into
     select array_agg(c.job_id) into v_stay
     from unnest(p_job_ids, p_locks) as c (job_id, lock)
     where c.lock = any(v_got) and c.job_id <> all(coalesce(o_heads, '{}'::bigint[]));
@@ -132,8 +130,7 @@ begin
             and (
                 t.lock || '' = any(v_held)
                 or exists (  -- the head of its lock is another, and was seen
-                    select
-                    from procrastinate_todo as h
+                    select from procrastinate_todo as h
                     where
                         h.job_id = any(o_heads)
                         and h.lock || '' = t.lock || ''
@@ -141,11 +138,10 @@ begin
                 )
             );
     end if;
-    -- a head that is not among the candidates is another queue's, or another walk's, to claim
+    -- a head that is not among the candidates is another queue's, or another walk's, to
+    -- claim
     o_heads := array(
-        select h.job_id
-        from unnest(o_heads) as h (job_id)
-        where h.job_id = any(p_job_ids)
+        select h.job_id from unnest(o_heads) as h (job_id) where h.job_id = any(p_job_ids)
     );
 end;
 $$;

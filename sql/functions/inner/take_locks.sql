@@ -1,11 +1,11 @@
 -- The keys of these locks, waited for in the order of the keys, held until the transaction
--- ends. Whoever releases a lock or changes who is at its head calls this after it has locked
--- rows of procrastinate_jobs and before it changes a row of todo or doing.
+-- ends. Whoever releases a lock or changes who is at its head calls this after it has
+-- locked rows of procrastinate_jobs and before it changes a row of todo or doing.
 --
--- The keys live in a table of fixed size that the whole server shares. A statement with many
--- takes the one key for all locks instead: decided here, before the first key, and only tried,
--- for a waiting exclusive request would stop everybody. Announcing the wish keeps fetches away,
--- so that it comes true when those under way have ended.
+-- The keys live in a table of fixed size that the whole server shares. A statement with
+-- many takes the one key for all locks instead: decided here, before the first key, and
+-- only tried, for a waiting exclusive request would stop everybody. Announcing the wish
+-- keeps fetches away, so that it comes true when those under way have ended.
 create function _procrastinate_take_locks(p_locks text[])
 returns boolean
 language plpgsql volatile parallel unsafe
@@ -34,7 +34,8 @@ begin
 
     perform pg_advisory_xact_lock(_procrastinate_all_locks_key(1));
     while not pg_try_advisory_xact_lock(_procrastinate_all_locks_key(0)) loop
-        if v_waited > 10 then  -- seconds; two transactions may each hold what the other wants
+        -- seconds; two transactions may each hold what the other wants
+        if v_waited > 10 then
             perform _procrastinate_raise(
                 'PQ007',
                 format('Could not get hold of all locks to change %s of them at once',

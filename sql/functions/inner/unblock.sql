@@ -8,7 +8,10 @@ as $$
 begin
     update procrastinate_todo as t
     set
-        state = case when t.scheduled_at > procrastinate_now() then 'd' else 'a' end::"char",
+        state = case
+            when t.scheduled_at > procrastinate_now() then 'd'
+            else 'a'
+        end::"char",
         since = pg_current_xact_id(),
         head_xmin = p_xmin::text::xid8,
         free_after = p_claim_id

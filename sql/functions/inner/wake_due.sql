@@ -1,4 +1,5 @@
--- delayed -> ready again for what fell due in these queues, a bounded number; true: more is due.
+-- delayed -> ready again for what fell due in these queues, a bounded number; true: more is
+-- due.
 create function _procrastinate_wake_due(p_queues text[])
 returns boolean
 language plpgsql volatile parallel unsafe

@@ -1,5 +1,6 @@
--- One walk over the pairs of queue and priority from the highest priority down, claiming what
--- may run. Raises the marks over what it has claimed or parked, never over what it skipped.
+-- One walk over the pairs of queue and priority from the highest priority down, claiming
+-- what may run. Raises the marks over what it has claimed or parked, never over what it
+-- skipped.
 create function _procrastinate_walk(
     p_worker_id bigint,
     p_queues text[],
@@ -29,7 +30,8 @@ declare
     v_left record;
     v_try bigint[];
     v_got bigint[];
-    v_pass bigint[] := '{}'::bigint[];  -- met and left where they are: held by others, or over the budget
+    -- met and left where they are: held by others, or over the budget
+    v_pass bigint[] := '{}'::bigint[];
 begin
     o_job_ids := '{}';
     o_contended := false;
@@ -47,8 +49,8 @@ begin
                 v_seen := _procrastinate_see_wide(p_queues, v_take, v_pass, p_handed);
             elsif v_from = v_to then
                 v_seen := _procrastinate_see_queue(
-                    p_queues[v_from], p_priorities[v_from], p_fresh[v_from], p_again[v_from],
-                    v_take, v_pass, p_handed
+                    p_queues[v_from], p_priorities[v_from], p_fresh[v_from],
+                    p_again[v_from], v_take, v_pass, p_handed
                 );
             else
                 v_seen := _procrastinate_see_queues(
@@ -60,7 +62,9 @@ begin
 
             v_try := v_seen.o_free;
             if v_seen.o_locked is not null then
-                v_heads := _procrastinate_take_heads(v_seen.o_locked, v_seen.o_locks, v_budget);
+                v_heads := _procrastinate_take_heads(
+                    v_seen.o_locked, v_seen.o_locks, v_budget
+                );
                 v_budget := v_heads.p_budget;
                 v_try := v_try || v_heads.o_heads;
                 o_contended := o_contended or v_heads.o_busy is not null;
@@ -112,7 +116,8 @@ begin
                 exit;
             end if;
             exit when v_seen.o_seen < v_take;
-            -- all met were parked or left: look further at once, up to some thousands a call
+            -- all met were parked or left: look further at once, up to some thousands a
+            -- call
             v_take := least(greatest(v_take * 4, v_want), 4000);
         end loop;
         exit when v_want <= 0 or o_more;

@@ -1,5 +1,7 @@
 -- Of 3.x: todo -> cancelled or gone; with abort, doing is asked to abort.
-create function procrastinate_cancel_job_v1(job_id bigint, abort boolean, delete_job boolean)
+create function procrastinate_cancel_job_v1(
+    job_id bigint, abort boolean, delete_job boolean
+)
 returns bigint
 language plpgsql volatile parallel unsafe
 set search_path from current

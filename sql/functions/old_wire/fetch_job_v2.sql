@@ -20,7 +20,7 @@ begin
     v_ok := _procrastinate_require_worker(p_worker_id);
     v_claim := _procrastinate_claim_jobs(p_worker_id, target_queue_names, 1, null, null);
     if cardinality(v_claim.o_job_ids) > 0 then
-        select * into v_job from procrastinate_jobs as j where j.id = v_claim.o_job_ids[1];
+        v_job := (select j from procrastinate_jobs as j where j.id = v_claim.o_job_ids[1]);
     end if;
     return v_job;
 end;

@@ -15,7 +15,8 @@ declare
     v_found boolean;
 begin
     if $2 is null or $2 not in ('succeeded', 'failed', 'aborted') then
-        raise exception 'End status should be either "succeeded", "failed" or "aborted" (job id: %)',
+        raise exception
+            'End status should be either "succeeded", "failed" or "aborted" (job id: %)',
             $1;
     end if;
     if $3 then
@@ -31,10 +32,13 @@ begin
     end if;
     v_found := found;
     if not v_found then
-        raise exception 'Job was not found or not in "doing" or "todo" status (job id: %)', $1;
+        raise exception
+            'Job was not found or not in "doing" or "todo" status (job id: %)', $1;
     end if;
 end;
 $$;
 
-comment on function procrastinate_finish_job_v1(bigint, procrastinate_job_status, boolean) is
+comment on function procrastinate_finish_job_v1(
+    bigint, procrastinate_job_status, boolean
+) is
 'Called by 3.x: todo or doing -> ended, or gone. Raises P0001 for another status.';

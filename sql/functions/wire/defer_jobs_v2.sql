@@ -14,11 +14,11 @@ set search_path from current
 as $$
 begin
     return query
-    select *
+    select x.id
     from _procrastinate_defer_jobs(
         p_queue_names, p_task_names, p_priorities, p_locks, p_queueing_locks, p_args,
         p_scheduled_ats
-    );
+    ) as x (id);
 end;
 $$;
 

@@ -25,12 +25,13 @@ begin
             'Give the time of the tick in seconds since the epoch.');
     end if;
     return _procrastinate_defer_periodic(
-        p_task_name, coalesce(p_periodic_id, ''), p_defer_timestamp, p_queue_name, p_priority,
-        p_lock, p_queueing_lock, p_args
+        p_task_name, coalesce(p_periodic_id, ''), p_defer_timestamp, p_queue_name,
+        p_priority, p_lock, p_queueing_lock, p_args
     );
 end;
 $$;
 
 comment on function procrastinate_defer_periodic_job_v3(
     text, text, bigint, text, integer, text, text, jsonb
-) is 'Defers one tick of a periodic task: its job, or null if the tick was taken. Raises PQ003.';
+) is
+'Defers one tick of a periodic task: its job, or null if the tick was taken. Raises PQ003.';

@@ -46,9 +46,9 @@ begin
             return query
             select
                 'not_held'::text, u.job_id, u.claim_id, j.status, j.queue_name, j.task_name,
-                j.priority, j.lock, j.queueing_lock, null::jsonb, j.scheduled_at, j.attempts,
-                j.abort_requested, null::double precision, null::boolean, null::boolean,
-                null::bigint[]
+                j.priority, j.lock, j.queueing_lock, null::jsonb, j.scheduled_at,
+                j.attempts, j.abort_requested, null::double precision, null::boolean,
+                null::boolean, null::bigint[]
             from unnest(p_job_ids, p_claim_ids) as u (job_id, claim_id)
             left join procrastinate_jobs as j on j.id = u.job_id
             where u.job_id <> all(v_ended);
@@ -94,6 +94,7 @@ end;
 $$;
 
 comment on function procrastinate_finish_and_fetch_v1(
-    bigint, text[], integer, bigint[], bigint[], bigint[], procrastinate_job_status[], boolean[]
+    bigint, text[], integer, bigint[], bigint[], bigint[], procrastinate_job_status[],
+    boolean[]
 ) is
 'doing -> ended for a report, todo -> doing for free slots. Raises PQ003, PQ004, PQ005.';

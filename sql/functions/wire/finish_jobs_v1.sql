@@ -1,4 +1,5 @@
--- doing -> succeeded, failed or aborted (or gone), for the claims that still hold their job.
+-- doing -> succeeded, failed or aborted (or gone), for the claims that still hold their
+-- job.
 create function procrastinate_finish_jobs_v1(
     p_worker_id bigint,
     p_job_ids bigint[],

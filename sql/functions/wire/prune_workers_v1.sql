@@ -12,10 +12,14 @@ as $$
 begin
     if p_older_than is null or p_older_than < interval '0' then
         perform _procrastinate_raise('PQ003',
-            format('The age of a stalled worker is %s', coalesce(p_older_than::text, 'null')),
-            null, 'Give the age of the last heartbeat from which a worker counts as stalled.');
+            format('The age of a stalled worker is %s',
+                coalesce(p_older_than::text, 'null')),
+            null,
+            'Give the age of the last heartbeat from which a worker counts as stalled.');
     end if;
-    return query select w.id from _procrastinate_remove_workers(null, p_older_than) as w (id);
+    return query
+    select w.id
+    from _procrastinate_remove_workers(null, p_older_than) as w (id);
 end;
 $$;
 

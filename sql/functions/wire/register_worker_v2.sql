@@ -17,7 +17,9 @@ begin
                 jsonb_typeof(p_description)),
             null, 'Give named facts, such as {"version": "1.2"}.');
     end if;
-    insert into procrastinate_workers (name, queues, description, last_heartbeat, started_at)
+    insert into procrastinate_workers (
+        name, queues, description, last_heartbeat, started_at
+    )
     values (
         p_name, p_queues, coalesce(p_description, '{}'), procrastinate_now(),
         procrastinate_now()

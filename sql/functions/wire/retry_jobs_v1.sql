@@ -1,6 +1,6 @@
 -- doing -> todo: runs that failed and are to be tried again, with a new schedule, priority,
--- queue or lock where given. A job asked to abort, or whose queueing lock is taken by a waiting
--- job, ends as failed instead.
+-- queue or lock where given. A job asked to abort, or whose queueing lock is taken by a
+-- waiting job, ends as failed instead.
 create function procrastinate_retry_jobs_v1(
     p_worker_id bigint,
     p_job_ids bigint[],
@@ -36,7 +36,7 @@ begin
     where x.queue_name is not null;
     v_held := _procrastinate_lock_jobs(p_job_ids, p_locks);
     for v_job in
-        select u.*
+        select u.job_id, u.claim_id, u.retry_at, u.priority, u.queue_name, u.lock
         from unnest(
             p_job_ids, p_claim_ids, p_retry_ats, p_priorities, p_queue_names, p_locks
         ) as u (job_id, claim_id, retry_at, priority, queue_name, lock)

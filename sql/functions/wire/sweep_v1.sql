@@ -26,7 +26,9 @@ begin
     perform _procrastinate_refuse_old_snapshot('Sweeping');
     promoted := 0;
     unlinked := 0;
-    select * into v_at from procrastinate_sweep as s for no key update skip locked;
+    select s.id, s.last_job_id, s.last_lock into v_at
+    from procrastinate_sweep as s
+    for no key update skip locked;
     if not found then  -- another worker sweeps
         return next;
         return;

@@ -1,5 +1,5 @@
--- – -> todo for many jobs, each for itself: a job whose queueing lock is taken is told and the
--- others are deferred.
+-- – -> todo for many jobs, each for itself: a job whose queueing lock is taken is told and
+-- the others are deferred.
 create function procrastinate_try_defer_jobs_v1(
     p_queue_names text[],
     p_task_names text[],
@@ -23,8 +23,8 @@ begin
         v_ids := array(
             select x.id
             from procrastinate_defer_jobs_v2(
-                p_queue_names, p_task_names, p_priorities, p_locks, p_queueing_locks, p_args,
-                p_scheduled_ats
+                p_queue_names, p_task_names, p_priorities, p_locks, p_queueing_locks,
+                p_args, p_scheduled_ats
             ) as x (id)
         );
         return query
@@ -47,10 +47,12 @@ begin
         from generate_series(1, cardinality(p_queue_names))
     );
     for v_job in
-        select u.*
+        select
+            u.id, u.queue_name, u.task_name, u.priority, u.lock, u.queueing_lock, u.args,
+            u.scheduled_at, u.nr
         from unnest(
-            v_ids, p_queue_names, p_task_names, p_priorities, p_locks, p_queueing_locks, p_args,
-            p_scheduled_ats
+            v_ids, p_queue_names, p_task_names, p_priorities, p_locks, p_queueing_locks,
+            p_args, p_scheduled_ats
         ) with ordinality as u (
             id, queue_name, task_name, priority, lock, queueing_lock, args, scheduled_at, nr
         )
@@ -62,7 +64,8 @@ begin
             )
             values (
                 v_job.id, v_job.queue_name, v_job.task_name, coalesce(v_job.priority, 0),
-                v_job.lock, v_job.queueing_lock, coalesce(v_job.args, '{}'), v_job.scheduled_at
+                v_job.lock, v_job.queueing_lock, coalesce(v_job.args, '{}'),
+                v_job.scheduled_at
             );
         exception
             when unique_violation then
@@ -83,4 +86,5 @@ $$;
 
 comment on function procrastinate_try_defer_jobs_v1(
     text[], text[], integer[], text[], text[], jsonb[], timestamptz[]
-) is 'Defers each job that can be: its id, or the queueing lock that was taken. Raises PQ003.';
+) is
+'Defers each job that can be: its id, or the queueing lock that was taken. Raises PQ003.';

@@ -1,4 +1,5 @@
--- A worker that ends takes its row with it; jobs that it leaves in doing are stalled at once.
+-- A worker that ends takes its row with it; jobs that it leaves in doing are stalled at
+-- once.
 create function procrastinate_unregister_worker_v2(p_worker_id bigint)
 returns boolean
 language plpgsql volatile parallel unsafe
