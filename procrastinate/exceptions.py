@@ -203,7 +203,7 @@ class JobIdChange(ConnectorException):
     """
 
 
-class LocksBusy(ConnectorException):
+class LocksBusy(DatabaseUnavailable):
     """
     A statement over very many locks could not get hold of them all. Nothing
     was changed; try again (PQ007).

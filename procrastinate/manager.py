@@ -431,7 +431,7 @@ class JobManager:
             )
         )
 
-    async def list_jobs_async(  # noqa: PLR0917 (published so)
+    async def list_jobs_async(
         self,
         id: int | None = None,  # noqa: A002 (published so)
         queue: str | None = None,
@@ -473,7 +473,7 @@ class JobManager:
             )
         )
 
-    def list_jobs(  # noqa: PLR0917 (published so)
+    def list_jobs(
         self,
         id: int | None = None,  # noqa: A002 (published so)
         queue: str | None = None,

@@ -27,6 +27,7 @@ BY_SQLSTATE: dict[str, type[exceptions.ConnectorException]] = {
     "57P02": exceptions.DatabaseUnavailable,  # crash_shutdown
     "57P03": exceptions.DatabaseUnavailable,  # cannot_connect_now
     "57P05": exceptions.DatabaseUnavailable,  # idle_session_timeout
+    "25P03": exceptions.DatabaseUnavailable,  # idle_in_transaction_session_timeout
     "55P03": exceptions.DatabaseUnavailable,  # lock_not_available
 }
 

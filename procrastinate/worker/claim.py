@@ -124,6 +124,11 @@ class Claims:
         for lane in self._lanes:
             await lane.settled()
 
+    @property
+    def under_way(self) -> bool:
+        """Whether the answer to some call may bring jobs."""
+        return any(lane.under_way for lane in self._lanes)
+
     def free(self) -> int:
         """Count the slots that nobody has, and nobody has asked a job for."""
         if self.worker.shutdown.requested:
@@ -150,7 +155,7 @@ class _Lane:
         self._contended = 0
         self._failures = 0
         self._is_done = False
-        self._under_way = False
+        self.under_way = False
         self._awaiting_end: list[asyncio.Future[None]] = []
 
     async def run(self) -> None:
@@ -166,13 +171,13 @@ class _Lane:
 
     async def settled(self) -> None:
         """Wait until the call that is under way, if any, has ended."""
-        if self._under_way:
+        if self.under_way:
             ended = asyncio.get_running_loop().create_future()
             self._awaiting_end.append(ended)
             await ended
 
     def _end_call(self) -> None:
-        self._under_way = False
+        self.under_way = False
         for ended in self._awaiting_end:
             if not ended.done():
                 ended.set_result(None)
@@ -360,7 +365,7 @@ class _Lane:
         What it takes from the answer, or puts back, it does before anybody can see that no call
         is under way: at each moment a claim is known here, or its call is.
         """
-        self._under_way = True
+        self.under_way = True
         failure: exceptions.ConnectorException | None = None
         try:
             receive(await self._worker.app.connector.call_async(call))

@@ -96,8 +96,17 @@ class Executor:
             error = exc
             verdict, retry = self._judge(running, exc)
         result.end_timestamp = time.time()
-        self._log_verdict(verdict, running, result, error)
-        self._report(running, verdict, retry)
+        try:
+            self._log_verdict(verdict, running, result, error)
+        except Exception:
+            # A result has its own idea of truth, or of its text. The job has ended all the same.
+            logger.exception(
+                "The end of job %s could not be logged",
+                running.job.call_string,
+                extra=self._worker.log_extra("job_end_not_logged", running.job),
+            )
+        finally:
+            self._report(running, verdict, retry)
 
     def _prepare(self, running: RunningJob) -> _Plan:
         job, worker = running.job, self._worker

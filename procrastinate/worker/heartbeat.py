@@ -45,13 +45,13 @@ class Heartbeat:
 
     async def run(self) -> None:
         """Beat until cancelled."""
-        interval = self._worker.update_heartbeat_interval
+        # To register was the first beat.
+        seconds = interval = self._worker.update_heartbeat_interval
         while True:
+            await waiting.event_or_deadline(self._now, seconds)
             self._now.clear()
             is_well = await self._beat()
-            await waiting.event_or_deadline(
-                self._now, interval if is_well else min(interval, RETRY_AFTER)
-            )
+            seconds = interval if is_well else min(interval, RETRY_AFTER)
 
     async def _beat(self) -> bool:
         worker = self._worker

@@ -78,11 +78,11 @@ class RunningJobs:
         self._early_aborts.clear()
 
     def abort_by_id(self, job_id: int) -> None:
-        """Ask a job to abort, at a user's request, or remember it until its claim is known."""
+        """Ask a job to abort, at a user's request; if it may be on its way here, remember it."""
         found = [running for running in self if running.job.id == job_id]
         for running in found:
             self.abort(running, job_context.AbortReason.USER_REQUEST)
-        if not found:
+        if not found and self._worker.claims.under_way:
             self._early_aborts.add(job_id)
 
     def abort(self, running: RunningJob, reason: job_context.AbortReason) -> None:

@@ -43,7 +43,7 @@ class Worker:
     The parameters are those of `App.run_worker_async`, which makes one of these.
     """
 
-    def __init__(  # noqa: PLR0917 (published so)
+    def __init__(
         self,
         app: app_module.App,
         queues: Iterable[str] | None = None,

@@ -207,6 +207,20 @@ async def test_a_job_that_is_asked_to_abort_before_its_first_step_ends_as_aborte
     assert await database.status(job_id) == "aborted"
 
 
+async def test_an_abort_of_another_workers_job_is_not_kept_for_later(
+    app: App, database: Database
+) -> None:
+    @app.task(name="t")
+    async def task() -> None:
+        await asyncio.sleep(0)
+
+    job_id = await task.defer_async()
+    worker = Worker(app, wait=False, install_signal_handlers=False)
+    worker.running.abort_by_id(job_id)
+    await run_to_its_end(worker)
+    assert await database.status(job_id) == "succeeded"
+
+
 async def test_notifications_that_are_not_ours_do_no_harm(
     app: App, database: Database, start_worker: StartWorker
 ) -> None:

@@ -391,7 +391,7 @@ async def test_a_worker_says_who_it_is_while_it_runs(
     app: App, database: Database, start_worker: StartWorker
 ) -> None:
     run = await start_worker(name="me", queues=["a", "b"], concurrency=3)
-    await database.until("select 1 from procrastinate_workers")
+    await database.until("select 1 from pg_stat_activity where query ilike 'listen%'")
     row = database.conn.execute(
         "select id, name, queues, description ->> 'concurrency', description ? 'hostname' "
         "from procrastinate_workers"

@@ -135,6 +135,24 @@ async def test_a_result_is_shown_and_cut(
     assert rest.partition(" s")[2] == suffix
 
 
+async def test_a_result_that_has_no_truth_or_text_does_not_keep_its_job_from_ending(
+    app: App, database: Database, drain: Drain, records: pytest.LogCaptureFixture
+) -> None:
+    class Array:
+        def __bool__(self) -> bool:
+            raise ValueError("The truth value of an array is ambiguous")
+
+    @app.task(name="ok")
+    async def _() -> Array:
+        return Array()
+
+    job_id = await app.configure_task("ok").defer_async()
+    await drain()
+
+    assert await database.status(job_id) == "succeeded"
+    assert the(records, "job_end_not_logged").levelno == logging.ERROR
+
+
 async def test_what_is_not_listened_to_is_not_made(
     app: App, drain: Drain, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -282,7 +282,7 @@ async def test_a_side_task_that_fails_stops_the_worker_gracefully(
 
     gate.set()
     job_id = await app.configure_task("wait").defer_async()
-    worker = Worker(app, install_signal_handlers=False)
+    worker = Worker(app, install_signal_handlers=False, update_heartbeat_interval=0.01)
     monkeypatch.setattr(worker.heartbeat, method, broken)
     await run_to_its_end(worker)
     (record,) = [r for r in records.records if r.__dict__.get("action") == "side_task_failed"]
