@@ -37,6 +37,16 @@ begin
         select array_agg(e.id) into v_ended from ended as e;
         return coalesce(v_ended, '{}');
     end if;
+    if true = any(p_delete) then  -- two statements: all that either waits for comes first
+        perform _procrastinate_lock_jobs(
+            array(
+                select d.job_id
+                from procrastinate_doing as d
+                where d.job_id = any(p_job_ids) and d.claim_id = any(p_claim_ids)
+            ),
+            '{}'
+        );
+    end if;
     with ended as (
         update procrastinate_jobs as j
         set status = e.status, attempts = j.attempts + 1, abort_requested = false

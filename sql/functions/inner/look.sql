@@ -19,13 +19,13 @@ begin
             ) as d
             where d.scheduled_at <= procrastinate_now()
         ),
-        exists (
-            select
+        (  -- not exists(): that would drop the order by, and the index with it
+            select t.since
             from procrastinate_todo as t
             where t.state = 'a' and t.since >= p_since
             order by t.since
             limit 1
-        )
+        ) is not null
     into o_due, o_arrived;
 end;
 $$;

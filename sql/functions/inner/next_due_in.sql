@@ -25,7 +25,7 @@ begin
         from procrastinate_queues as s
         where s.paused_until > v_now and (p_queues is null or s.queue_name = any(p_queues))
     ) as x;
-    if v_due is null then
+    if v_due is null or v_due = 'infinity' then
         return null;  -- greatest() would make it 0
     end if;
     return greatest(extract(epoch from v_due - v_now), 0);

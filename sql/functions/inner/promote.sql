@@ -94,7 +94,10 @@ begin
                 limit 1
             );
         if v_claim is null then
-            v_claim := (select s.last_value from procrastinate_claims_seq as s);
+            v_claim := (
+                select case when s.is_called then s.last_value else 0 end
+                from procrastinate_claims_seq as s
+            );
         end if;
     end if;
     if coalesce(cardinality(v_heads), 0) = 0 then

@@ -21,7 +21,9 @@ set jit = off
 as $$
 declare
     v_row procrastinate_exchange_v1;
+    v_fresh record;
     v_claim record;
+    v_ids bigint[];
     v_ended bigint[];
     v_ok boolean;
     v_handed bigint[];
@@ -61,11 +63,29 @@ begin
     v_row.marks := p_marks;
     if p_limit > 0 then
         v_ok := _procrastinate_refuse_old_snapshot('Fetching jobs');
-        v_ok := _procrastinate_require_worker(p_worker_id);
-        v_claim := _procrastinate_claim_jobs(
-            p_worker_id, p_queues, p_limit, p_marks, v_handed
-        );
-        if cardinality(v_claim.o_job_ids) > 0 then
+        if v_handed is null and cardinality(p_queues) = 1 and cardinality(p_marks) = 6
+            and p_marks[2] > extract(epoch from clock_timestamp()) * 1e6
+        then
+            v_fresh := _procrastinate_claim_fresh(
+                p_worker_id, p_queues[1], p_limit, p_marks
+            );
+            v_ids := v_fresh.o_job_ids;
+        end if;
+        if cardinality(v_ids) = p_limit then
+            v_row.marks[5] := v_fresh.o_fresh;
+        else
+            v_ok := _procrastinate_require_worker(p_worker_id);
+            v_claim := _procrastinate_claim_jobs(
+                p_worker_id, p_queues, p_limit - coalesce(cardinality(v_ids), 0), p_marks,
+                v_handed
+            );
+            v_ids := v_ids || v_claim.o_job_ids;
+            v_row.next_due_in := v_claim.o_next_due_in;
+            v_row.contended := v_claim.o_contended;
+            v_row.more := v_claim.o_more;
+            v_row.marks := v_claim.o_marks;
+        end if;
+        if cardinality(v_ids) > 0 then
             return query
             select
                 'claimed'::text, j.id, d.claim_id, j.status, j.queue_name, j.task_name,
@@ -74,18 +94,14 @@ begin
                 null::bigint[]
             from procrastinate_doing as d
             join procrastinate_jobs as j on j.id = d.job_id
-            where d.job_id = any(v_claim.o_job_ids)
+            where d.job_id = any(v_ids)
             order by j.priority desc, j.id;
         end if;
-        v_row.next_due_in := v_claim.o_next_due_in;
-        v_row.contended := v_claim.o_contended;
-        v_row.more := v_claim.o_more;
-        v_row.marks := v_claim.o_marks;
     end if;
 
     if v_handed is not null then
         v_ok := set_config('procrastinate.handover', '', true) is not null;
-        if (v_handed[3:] <@ v_claim.o_job_ids) is not true then
+        if (v_handed[3:] <@ v_ids) is not true then
             v_ok := _procrastinate_unblock(v_handed[3:], v_handed[1], v_handed[2]);
         end if;
     end if;
