@@ -132,7 +132,7 @@ def run(server: Server, options: Options, report: figures.Report) -> None:
                         measure(mass, queues, deep, empty, options, report)
 
 
-def measure(  # noqa: PLR0917
+def measure(
     mass: Mass,
     queues: list[str] | None,
     deep: Connection,

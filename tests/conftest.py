@@ -54,8 +54,11 @@ class Server:
 class Janitor(DatabaseJanitor):
     """pytest-postgresql's, with the strategy that is the faster one without fsync."""
 
+    durable = True
+
     def _build_create_database_sql(self) -> sql.Composed:
-        return super()._build_create_database_sql() + sql.SQL(" strategy file_copy")
+        create = super()._build_create_database_sql()
+        return create if self.durable else create + sql.SQL(" strategy file_copy")
 
 
 @pytest.fixture(scope="session")
@@ -119,8 +122,11 @@ template = cast(Any, factories).postgresql_noproc(
 def make_database(server: Server) -> Callable[..., Janitor]:
     """Describe a database on the server: entering what this returns makes it."""
 
+    with psycopg.connect(server.dsn) as connection:
+        durable = connection.execute("show fsync").fetchone() != ("off",)
+
     def make(name: str, *, template: str | None = None) -> Janitor:
-        return Janitor(
+        janitor = Janitor(
             host=server.host,
             port=server.port,
             user=server.user,
@@ -129,6 +135,8 @@ def make_database(server: Server) -> Callable[..., Janitor]:
             dbname=name,
             template_dbname=template,
         )
+        janitor.durable = durable
+        return janitor
 
     return make
 
