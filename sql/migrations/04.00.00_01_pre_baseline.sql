@@ -704,14 +704,14 @@ $$;
 comment on function _procrastinate_check_text(text, text, integer, boolean) is
 'Raises PQ003 (invalid argument) for a text that is null, empty or too long.';
 
--- todo -> doing, the straight way: a worker of one queue that finds as many fresh jobs as it
--- has slots where its last claim ended. One statement instead of the dozen that the general
--- way takes: see docs/decisions/0003-low-water-marks.md.
+-- todo -> doing, the straight way: a worker of one queue that finds as many fresh jobs as
+-- it has slots where its last claim ended. One statement instead of the dozen that the
+-- general way takes: see docs/decisions/0003-low-water-marks.md.
 --
 -- It goes only where nothing but that is to be done: the worker is registered, the queue is
--- not paused and has used the one priority that the marks know, nothing fell due, and nothing
--- became ready again. Otherwise, and for what is missing, claim_jobs does the rest: marks are
--- raised only over a batch that was claimed whole.
+-- not paused and has used the one priority that the marks know, nothing fell due, and
+-- nothing became ready again. Otherwise, and for what is missing, claim_jobs does the rest:
+-- marks are raised only over a batch that was claimed whole.
 create function _procrastinate_claim_fresh(
     p_worker_id bigint,
     p_queue text,
@@ -5464,7 +5464,7 @@ $$;
 
 insert into procrastinate_migrations (name, sha256)
 values
-    ('04.00.00_01_pre_baseline', '0d6f031eeb33b59e1fafe138b32052cb77d51dd450e714edcd70e3f24527e4fc');
+    ('04.00.00_01_pre_baseline', '1191ff0a97dac6eac0d278332db6f38f72d8bd5019fe51b274b54bb6c9094626');
 
 -- Back to the caller's search_path.
 do $$

@@ -1,11 +1,11 @@
--- todo -> doing, the straight way: a worker of one queue that finds as many fresh jobs as it
--- has slots where its last claim ended. One statement instead of the dozen that the general
--- way takes: see docs/decisions/0003-low-water-marks.md.
+-- todo -> doing, the straight way: a worker of one queue that finds as many fresh jobs as
+-- it has slots where its last claim ended. One statement instead of the dozen that the
+-- general way takes: see docs/decisions/0003-low-water-marks.md.
 --
 -- It goes only where nothing but that is to be done: the worker is registered, the queue is
--- not paused and has used the one priority that the marks know, nothing fell due, and nothing
--- became ready again. Otherwise, and for what is missing, claim_jobs does the rest: marks are
--- raised only over a batch that was claimed whole.
+-- not paused and has used the one priority that the marks know, nothing fell due, and
+-- nothing became ready again. Otherwise, and for what is missing, claim_jobs does the rest:
+-- marks are raised only over a batch that was claimed whole.
 create function _procrastinate_claim_fresh(
     p_worker_id bigint,
     p_queue text,
