@@ -44,8 +44,8 @@ ONE = ("q", "task", '{"a": 1}')
 
 def cost(conn: Connection, calls: int, jobs: int, call: Callable[[], object]) -> float:
     """Microseconds a job, from tables that hold nothing else."""
+    # not analysed while empty: upstream's foreign key checks would be planned as full scans
     wires.empty(conn)
-    wires.settle(conn)
 
     def work() -> None:
         for _ in range(calls):
