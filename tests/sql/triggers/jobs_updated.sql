@@ -1,5 +1,5 @@
 \ir ../setup.psql
-select plan(114);
+select plan(118);
 
 -- Every edge of the state machine by a bare UPDATE (I2) --------------------------------------------
 
@@ -226,6 +226,18 @@ select is(
     outcome_of(format('update procrastinate_jobs set lock = null where id = %s', :holder)),
     'ok', 'a running job may lose its lock'
 );
+select job as older from a_job('doing', p_queue_name => 'older') \gset
+select job as holder from a_job('doing', p_lock => 'given') \gset
+select job as next from a_job(p_queue_name => 'given', p_lock => 'given') \gset
+select is(fetched('{given}'), '{}', 'the lock is held');
+update procrastinate_jobs set lock = null where id = :holder;
+select is(derived(:next), 'todo:ready', 'its next job is promoted when it is free');
+update procrastinate_jobs set lock = 'given' where id = :older;
+select is(
+    fetched('{given}'), '{}', 'but waits when a job that has long been running is given the lock'
+);
+update procrastinate_jobs set status = 'succeeded' where id = :older;
+select is(fetched('{given}'), array[:next]::bigint[], 'until that one ends');
 select is_sound('changes of waiting and running jobs leave the derived tables true');
 
 select job as first from a_job(p_queue_name => 'plan', p_lock => 'plan') \gset

@@ -1,5 +1,5 @@
 \ir ../../setup.psql
-select plan(58);
+select plan(60);
 
 select a_worker() as worker \gset
 create function fixtures.summary(p_queues text[], p_limit integer default 10)
@@ -146,6 +146,24 @@ select results_eq(
     join procrastinate_jobs as j on j.id = f.id order by f.nr$$,
     $$values ('a_task'), ('free')$$,
     'a job behind 300 that their lock holds back is found in one call'
+);
+select job as holder from a_job('doing', p_lock => 'ahead') \gset
+select a_job(p_queue_name => 'far', p_lock => 'ahead') \g /dev/null
+select a_job(p_queue_name => 'far') from generate_series(1, 30) as n \g /dev/null
+select is(
+    cardinality(fetched('{far}', 1)), 1,
+    'a fetch takes no more than it was asked to, though it looks further'
+);
+insert into procrastinate_jobs (queue_name, task_name, priority)
+select 'wide', 'a_task', n from generate_series(1, 200) as n;
+select a_job(p_queue_name => 'wide', p_lock => 'ahead', p_priority => 500) \g /dev/null
+select is(
+    (
+        select array_agg(j.priority order by f.nr)
+        from unnest(fetched('{wide}', 2)) with ordinality as f (id, nr)
+        join procrastinate_jobs as j on j.id = f.id
+    ),
+    '{200,199}', 'nor where a queue has very many priorities'
 );
 select is_sound('parked jobs leave the derived tables true');
 
