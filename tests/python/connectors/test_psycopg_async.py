@@ -12,7 +12,14 @@ import psycopg
 import psycopg_pool
 import pytest
 
-from procrastinate import PsycopgConnector, SyncPsycopgConnector, exceptions, jobs
+from procrastinate import (
+    PsycopgConnector,
+    SyncPsycopgConnector,
+    exceptions,
+    jobs,
+    sql,
+    types,
+)
 from procrastinate import connector as connector_module
 from procrastinate import psycopg_connector as door
 from procrastinate.connectors import psycopg_async
@@ -327,6 +334,17 @@ async def test_published_queries_return_dictionaries(connector: PsycopgConnector
     ]
     with pytest.raises(exceptions.NoResult):
         await connector.execute_query_one_async("select 1 where false")
+
+
+async def test_jobs_to_defer_can_be_given_to_a_published_query(
+    connector: PsycopgConnector,
+) -> None:
+    job = types.JobToDefer("q", "t", 1, None, None, {"a": 1}, None)
+
+    (row,) = await connector.execute_query_all_async(sql.queries["defer_jobs"], jobs=[job])
+
+    (stored,) = await connector.call_async(listing.list_jobs())
+    assert (stored.id, stored.task_kwargs) == (row["id"], {"a": 1})
 
 
 async def test_published_queries_join_the_callers_transaction(

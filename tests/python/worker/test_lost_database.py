@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
 import logging
 import pathlib
 import random
@@ -14,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from procrastinate import App, RetryStrategy
+from procrastinate import App, RetryStrategy, exceptions
 from procrastinate.rpc import front, wire
 from procrastinate.types import JSONDict
+from procrastinate.worker import heartbeat
 
 from .conftest import PATIENCE, Cable, Database, StartWorker, actions
 
@@ -317,9 +317,7 @@ async def test_a_worker_that_was_pruned_registers_again(
     run = await start_worker(**ALONE)
     await listening(database)
     first = run.worker.worker_id
-    assert await app.connector.call_async(
-        front.prune_stalled_workers(older_than=datetime.timedelta(0))
-    ) == [first]
+    database.conn.execute("delete from procrastinate_workers")
 
     await database.until_status(await app.configure_task("quick").defer_async(n=1), "succeeded")
     assert run.worker.worker_id != first
@@ -371,6 +369,167 @@ async def test_the_late_end_of_a_job_that_was_recovered_changes_nothing(
     assert (await database.job(job_id)).worker_id == other
 
 
+async def test_a_row_that_is_gone_is_renewed_once_whoever_notices(
+    app: App, database: Database, start_worker: StartWorker
+) -> None:
+    run = await start_worker(**ALONE)
+    await listening(database)
+    registration = run.worker.registration
+    lost = registration.worker_id
+    database.conn.execute("delete from procrastinate_workers")
+
+    await asyncio.gather(registration.renew(lost), registration.renew(lost))
+    await registration.renew(lost)
+
+    rows = database.conn.execute("select id from procrastinate_workers").fetchall()
+    assert rows == [(run.worker.worker_id,)]
+    await run.stop()
+
+
+class Unreliable:
+    """Makes the next calls of a function fail as they do without a database."""
+
+    def __init__(self, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.left: dict[str, int] = {}
+        self.failed: list[str] = []
+        self._send: Any = app.connector.call_async
+        monkeypatch.setattr(app.connector, "call_async", self._call_async)
+
+    async def _call_async(self, call: Any, **options: Any) -> Any:
+        name = call.function.name
+        if self.left.get(name, 0):
+            self.left[name] -= 1
+            self.failed.append(name)
+            raise exceptions.DatabaseUnavailable
+        return await self._send(call, **options)
+
+
+@pytest.fixture
+def unreliable(app: App, monkeypatch: pytest.MonkeyPatch) -> Unreliable:
+    return Unreliable(app, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        "procrastinate_finish_and_fetch_v1",
+        "procrastinate_retry_jobs_v1",
+        "procrastinate_list_jobs_to_abort_v1",
+        "procrastinate_heartbeat_v1",
+        "procrastinate_channels_v1",
+    ],
+)
+async def test_each_call_may_fail_for_a_while(
+    app: App,
+    database: Database,
+    start_worker: StartWorker,
+    unreliable: Unreliable,
+    monkeypatch: pytest.MonkeyPatch,
+    function: str,
+) -> None:
+    monkeypatch.setattr(heartbeat, "RETRY_AFTER", 0.01)
+    runs = Runs(app)
+    unreliable.left[function] = 2
+    flaky = await app.configure_task("flaky").defer_async(n=1)
+    slow = await app.configure_task("slow").defer_async(n=2)
+    run = await start_worker(
+        concurrency=2,
+        fetch_job_polling_interval=NEVER,
+        abort_job_polling_interval=0.02,
+        update_heartbeat_interval=0.02,
+    )
+    await until(lambda: unreliable.failed == [function] * 2)
+    runs.gate.set()
+    await database.until_status(flaky, "succeeded")
+    await database.until_status(slow, "succeeded")
+    await run.stop()
+    assert sorted(runs.ran) == [1, 1, 2]
+
+
+async def test_a_release_is_tried_until_it_succeeds(
+    app: App, database: Database, start_worker: StartWorker, unreliable: Unreliable
+) -> None:
+    unreliable.left["procrastinate_release_jobs_v1"] = 2
+    job_id = await app.configure_task("nobody").defer_async()
+    run = await start_worker(queues=["other"], **ALONE)
+    await listening(database)
+    claimed = await app.connector.call_async(
+        wire.fetch_jobs_v1(worker_id=run.worker.registration.worker_id, queues=None, limit=1)
+    )
+    run.worker.claims.take_release(job_id, claimed.claimed[0].claim_id)
+    await database.until_status(job_id, "todo")
+    await run.stop()
+    assert len(unreliable.failed) == 2
+
+
+async def test_a_row_that_cannot_be_renewed_yet_is_renewed_later(
+    app: App,
+    database: Database,
+    start_worker: StartWorker,
+    unreliable: Unreliable,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(heartbeat, "RETRY_AFTER", 0.01)
+    run = await start_worker(**ALONE)
+    await listening(database)
+    for notice in (run.worker.heartbeat.beat_now, run.worker.claims.wake):
+        database.conn.execute("delete from procrastinate_workers")
+        unreliable.left["procrastinate_register_worker_v2"] = 2
+        notice()
+        await database.until("select 1 from procrastinate_workers")
+        await until(lambda: unreliable.left["procrastinate_register_worker_v2"] == 0)
+    await run.stop()
+
+
+async def test_a_worker_that_cannot_unregister_ends_all_the_same(
+    app: App,
+    database: Database,
+    start_worker: StartWorker,
+    unreliable: Unreliable,
+    records: pytest.LogCaptureFixture,
+) -> None:
+    unreliable.left["procrastinate_unregister_worker_v2"] = 1
+    run = await start_worker(**ALONE)
+    await listening(database)
+    await run.stop()
+    assert "unregister_worker_failed" in actions(records)
+    assert database.conn.execute("select 1 from procrastinate_workers").fetchone()
+
+
+async def test_a_connector_that_returns_from_listening_leaves_the_rest_to_polling(
+    app: App, database: Database, start_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def listen_notify(**_: Any) -> None: ...
+
+    monkeypatch.setattr(app.connector, "listen_notify", listen_notify)
+    runs = Runs(app)
+    run = await start_worker(fetch_job_polling_interval=0.02)
+    await database.until("select 1 from procrastinate_workers")
+    await database.until_status(await app.configure_task("quick").defer_async(n=1), "succeeded")
+    await run.stop()
+    assert runs.ran == [1]
+
+
+async def test_a_failure_while_a_cancelled_worker_stops_is_logged(
+    app: App,
+    database: Database,
+    start_worker: StartWorker,
+    records: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = await start_worker(**ALONE)
+    await listening(database)
+
+    async def leave() -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(run.worker, "_leave", leave)
+    run.task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run.ended()
+    assert "The worker failed while it stopped" in records.text
+
+
 async def test_stalled_workers_are_pruned_at_the_start_and_by_each_beat(
     app: App, database: Database, start_worker: StartWorker
 ) -> None:
@@ -399,7 +558,6 @@ async def test_a_database_that_never_comes_back_ends_a_worker_that_was_stopped(
     records: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from procrastinate import exceptions
     from procrastinate.worker import claim
 
     monkeypatch.setattr(claim, "GIVE_UP_AFTER", 0.1)
