@@ -12,7 +12,14 @@ $$;
 
 select a_role() as stranger \gset
 select job from a_job() \gset
-select is(callable(:'stranger'), null, 'a stranger may call nothing');
+select is(
+    callable(:'stranger'),
+    array[
+        '_procrastinate_check_args', '_procrastinate_check_jobs', '_procrastinate_check_text',
+        '_procrastinate_raise'
+    ],
+    'a stranger may call nothing but what looks at its arguments alone'
+);
 select is(outcome_of(s, :'stranger'), '42501', 'nor ' || s)
 from unnest(array[
     'select from procrastinate_jobs', 'select from procrastinate_events',

@@ -15,7 +15,7 @@ import attrs
 import psycopg
 import pytest
 
-STATEMENTS = 150
+STATEMENTS = 120
 LOCKS = [None, None, "a", "b", "c", ""]
 QUEUES = ["q", "r", "s"]
 SPREADS = [2, -1, 0, 300]
@@ -54,6 +54,7 @@ class Session:
     connection: psycopg.Connection
     chance: random.Random
     spread: int = 2  # priorities lie between -1 and this
+    latecomers: bool = False
     worker: int = 0
     marks: dict[str, list[int] | None] = attrs.Factory(dict[str, "list[int] | None"])
     done: list[str] = attrs.Factory(list[str])
@@ -132,7 +133,8 @@ class Session:
         queue, lock = self.chance.choice(QUEUES), self.literal(self.chance.choice(LOCKS))
         return (
             "insert into procrastinate_jobs (id, queue_name, task_name, priority, lock)"
-            f" select coalesce(min(id), 10000) - 1, '{queue}', 't', -1, {lock} from procrastinate_jobs"
+            f" select coalesce(min(id), 10000) - 1, '{queue}', 't', -1, {lock}"
+            " from procrastinate_jobs"
         )
 
     def update(self) -> str:
@@ -156,7 +158,8 @@ class Session:
 
     def write(self) -> None:
         kind = self.chance.choices(
-            [self.insert, self.late, self.update, self.merge, self.cte], [6, 1, 8, 1, 1]
+            [self.insert, self.late, self.update, self.merge, self.cte],
+            [6, self.latecomers, 8, 1, 1],
         )[0]
         self.attempt(kind())
 
@@ -193,6 +196,7 @@ class Session:
             [[job for job, _ in ends]],
         )
         foretold = [job for (job,) in self.rows(FORETOLD, {"queues": queues, "limit": limit})]
+        ready = [job for (job,) in self.rows(FORETOLD, {"queues": queues, "limit": None})]
         self.connection.execute("rollback")
 
         key = str(queues)
@@ -219,21 +223,30 @@ class Session:
             *_, (_, _, more, marks) = found
             self.marks[key] = marks
         self.done.append(f"fetch {limit} of {queues}: {got}")
-        # several calls go from the highest priority down each for itself
-        wanted = foretold if calls == 1 else sorted(foretold)
-        assert (got if calls == 1 else sorted(got)) == wanted, (foretold, self.done)
+        assert len(got) == len(foretold), (got, foretold, self.done)
+        if self.latecomers:  # an id that came late may be passed for a moment
+            assert set(got) <= set(ready), (got, ready, self.done)
+        elif calls == 1:
+            assert got == foretold, (got, foretold, self.done)
+        else:  # each goes from the highest priority down for itself
+            assert sorted(got) == sorted(foretold), (got, foretold, self.done)
 
     def check(self) -> None:
         breaches = self.rows("select breach, job_id, detail from procrastinate_check()")
         assert not breaches, (breaches, self.done)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(8))
 def test_whatever_is_written_what_is_derived_is_true(
     conn: psycopg.Connection, seed: int
 ) -> None:
     # with one priority the straight way is taken; with many a queue is read without marks
-    session = Session(connection=conn, chance=random.Random(seed), spread=SPREADS[seed % 4])
+    session = Session(
+        connection=conn,
+        chance=random.Random(seed),
+        spread=SPREADS[seed % 4],
+        latecomers=seed % 8 > 3,
+    )
     ((session.worker,),) = session.rows("select procrastinate_register_worker_v2()")
     session.rows(f"select setseed({seed / 100})")
     session.rows("alter sequence procrastinate_jobs_id_seq restart with 10000")

@@ -101,7 +101,7 @@ set status = 'todo', attempts = 1, scheduled_at = '2999-01-01Z' where id = :job;
 select is(derived(:job), 'todo:delayed', 'a job retried for later is delayed');
 select results_eq(
     format($$
-        select type::text, at, attempt, worker_id
+        select type::text, at, attempt, by_worker_id
         from procrastinate_events where job_id = %s order by id offset 2
     $$, :job),
     format($$values

@@ -17,7 +17,7 @@ select 'q', 't', 'failed' from generate_series(1, 300);
 update procrastinate_jobs set status = 'todo' where status = 'failed';
 select is(
     _procrastinate_note_arrivals('0', '{q,q,r}', '{0,1,0}', '{800,800,600}'),
-    '{0,0,0}', 'when very many did, all is read from the start'
+    '{-9223372036854775808,-9223372036854775808,-9223372036854775808}', 'when very many did, all is read from the start'
 );
 
 select * from finish();
