@@ -18,3 +18,11 @@ begin
     end loop;
 end;
 $$;
+
+-- What looks at its arguments alone, so that who may call a function gets its errors.
+grant execute on function
+_procrastinate_raise(text, text, text, text),
+_procrastinate_check_text(text, text, integer, boolean),
+_procrastinate_check_args(jsonb),
+_procrastinate_check_jobs(text[], text[], jsonb[], integer[])
+to public;

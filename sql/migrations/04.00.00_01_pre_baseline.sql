@@ -236,7 +236,7 @@ create table procrastinate_events (
     type procrastinate_job_event_type,
     at timestamptz default now(),
     attempt integer,
-    worker_id bigint,
+    by_worker_id bigint,  -- not worker_id: queries of 3.x join jobs and name that bare
     error text,
     primary key (job_id, id)
 );
@@ -247,7 +247,7 @@ comment on column procrastinate_events.at is
 'When it happened; of a scheduled event, the time that the job is scheduled at.';
 comment on column procrastinate_events.attempt is
 'Number of runs that had ended when it happened.';
-comment on column procrastinate_events.worker_id is 'Worker that ran the job, if any.';
+comment on column procrastinate_events.by_worker_id is 'Worker that ran the job, if any.';
 comment on column procrastinate_events.error is 'Why, where the database knows it.';
 
 -- The last tick of each periodic task: what makes it deferred once, however many workers.
@@ -457,8 +457,6 @@ create table procrastinate_sweep (
     last_job_id bigint not null default 0,
     last_lock text  -- null: start with the first
 ) with (fillfactor = 50);
-
-insert into procrastinate_sweep (id) values (default);
 
 comment on table procrastinate_sweep is
 'Where the sweep has come to: last job looked at for a worker that is gone, and last lock.';
@@ -832,6 +830,7 @@ language plpgsql volatile parallel unsafe
 set search_path from current
 as $$
 declare
+    v_start constant bigint := '-9223372036854775808';
     v_begun timestamptz := clock_timestamp();
     v_snapshot pg_snapshot;
     v_xmin bigint;
@@ -874,8 +873,8 @@ begin
             v_fresh := v_fresh || p_marks[i * 3 + 2];
             v_again := v_again || p_marks[i * 3 + 3];
         else
-            v_fresh := v_fresh || 0::bigint;
-            v_again := v_again || 0::bigint;
+            v_fresh := v_fresh || v_start;
+            v_again := v_again || v_start;
         end if;
     end loop;
     if p_marks is not null and (v_look.o_arrived or v_look.o_due) then
@@ -887,7 +886,7 @@ begin
     v_full := p_marks is null or v_next_full <= extract(epoch from v_begun) * 1e6;
     loop
         if v_full then
-            v_fresh := array_fill(0::bigint, array[cardinality(v_pairs)]);
+            v_fresh := array_fill(v_start, array[cardinality(v_pairs)]);
             if pg_snapshot_xmin(v_snapshot) = pg_snapshot_xmax(v_snapshot)
                 or (
                     pg_snapshot_xmin(v_snapshot) = pg_current_xact_id_if_assigned()
@@ -1203,6 +1202,30 @@ comment on function _procrastinate_event_of(
     procrastinate_job_status, procrastinate_job_status
 ) is 'The event that a change from one status to another leaves, if any.';
 
+-- The first of these waiting jobs by priority, then id.
+create function _procrastinate_first_of(p_job_ids bigint[], p_count integer)
+returns bigint[]
+language plpgsql stable parallel safe
+set search_path from current
+as $$
+begin
+    return array(
+        select t.job_id
+        from (
+            select x.job_id, x.priority
+            from procrastinate_todo as x
+            where x.job_id = any(p_job_ids)
+            offset 0
+        ) as t
+        order by t.priority desc, t.job_id
+        limit p_count
+    );
+end;
+$$;
+
+comment on function _procrastinate_first_of(bigint[], integer) is
+'The first of these waiting jobs by priority, then id.';
+
 -- Many small changes of the numbers of finished jobs become one a queue and status. One at
 -- a time; who comes second has nothing to do.
 create function _procrastinate_fold_counts()
@@ -1304,7 +1327,7 @@ begin
     perform _procrastinate_reconcile(p_job_ids, p_locks);
 
     -- in the order of 3.x; of a job that is gone again nothing is told
-    insert into procrastinate_events (job_id, type, at, attempt, worker_id)
+    insert into procrastinate_events (job_id, type, at, attempt, by_worker_id)
     select
         c.id, e.type, coalesce(e.at, v_now), j.attempts,
         case when c.new = 'doing' or c.old = 'doing' then j.worker_id end
@@ -1624,7 +1647,9 @@ begin
     loop
         v_seen := v_seen + 1;
         if v_seen >= v_many or cardinality(p_queues) > v_many then
-            return array_fill(0::bigint, array[cardinality(p_queues)]);
+            return array_fill(
+                '-9223372036854775808'::bigint, array[cardinality(p_queues)]
+            );
         end if;
         for i in 1 .. cardinality(p_queues) loop
             if p_again[i] > v_row.job_id
@@ -2012,6 +2037,7 @@ as $$
 declare
     v_now constant timestamptz := procrastinate_now();
     v_locks text[];
+    v_moved text[];
     v_released text[];
     v_priorities integer[];
     v_ids bigint[];
@@ -2069,20 +2095,30 @@ begin
 
     perform _procrastinate_reconcile_todo(p_job_ids);
 
-    update procrastinate_doing as d
-    set
-        worker_id = j.worker_id,
-        lock = j.lock,
-        head_xmin = case when d.lock is not distinct from j.lock then d.head_xmin end
-    from (
-        select x.id, x.worker_id, x.lock
-        from procrastinate_jobs as x
-        where x.id = any(p_job_ids)
-    ) as j
-    where
-        d.job_id = any(p_job_ids)
-        and d.job_id = j.id
-        and (d.worker_id, d.lock) is distinct from (j.worker_id, j.lock);
+    with moved as (
+        update procrastinate_doing as d
+        set
+            worker_id = j.worker_id,
+            lock = j.lock,
+            head_xmin = case when d.lock is not distinct from j.lock then d.head_xmin end
+        from (
+            select x.id, x.worker_id, x.lock
+            from procrastinate_jobs as x
+            where x.id = any(p_job_ids)
+        ) as j
+        where
+            d.job_id = any(p_job_ids)
+            and d.job_id = j.id
+            and (d.worker_id, d.lock) is distinct from (j.worker_id, j.lock)
+        returning d.lock
+    )
+    select array_agg(m.lock) into v_moved from moved as m where m.lock is not null;
+    if v_moved is not null then
+        -- it may hold its lock by an older claim than a promoted head of that lock knows of
+        update procrastinate_todo as t
+        set head_xmin = null, free_after = null
+        where t.lock = any(v_moved) and t.head_xmin is not null;
+    end if;
 
     insert into procrastinate_doing (job_id, worker_id, started_at, priority, lock)
     select j.id, j.worker_id, v_now, j.priority, j.lock
@@ -2911,8 +2947,9 @@ $$;
 comment on function _procrastinate_travelled_now() is
 'The setting procrastinate.now for members of the owner of the schema, else now().';
 
--- Blocked heads become ready, or delayed, and the queue of each that may run is told, even
--- where it was ready before: whoever met it while its lock was changing hands has left it.
+-- Blocked heads become ready, or delayed, and the queue of each is told: of one that was
+-- ready before, because whoever met it while its lock was changing hands has left it; of
+-- one that is delayed, because its time may have come since this transaction began.
 create function _procrastinate_unblock(p_heads bigint[], p_xmin bigint, p_claim_id bigint)
 returns boolean
 language plpgsql volatile parallel unsafe
@@ -2930,15 +2967,10 @@ begin
         free_after = p_claim_id
     where t.job_id = any(p_heads) and t.state::text = 'b';
 
-    perform _procrastinate_notify(h.queue_name, 'job_inserted', min(h.job_id))
-    from (
-        select t.queue_name, t.job_id, t.state
-        from procrastinate_todo as t
-        where t.job_id = any(p_heads)
-        offset 0
-    ) as h
-    where h.state <> 'd'
-    group by h.queue_name;
+    perform _procrastinate_notify(t.queue_name, 'job_inserted', min(t.job_id))
+    from procrastinate_todo as t
+    where t.job_id = any(p_heads)
+    group by t.queue_name;
     return true;
 end;
 $$;
@@ -3006,9 +3038,7 @@ create function _procrastinate_walk(
     inout p_again bigint[],
     p_limit integer,
     p_handed bigint[],
-    out o_job_ids bigint[],
-    out o_contended boolean,
-    out o_more boolean
+    out o_job_ids bigint[], out o_contended boolean, out o_more boolean
 )
 language plpgsql volatile parallel unsafe
 set search_path from current
@@ -3026,6 +3056,7 @@ declare
     v_heads record;
     v_left record;
     v_try bigint[];
+    v_cut bigint[];
     v_got bigint[];
     -- met and left where they are: held by others, or over the budget
     v_pass bigint[] := '{}'::bigint[];
@@ -3069,6 +3100,11 @@ begin
             end if;
 
             v_got := null;
+            if cardinality(v_try) > v_want then  -- having looked further than there is room
+                v_cut := v_try;
+                v_try := _procrastinate_first_of(v_try, v_want);
+                v_pass := v_pass || v_cut;  -- those claimed are gone when it counts
+            end if;
             if cardinality(v_try) > 0 then
                 with mine as (
                     update procrastinate_jobs as j
@@ -3088,9 +3124,9 @@ begin
                 if cardinality(v_try) > coalesce(cardinality(v_got), 0) then
                     o_contended := true;
                     v_pass := v_pass || array(
-                        select t.id
-                        from unnest(v_try) as t (id)
-                        where t.id <> all(coalesce(v_got, '{}'))
+                        select t.id from unnest(v_try) as t (id)
+                        except
+                        select g.id from unnest(v_got) as g (id)
                     );
                 end if;
             end if;
@@ -3105,9 +3141,7 @@ begin
                     );
                 end loop;
             end if;
-            if v_want <= 0 then
-                exit;
-            end if;
+            exit when v_want <= 0;
             if v_budget <= 0 or v_rounds >= 20 then
                 o_more := true;
                 exit;
@@ -3443,7 +3477,16 @@ begin
     return query
     select d.job_id, d.claim_id, j.abort_requested
     from procrastinate_doing as d
-    join procrastinate_jobs as j on j.id = d.job_id
+    join (
+        select x.id, x.abort_requested
+        from procrastinate_jobs as x
+        where
+            x.id = any(array(
+                select h.job_id
+                from procrastinate_doing as h
+                where h.worker_id = p_worker_id
+            ))
+    ) as j on j.id = d.job_id
     where d.worker_id = p_worker_id
     order by d.job_id;
 end;
@@ -3465,11 +3508,14 @@ set jit = off
 as $$
 begin
     return query
-    select d.job_id
-    from procrastinate_doing as d
-    join procrastinate_jobs as j on j.id = d.job_id
-    where d.worker_id = p_worker_id and j.abort_requested
-    order by d.job_id;
+    select j.id
+    from procrastinate_jobs as j
+    where
+        j.id = any(array(
+            select d.job_id from procrastinate_doing as d where d.worker_id = p_worker_id
+        ))
+        and j.abort_requested
+    order by j.id;
 end;
 $$;
 
@@ -3682,6 +3728,7 @@ begin
     perform _procrastinate_refuse_old_snapshot('Sweeping');
     promoted := 0;
     unlinked := 0;
+    insert into procrastinate_sweep (id) values (default) on conflict do nothing;
     select s.id, s.last_job_id, s.last_lock into v_at
     from procrastinate_sweep as s
     for no key update skip locked;
@@ -4365,15 +4412,18 @@ begin
     end if;
     v_jobs := array(
         select j.id
-        from procrastinate_doing as d
-        join procrastinate_jobs as j on j.id = d.job_id
-        left join procrastinate_workers as w on w.id = d.worker_id
+        from procrastinate_jobs as j
         where
-            j.status = 'doing'
-            and coalesce(w.last_heartbeat < procrastinate_now() - $1, true)
+            j.id = any(array(
+                select d.job_id
+                from procrastinate_doing as d
+                left join procrastinate_workers as w on w.id = d.worker_id
+                where coalesce(w.last_heartbeat < procrastinate_now() - $1, true)
+            ))
+            and j.status = 'doing'
         order by j.id
         limit $2
-        for no key update of j skip locked
+        for no key update skip locked
     );
     perform _procrastinate_lock_jobs(v_jobs, '{}');
     for v_job in
@@ -4409,7 +4459,6 @@ declare
     v_cancelled bigint[];
     v_now constant timestamptz := procrastinate_now();
 begin
-    insert into procrastinate_sweep (id) values (default) on conflict do nothing;
     lock table procrastinate_jobs in share row exclusive mode;
     select count(*) into v_breaches from procrastinate_check();
     if v_breaches = 0 then
@@ -5239,7 +5288,7 @@ begin
             returning d.lock, d.priority, d.job_id, d.head_xmin, d.claim_id
         ),
         told as (
-            insert into procrastinate_events (job_id, type, at, attempt, worker_id)
+            insert into procrastinate_events (job_id, type, at, attempt, by_worker_id)
             select n.id, _procrastinate_event_of('doing', n.status), v_now, n.attempts,
                 n.worker_id
             from new_jobs as n
@@ -5284,7 +5333,7 @@ begin
             from new_jobs as n
         ),
         gone as (delete from procrastinate_todo as t where t.job_id = any(v_ids))
-        insert into procrastinate_events (job_id, type, at, attempt, worker_id)
+        insert into procrastinate_events (job_id, type, at, attempt, by_worker_id)
         select n.id, 'started', v_now, n.attempts, n.worker_id from new_jobs as n;
         return null;
     end if;
@@ -5462,9 +5511,17 @@ begin
 end;
 $$;
 
+-- What looks at its arguments alone, so that who may call a function gets its errors.
+grant execute on function
+_procrastinate_raise(text, text, text, text),
+_procrastinate_check_text(text, text, integer, boolean),
+_procrastinate_check_args(jsonb),
+_procrastinate_check_jobs(text[], text[], jsonb[], integer[])
+to public;
+
 insert into procrastinate_migrations (name, sha256)
 values
-    ('04.00.00_01_pre_baseline', '1191ff0a97dac6eac0d278332db6f38f72d8bd5019fe51b274b54bb6c9094626');
+    ('04.00.00_01_pre_baseline', '81b3a4a003af3f57163774cfc488d663e4c91408ad75a7be88aaf07c141523b8');
 
 -- Back to the caller's search_path.
 do $$

@@ -8,7 +8,7 @@ create table procrastinate_events (
     type procrastinate_job_event_type,
     at timestamptz default now(),
     attempt integer,
-    worker_id bigint,
+    by_worker_id bigint,  -- not worker_id: queries of 3.x join jobs and name that bare
     error text,
     primary key (job_id, id)
 );
@@ -19,5 +19,5 @@ comment on column procrastinate_events.at is
 'When it happened; of a scheduled event, the time that the job is scheduled at.';
 comment on column procrastinate_events.attempt is
 'Number of runs that had ended when it happened.';
-comment on column procrastinate_events.worker_id is 'Worker that ran the job, if any.';
+comment on column procrastinate_events.by_worker_id is 'Worker that ran the job, if any.';
 comment on column procrastinate_events.error is 'Why, where the database knows it.';

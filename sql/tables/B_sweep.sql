@@ -5,7 +5,5 @@ create table procrastinate_sweep (
     last_lock text  -- null: start with the first
 ) with (fillfactor = 50);
 
-insert into procrastinate_sweep (id) values (default);
-
 comment on table procrastinate_sweep is
 'Where the sweep has come to: last job looked at for a worker that is gone, and last lock.';

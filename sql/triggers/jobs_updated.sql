@@ -70,7 +70,7 @@ begin
             returning d.lock, d.priority, d.job_id, d.head_xmin, d.claim_id
         ),
         told as (
-            insert into procrastinate_events (job_id, type, at, attempt, worker_id)
+            insert into procrastinate_events (job_id, type, at, attempt, by_worker_id)
             select n.id, _procrastinate_event_of('doing', n.status), v_now, n.attempts,
                 n.worker_id
             from new_jobs as n
@@ -115,7 +115,7 @@ begin
             from new_jobs as n
         ),
         gone as (delete from procrastinate_todo as t where t.job_id = any(v_ids))
-        insert into procrastinate_events (job_id, type, at, attempt, worker_id)
+        insert into procrastinate_events (job_id, type, at, attempt, by_worker_id)
         select n.id, 'started', v_now, n.attempts, n.worker_id from new_jobs as n;
         return null;
     end if;

@@ -26,15 +26,18 @@ begin
     end if;
     v_jobs := array(
         select j.id
-        from procrastinate_doing as d
-        join procrastinate_jobs as j on j.id = d.job_id
-        left join procrastinate_workers as w on w.id = d.worker_id
+        from procrastinate_jobs as j
         where
-            j.status = 'doing'
-            and coalesce(w.last_heartbeat < procrastinate_now() - $1, true)
+            j.id = any(array(
+                select d.job_id
+                from procrastinate_doing as d
+                left join procrastinate_workers as w on w.id = d.worker_id
+                where coalesce(w.last_heartbeat < procrastinate_now() - $1, true)
+            ))
+            and j.status = 'doing'
         order by j.id
         limit $2
-        for no key update of j skip locked
+        for no key update skip locked
     );
     perform _procrastinate_lock_jobs(v_jobs, '{}');
     for v_job in

@@ -12,7 +12,6 @@ declare
     v_cancelled bigint[];
     v_now constant timestamptz := procrastinate_now();
 begin
-    insert into procrastinate_sweep (id) values (default) on conflict do nothing;
     lock table procrastinate_jobs in share row exclusive mode;
     select count(*) into v_breaches from procrastinate_check();
     if v_breaches = 0 then

@@ -25,6 +25,7 @@ language plpgsql volatile parallel unsafe
 set search_path from current
 as $$
 declare
+    v_start constant bigint := '-9223372036854775808';
     v_begun timestamptz := clock_timestamp();
     v_snapshot pg_snapshot;
     v_xmin bigint;
@@ -67,8 +68,8 @@ begin
             v_fresh := v_fresh || p_marks[i * 3 + 2];
             v_again := v_again || p_marks[i * 3 + 3];
         else
-            v_fresh := v_fresh || 0::bigint;
-            v_again := v_again || 0::bigint;
+            v_fresh := v_fresh || v_start;
+            v_again := v_again || v_start;
         end if;
     end loop;
     if p_marks is not null and (v_look.o_arrived or v_look.o_due) then
@@ -80,7 +81,7 @@ begin
     v_full := p_marks is null or v_next_full <= extract(epoch from v_begun) * 1e6;
     loop
         if v_full then
-            v_fresh := array_fill(0::bigint, array[cardinality(v_pairs)]);
+            v_fresh := array_fill(v_start, array[cardinality(v_pairs)]);
             if pg_snapshot_xmin(v_snapshot) = pg_snapshot_xmax(v_snapshot)
                 or (
                     pg_snapshot_xmin(v_snapshot) = pg_current_xact_id_if_assigned()

@@ -28,7 +28,7 @@ begin
     perform _procrastinate_reconcile(p_job_ids, p_locks);
 
     -- in the order of 3.x; of a job that is gone again nothing is told
-    insert into procrastinate_events (job_id, type, at, attempt, worker_id)
+    insert into procrastinate_events (job_id, type, at, attempt, by_worker_id)
     select
         c.id, e.type, coalesce(e.at, v_now), j.attempts,
         case when c.new = 'doing' or c.old = 'doing' then j.worker_id end

@@ -22,7 +22,9 @@ begin
     loop
         v_seen := v_seen + 1;
         if v_seen >= v_many or cardinality(p_queues) > v_many then
-            return array_fill(0::bigint, array[cardinality(p_queues)]);
+            return array_fill(
+                '-9223372036854775808'::bigint, array[cardinality(p_queues)]
+            );
         end if;
         for i in 1 .. cardinality(p_queues) loop
             if p_again[i] > v_row.job_id

@@ -16,6 +16,7 @@ as $$
 declare
     v_now constant timestamptz := procrastinate_now();
     v_locks text[];
+    v_moved text[];
     v_released text[];
     v_priorities integer[];
     v_ids bigint[];
@@ -73,20 +74,30 @@ begin
 
     perform _procrastinate_reconcile_todo(p_job_ids);
 
-    update procrastinate_doing as d
-    set
-        worker_id = j.worker_id,
-        lock = j.lock,
-        head_xmin = case when d.lock is not distinct from j.lock then d.head_xmin end
-    from (
-        select x.id, x.worker_id, x.lock
-        from procrastinate_jobs as x
-        where x.id = any(p_job_ids)
-    ) as j
-    where
-        d.job_id = any(p_job_ids)
-        and d.job_id = j.id
-        and (d.worker_id, d.lock) is distinct from (j.worker_id, j.lock);
+    with moved as (
+        update procrastinate_doing as d
+        set
+            worker_id = j.worker_id,
+            lock = j.lock,
+            head_xmin = case when d.lock is not distinct from j.lock then d.head_xmin end
+        from (
+            select x.id, x.worker_id, x.lock
+            from procrastinate_jobs as x
+            where x.id = any(p_job_ids)
+        ) as j
+        where
+            d.job_id = any(p_job_ids)
+            and d.job_id = j.id
+            and (d.worker_id, d.lock) is distinct from (j.worker_id, j.lock)
+        returning d.lock
+    )
+    select array_agg(m.lock) into v_moved from moved as m where m.lock is not null;
+    if v_moved is not null then
+        -- it may hold its lock by an older claim than a promoted head of that lock knows of
+        update procrastinate_todo as t
+        set head_xmin = null, free_after = null
+        where t.lock = any(v_moved) and t.head_xmin is not null;
+    end if;
 
     insert into procrastinate_doing (job_id, worker_id, started_at, priority, lock)
     select j.id, j.worker_id, v_now, j.priority, j.lock

@@ -1,5 +1,6 @@
--- Blocked heads become ready, or delayed, and the queue of each that may run is told, even
--- where it was ready before: whoever met it while its lock was changing hands has left it.
+-- Blocked heads become ready, or delayed, and the queue of each is told: of one that was
+-- ready before, because whoever met it while its lock was changing hands has left it; of
+-- one that is delayed, because its time may have come since this transaction began.
 create function _procrastinate_unblock(p_heads bigint[], p_xmin bigint, p_claim_id bigint)
 returns boolean
 language plpgsql volatile parallel unsafe
@@ -17,15 +18,10 @@ begin
         free_after = p_claim_id
     where t.job_id = any(p_heads) and t.state::text = 'b';
 
-    perform _procrastinate_notify(h.queue_name, 'job_inserted', min(h.job_id))
-    from (
-        select t.queue_name, t.job_id, t.state
-        from procrastinate_todo as t
-        where t.job_id = any(p_heads)
-        offset 0
-    ) as h
-    where h.state <> 'd'
-    group by h.queue_name;
+    perform _procrastinate_notify(t.queue_name, 'job_inserted', min(t.job_id))
+    from procrastinate_todo as t
+    where t.job_id = any(p_heads)
+    group by t.queue_name;
     return true;
 end;
 $$;

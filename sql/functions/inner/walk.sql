@@ -9,9 +9,7 @@ create function _procrastinate_walk(
     inout p_again bigint[],
     p_limit integer,
     p_handed bigint[],
-    out o_job_ids bigint[],
-    out o_contended boolean,
-    out o_more boolean
+    out o_job_ids bigint[], out o_contended boolean, out o_more boolean
 )
 language plpgsql volatile parallel unsafe
 set search_path from current
@@ -29,6 +27,7 @@ declare
     v_heads record;
     v_left record;
     v_try bigint[];
+    v_cut bigint[];
     v_got bigint[];
     -- met and left where they are: held by others, or over the budget
     v_pass bigint[] := '{}'::bigint[];
@@ -72,6 +71,11 @@ begin
             end if;
 
             v_got := null;
+            if cardinality(v_try) > v_want then  -- having looked further than there is room
+                v_cut := v_try;
+                v_try := _procrastinate_first_of(v_try, v_want);
+                v_pass := v_pass || v_cut;  -- those claimed are gone when it counts
+            end if;
             if cardinality(v_try) > 0 then
                 with mine as (
                     update procrastinate_jobs as j
@@ -91,9 +95,9 @@ begin
                 if cardinality(v_try) > coalesce(cardinality(v_got), 0) then
                     o_contended := true;
                     v_pass := v_pass || array(
-                        select t.id
-                        from unnest(v_try) as t (id)
-                        where t.id <> all(coalesce(v_got, '{}'))
+                        select t.id from unnest(v_try) as t (id)
+                        except
+                        select g.id from unnest(v_got) as g (id)
                     );
                 end if;
             end if;
@@ -108,9 +112,7 @@ begin
                     );
                 end loop;
             end if;
-            if v_want <= 0 then
-                exit;
-            end if;
+            exit when v_want <= 0;
             if v_budget <= 0 or v_rounds >= 20 then
                 o_more := true;
                 exit;

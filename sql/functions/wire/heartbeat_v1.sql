@@ -23,7 +23,16 @@ begin
     return query
     select d.job_id, d.claim_id, j.abort_requested
     from procrastinate_doing as d
-    join procrastinate_jobs as j on j.id = d.job_id
+    join (
+        select x.id, x.abort_requested
+        from procrastinate_jobs as x
+        where
+            x.id = any(array(
+                select h.job_id
+                from procrastinate_doing as h
+                where h.worker_id = p_worker_id
+            ))
+    ) as j on j.id = d.job_id
     where d.worker_id = p_worker_id
     order by d.job_id;
 end;

@@ -11,11 +11,14 @@ set jit = off
 as $$
 begin
     return query
-    select d.job_id
-    from procrastinate_doing as d
-    join procrastinate_jobs as j on j.id = d.job_id
-    where d.worker_id = p_worker_id and j.abort_requested
-    order by d.job_id;
+    select j.id
+    from procrastinate_jobs as j
+    where
+        j.id = any(array(
+            select d.job_id from procrastinate_doing as d where d.worker_id = p_worker_id
+        ))
+        and j.abort_requested
+    order by j.id;
 end;
 $$;
 

@@ -26,6 +26,7 @@ begin
     perform _procrastinate_refuse_old_snapshot('Sweeping');
     promoted := 0;
     unlinked := 0;
+    insert into procrastinate_sweep (id) values (default) on conflict do nothing;
     select s.id, s.last_job_id, s.last_lock into v_at
     from procrastinate_sweep as s
     for no key update skip locked;
