@@ -366,6 +366,7 @@ class _Lane:
         is under way: at each moment a claim is known here, or its call is.
         """
         self.under_way = True
+        worker_id = self._worker.registration.worker_id  # the one in the call
         failure: exceptions.ConnectorException | None = None
         try:
             receive(await self._worker.app.connector.call_async(call))
@@ -383,18 +384,18 @@ class _Lane:
         finally:
             self._end_call()
         if failure is not None:
-            await self._overcome(failure)
+            await self._overcome(failure, worker_id)
             return False
         self._failures = 0
         self._worker.outage.end()
         return True
 
-    async def _overcome(self, failure: exceptions.ConnectorException) -> None:
+    async def _overcome(self, failure: exceptions.ConnectorException, worker_id: int) -> None:
         """Do what it takes before a call that failed is made again."""
         worker = self._worker
         if isinstance(failure, exceptions.WorkerNotRegistered):
             try:
-                await worker.registration.renew(worker.registration.worker_id)
+                await worker.registration.renew(worker_id)
             except exceptions.DatabaseUnavailable as exc:
                 failure = exc
             else:

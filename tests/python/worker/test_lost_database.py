@@ -386,6 +386,31 @@ async def test_a_row_that_is_gone_is_renewed_once_whoever_notices(
     await run.stop()
 
 
+async def test_a_refusal_that_comes_after_the_renewal_renews_nothing(
+    app: App, database: Database, start_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = await start_worker(**ALONE)
+    await listening(database)
+    registration = run.worker.registration
+    send: Any = app.connector.call_async
+
+    async def call_async(call: Any, **options: Any) -> Any:
+        lost = registration.worker_id
+        try:
+            return await send(call, **options)
+        except exceptions.WorkerNotRegistered:
+            await registration.renew(lost)  # a beat was refused as well, and was faster
+            raise
+
+    monkeypatch.setattr(app.connector, "call_async", call_async)
+    database.conn.execute("delete from procrastinate_workers")
+    Runs(app)
+    await database.until_status(await app.configure_task("quick").defer_async(n=1), "succeeded")
+    rows = database.conn.execute("select id from procrastinate_workers").fetchall()
+    assert rows == [(run.worker.worker_id,)]
+    await run.stop()
+
+
 class Unreliable:
     """Makes the next calls of a function fail as they do without a database."""
 
