@@ -110,6 +110,7 @@ class Client:
     queues: list[str] | None = None
     held: list[harness.Claim] = attrs.field(factory=list[harness.Claim])
     marks: list[int] | None = None
+    limit: int = 0
 
     def draw(self) -> Drawn:
         role = self.random.choice(self.roles)
@@ -138,7 +139,7 @@ class Client:
             ["fetch", "finish", "both", "retry", "release", "heartbeat", "forget", "leave"],
             [6, 6, 8, 2, 1, 1, 0.5, 0.1],
         )[0]
-        limit = self.random.choice([1, 1, 3, 10])
+        limit = self.limit = self.random.choice([1, 1, 3, 10])
         if choice == "leave":
             self.worker_id = None
             return Drawn("unregister", verbs.unregister(worker))
@@ -193,6 +194,7 @@ class Client:
     def _fetched(self, rows: list[harness.Row]) -> None:
         exchange = harness.Exchange.of(rows)
         self.marks = exchange.marks
+        assert len(exchange.claims) <= self.limit, "claimed more than there are free slots"
         self.held += exchange.claims
         for claim in exchange.claims:
             self.world.claim(claim)
