@@ -1,5 +1,5 @@
 \ir setup.psql
-select plan(46);
+select plan(47);
 
 create function fixtures.callable(p_role text) returns text[] language sql stable as $$
     select array_agg(p.proname::text order by p.proname)
@@ -52,6 +52,10 @@ select is(
     outcome_of('select procrastinate_defer_job(''q'', ''t'', queueing_lock => ''ql'')',
         :'producer'),
     '23505', 'and hears of a queueing lock that is taken'
+);
+select is(
+    outcome_of('select procrastinate_defer_job('''', ''t'')', :'producer'), 'PQ003',
+    'or of what is wrong with an argument'
 );
 select is(outcome_of(s, :'producer'), '42501', 'it may not ' || s)
 from unnest(array[
