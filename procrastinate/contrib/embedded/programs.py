@@ -9,13 +9,9 @@ import pwd
 import shutil
 import stat
 import tempfile
-from typing import TYPE_CHECKING
 
 from procrastinate.contrib.embedded.errors import EmbeddedServerError
 from procrastinate.contrib.embedded.keeper import Account
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 MEMORY = "/dev/shm"
 MEMORY_NEEDED = 4 << 30  # bytes; the largest tests fill a few tables with a million rows
@@ -65,15 +61,19 @@ def is_open(path: pathlib.Path) -> bool:
     return above and path.stat().st_mode & 0o005 == 0o005
 
 
-def temporary_directory(account: Account | None, *, durable: bool) -> str:
+def temporary_directory(account: Account | None, *, in_memory: bool) -> str:
     """
     Where a throwaway server lives: for root, where another account can follow.
 
-    In memory, if nothing need outlive the machine: there a database is made from a template
-    in 15 ms, on a disk in 350.
+    In memory, if asked and there is room: there a database is made from a template in 15 ms,
+    on a disk in 350.
     """
-    in_memory = [MEMORY] if not durable else []
-    for candidate in (*in_memory, tempfile.gettempdir(), "/tmp", "/var/tmp"):
+    for candidate in (
+        *([MEMORY] if in_memory else []),
+        tempfile.gettempdir(),
+        "/tmp",
+        "/var/tmp",
+    ):
         path = pathlib.Path(candidate)
         if not path.is_dir() or not os.access(path, os.W_OK | os.X_OK):
             continue
@@ -94,7 +94,7 @@ def open_programs(
     In an environment below a private directory (``/root``, mode 700) it cannot; they are
     copied beside the data then, rather than that directory opened.
     """
-    if account is None or all(is_open(path) for path in needed(programs)):
+    if can_run(programs, account):
         return programs
     copy = home / "programs"
     if not copy.exists():
@@ -110,8 +110,7 @@ def open_programs(
     return copy / "bin"
 
 
-def needed(programs: pathlib.Path) -> Iterator[pathlib.Path]:
-    yield programs
-    yield programs / "postgres"
-    yield programs / "initdb"
-    yield programs.parent
+def can_run(programs: pathlib.Path, account: Account | None) -> bool:
+    """Whether the account can run the programs where they are."""
+    needed = (programs, programs / "postgres", programs / "initdb", programs.parent)
+    return account is None or all(is_open(path) for path in needed)

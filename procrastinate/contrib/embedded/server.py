@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -114,6 +115,8 @@ class EmbeddedServer:
             self._socket_directory = keeper.socket_note(home).read_text()
         except BaseException:
             _release(users)
+            if self._directory is None:
+                shutil.rmtree(home, ignore_errors=True)
             raise
         self._home, self._users = home, users
         atexit.register(self.close)
@@ -142,7 +145,9 @@ class EmbeddedServer:
 
     def _make_home(self, account: keeper.Account | None) -> pathlib.Path:
         if self._directory is None:
-            where = programs.temporary_directory(account, durable=self._durable)
+            # Not in memory if the programs have to be copied: often nothing may run there.
+            in_memory = not self._durable and programs.can_run(self.bin_directory, account)
+            where = programs.temporary_directory(account, in_memory=in_memory)
             home = pathlib.Path(tempfile.mkdtemp(prefix="procrastinate-", dir=where))
             if account:
                 home.chmod(0o755)

