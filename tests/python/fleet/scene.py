@@ -164,9 +164,11 @@ class Scene:
         return await (await self.conn.execute(query.encode(), args or None)).fetchall()
 
     async def tables(self) -> None:
-        """What the four tables hold, as 3.10 reads them, when our sweep has been round."""
-        if await self.exists("procrastinate_sweep_v1"):
-            await self.conn.execute("select procrastinate_sweep_v1()")
+        """What the four tables hold, as 3.10 reads them."""
+        alive = {
+            worker_id
+            for (worker_id,) in await self.rows("select id from procrastinate_workers")
+        }
         for job in await manager.list_jobs_async():
             assert job.id is not None
             rows = await self.rows(
@@ -182,7 +184,9 @@ class Scene:
                 for (before, _), (kind, far) in itertools.pairwise([("", False), *rows])
                 if not (kind == "scheduled" and before in echoes)
             ]
-            self.note(job=job, events=events)
+            # a worker that has left is none: ours may forget it later (docs/differences.md)
+            worker_id = job.worker_id if job.worker_id in alive else None
+            self.note(job=job.evolve(worker_id=worker_id), events=events)
         periodic = await self.rows(
             "select task_name, periodic_id, defer_timestamp, job_id is null"
             " from procrastinate_periodic_defers order by task_name, defer_timestamp"
