@@ -830,7 +830,7 @@ language plpgsql volatile parallel unsafe
 set search_path from current
 as $$
 declare
-    v_start constant bigint := '-9223372036854775808';
+    v_start constant bigint := '-9223372036854775808'::bigint;
     v_begun timestamptz := clock_timestamp();
     v_snapshot pg_snapshot;
     v_xmin bigint;
@@ -5521,7 +5521,7 @@ to public;
 
 insert into procrastinate_migrations (name, sha256)
 values
-    ('04.00.00_01_pre_baseline', '81b3a4a003af3f57163774cfc488d663e4c91408ad75a7be88aaf07c141523b8');
+    ('04.00.00_01_pre_baseline', '1958953092415c170d6f7352b28ba2079af99c0fdfb4748b40a8a47c03f8f668');
 
 -- Back to the caller's search_path.
 do $$

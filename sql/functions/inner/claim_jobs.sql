@@ -25,7 +25,7 @@ language plpgsql volatile parallel unsafe
 set search_path from current
 as $$
 declare
-    v_start constant bigint := '-9223372036854775808';
+    v_start constant bigint := '-9223372036854775808'::bigint;
     v_begun timestamptz := clock_timestamp();
     v_snapshot pg_snapshot;
     v_xmin bigint;
