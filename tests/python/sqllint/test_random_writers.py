@@ -9,18 +9,27 @@ every statement what is derived is true (I1).
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import Any
 
 import attrs
 import psycopg
 import pytest
 
+Connect = Callable[..., psycopg.Connection]
+
 STATEMENTS = 120
 LOCKS = [None, None, "a", "b", "c", ""]
 QUEUES = ["q", "r", "s"]
 SPREADS = [2, -1, 0, 300]
-REFUSALS = {"PQ001", "PQ002", "23514"}  # no such transition, no such job, a waiting abort
+# No such transition, no such job, a waiting job asked to abort; and what 3.x said to the first.
+REFUSALS = {"PQ001", "PQ002", "23514", "P0001"}
 LATER = "2999-01-01T00:00:00Z"
+SOON = "procrastinate_now() + interval '20 s' * random()"
+TRAVEL = (
+    "select set_config('procrastinate.now',"
+    " (procrastinate_now() + interval '5 s' * random())::text, false)"
+)
 
 FORETOLD = """
 select j.id
@@ -52,10 +61,12 @@ class Session:
     """A connection, a worker on it, and what it did."""
 
     connection: psycopg.Connection
+    other: psycopg.Connection  # a transaction of it may stay open, with jobs that it deferred
     chance: random.Random
     spread: int = 2  # priorities lie between -1 and this
     latecomers: bool = False
     worker: int = 0
+    workers: list[int] = attrs.Factory(list[int])
     marks: dict[str, list[int] | None] = attrs.Factory(dict[str, "list[int] | None"])
     done: list[str] = attrs.Factory(list[str])
 
@@ -101,6 +112,7 @@ class Session:
                 f"lock = {self.literal(pick(LOCKS))}",
                 f"queue_name = '{pick(QUEUES)}'",
                 f"scheduled_at = {self.literal(pick([None, LATER, '2001-01-01Z']))}",
+                f"scheduled_at = {SOON}",
                 f"queueing_lock = {self.literal(pick([None, None, 'k1', 'k2', 'k3']))}",
                 "status = 'todo'",
                 "status = 'cancelled'",
@@ -176,13 +188,28 @@ class Session:
                     f"select procrastinate_pause_queue('{queue}')",
                     *[f"select procrastinate_resume_queue('{q}')" for q in QUEUES],
                     "select procrastinate_recover_stalled_jobs('0', 3)",
+                    f"select procrastinate_finish_job_v1({job}, 'failed', false)",
+                    f"select procrastinate_retry_job_v2({job}, null, null, null, null)",
+                    *[self.of_worker("retry_jobs_v1", "null, null, null, null")] * 2,
+                    self.of_worker("release_jobs_v1", "null"),
+                    *[TRAVEL] * 3,
                     f"delete from procrastinate_jobs where {self.some()} and id % 4 = 0",
                 ]
             )
         )
 
+    def of_worker(self, verb: str, rest: str) -> str:
+        """A report of some of the jobs that the worker holds."""
+        arguments = "" if rest == "null" else f", {rest}"
+        return (
+            f"select procrastinate_{verb}({self.worker}, array_agg(job_id), array_agg(claim_id)"
+            f"{arguments}) from procrastinate_doing"
+            f" where worker_id = {self.worker} and random() < 0.3 having count(*) > 0"
+        )
+
     def exchange(self) -> None:
         """Report some ends, and fetch what is foretold."""
+        self.worker = self.chance.choice(self.workers)
         queues = self.chance.choice([None, ["q"], ["q", "r"], ["s", "r", "q"]])
         limit = self.chance.choice([1, 2, 5, 50])
         ends = self.rows(
@@ -199,7 +226,7 @@ class Session:
         ready = [job for (job,) in self.rows(FORETOLD, {"queues": queues, "limit": None})]
         self.connection.execute("rollback")
 
-        key = str(queues)
+        key = f"{self.worker} {queues}"
         got: list[int] = []
         calls = 0
         more = True
@@ -231,29 +258,46 @@ class Session:
         else:  # each goes from the highest priority down for itself
             assert sorted(got) == sorted(foretold), (got, foretold, self.done)
 
+    def linger(self) -> None:
+        """Another transaction defers jobs, and commits them late or not at all."""
+        if self.other.info.transaction_status == psycopg.pq.TransactionStatus.IDLE:
+            self.other.execute("begin")
+        action = self.chance.choice(["insert", "insert", "commit", "rollback"])
+        self.done.append(f"another transaction: {action}")
+        if action != "insert":
+            self.other.execute(action.encode())
+            return
+        self.other.execute(
+            "insert into procrastinate_jobs (queue_name, task_name, priority)"
+            " select %s, 'late', %s from generate_series(1, 3)",
+            [self.chance.choice(QUEUES), self.chance.randint(-1, min(self.spread, 2))],
+        )
+
     def check(self) -> None:
         breaches = self.rows("select breach, job_id, detail from procrastinate_check()")
         assert not breaches, (breaches, self.done)
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_whatever_is_written_what_is_derived_is_true(
-    conn: psycopg.Connection, seed: int
-) -> None:
-    # with one priority the straight way is taken; with many a queue is read without marks
+def test_whatever_is_written_what_is_derived_is_true(connect: Connect, seed: int) -> None:
     session = Session(
-        connection=conn,
+        connection=connect(),
+        other=connect(),
         chance=random.Random(seed),
         spread=SPREADS[seed % 4],
         latecomers=seed % 8 > 3,
     )
-    ((session.worker,),) = session.rows("select procrastinate_register_worker_v2()")
-    session.rows(f"select setseed({seed / 100})")
+    for _ in range(2):
+        ((worker,),) = session.rows("select procrastinate_register_worker_v2()")
+        session.workers.append(worker)
+    session.worker = session.workers[0]
+    session.rows(f"select setseed({seed / 1000})")
     session.rows("alter sequence procrastinate_jobs_id_seq restart with 10000")
 
     for _ in range(STATEMENTS):
         step = session.chance.choices(
-            [session.write, session.operate, session.exchange], [5, 2, 4]
+            [session.write, session.operate, session.exchange, session.linger],
+            [5, 2, 4, session.latecomers],
         )[0]
         step()
         session.check()
