@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, LiteralString
+
+import attrs
 
 from benchmarks import figures, upstream, wires
 from benchmarks.server import Connection, Server, install_ours
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from benchmarks.options import Options
 
 BATCH = 1_000
@@ -42,20 +43,38 @@ FRONT_ONE = "select procrastinate_defer_job(%s, %s, args => %s::jsonb)"
 ONE = ("q", "task", '{"a": 1}')
 
 
-def cost(conn: Connection, calls: int, jobs: int, call: Callable[[], object]) -> float:
-    """Microseconds a job, from tables that hold nothing else."""
-    # not analysed while empty: upstream's foreign key checks would be planned as full scans
-    wires.empty(conn)
+@attrs.define
+class Side:
+    """One way to defer, and what its calls have taken in this round."""
 
-    def work() -> None:
-        for _ in range(calls):
-            call()
+    name: str
+    conn: Connection
+    statement: LiteralString
+    arguments: tuple[str, ...]
+    took: float = 0.0
 
-    call()  # plans, and the first pages of each relation
-    took = figures.seconds(work)
-    if wires.count(conn, "todo") != (calls + 1) * jobs:
+    def call(self) -> None:
+        start = time.perf_counter()
+        self.conn.execute(self.statement, self.arguments, prepare=True)
+        self.took += time.perf_counter() - start
+
+
+def costs(sides: list[Side], calls: int, jobs: int) -> list[float]:
+    """Microseconds a job for each side; they take turns call by call."""
+    for conn in {side.conn for side in sides}:
+        # not analysed while empty: upstream's foreign key checks would be planned as full scans
+        wires.empty(conn)
+    for side in sides:
+        side.call()  # plans, and the first pages of each relation
+        side.took = 0.0
+    for _ in range(calls):
+        for side in sides:
+            side.call()
+    if sum(wires.count(conn, "todo") for conn in {side.conn for side in sides}) != (
+        len(sides) * (calls + 1) * jobs
+    ):
         raise wires.StuckError("a defer was lost")
-    return took / (calls * jobs) * 1e6
+    return [side.took / (calls * jobs) * 1e6 for side in sides]
 
 
 def run(server: Server, options: Options, report: figures.Report) -> None:
@@ -77,41 +96,29 @@ def run(server: Server, options: Options, report: figures.Report) -> None:
 def measure(
     ours: Connection, theirs: Connection, options: Options, report: figures.Report
 ) -> None:
-    calls, singles = options.scaled(CALLS, least=3), options.scaled(SINGLES)
-
-    def many(conn: Connection) -> float:
-        return cost(conn, calls, BATCH, lambda: conn.execute(OLD_MANY, (ROWS,), prepare=True))
-
-    def front_many() -> float:
-        return cost(ours, calls, BATCH, lambda: ours.execute(FRONT_MANY, (ROWS,), prepare=True))
-
-    def wire_many() -> float:
-        return cost(ours, calls, BATCH, lambda: ours.execute(WIRE_MANY, COLUMNS, prepare=True))
-
-    def one(conn: Connection) -> float:
-        return cost(conn, singles, 1, lambda: conn.execute(OLD_ONE, ONE, prepare=True))
-
-    def front_one() -> float:
-        return cost(ours, singles, 1, lambda: ours.execute(FRONT_ONE, ONE, prepare=True))
-
-    their_many: list[float] = []
-    their_one: list[float] = []
-    our: dict[str, list[float]] = {"front": [], "wire": [], "old": [], "one": [], "old one": []}
-    for _ in range(options.rounds):
-        their_many.append(many(theirs))
-        our["front"].append(front_many())
-        our["wire"].append(wire_many())
-        our["old"].append(many(ours))
-        their_one.append(one(theirs))
-        our["one"].append(front_one())
-        our["old one"].append(one(ours))
-
-    def show(name: str, key: str, base: list[float], bar: figures.Bar | None) -> None:
-        report.add(name, "µs/job", our[key], base, bar=bar, cheaper=True)
-
-    bar = figures.at_least(1.5)
-    show("defer_jobs, 1,000 in one call", "front", their_many, bar)
-    show("defer_jobs_v2, 1,000 in one call", "wire", their_many, bar)
-    show("old wire's defer_jobs_v1 on ours", "old", their_many, None)
-    show("defer_job, one by one", "one", their_one, figures.at_least(1.0))
-    show("old wire's defer of one on ours", "old one", their_one, None)
+    many = [
+        Side("upstream", theirs, OLD_MANY, (ROWS,)),
+        Side("defer_jobs, 1,000 in one call", ours, FRONT_MANY, (ROWS,)),
+        Side("defer_jobs_v2, 1,000 in one call", ours, WIRE_MANY, COLUMNS),
+        Side("old wire's defer_jobs_v1 on ours", ours, OLD_MANY, (ROWS,)),
+    ]
+    one = [
+        Side("upstream", theirs, OLD_ONE, ONE),
+        Side("defer_job, one by one", ours, FRONT_ONE, ONE),
+        Side("old wire's defer of one on ours", ours, OLD_ONE, ONE),
+    ]
+    for sides, calls, jobs, bars in (
+        (many, options.scaled(CALLS, least=3), BATCH, (1.5, 1.5, None)),
+        (one, options.scaled(SINGLES), 1, (1.0, None)),
+    ):
+        rounds = [costs(sides, calls, jobs) for _ in range(options.rounds)]
+        base, *columns = zip(*rounds, strict=True)
+        for side, column, bar in zip(sides[1:], columns, bars, strict=True):
+            report.add(
+                side.name,
+                "µs/job",
+                column,
+                base,
+                bar=None if bar is None else figures.at_least(bar),
+                cheaper=True,
+            )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import attrs
@@ -24,13 +25,15 @@ class Batch:
 
 @attrs.frozen(kw_only=True)
 class Load:
-    """Jobs of one kind, which upstream works off once a round, and we once a batch size."""
+    """Jobs of one kind, and the sizes of batch at which we are compared with upstream."""
 
     name: str
     locks: int
     upstream_jobs: int
     batches: tuple[Batch, ...]
 
+
+SLICE = 0.02  # seconds that one side works before the other has its turn
 
 LOADS = (
     Load(
@@ -65,16 +68,43 @@ LOADS = (
 )
 
 
-def rate(conn: Connection, worker: wires.Worker, jobs: int, locks: int, batch: int) -> float:
-    """Jobs a second of one drain, from tables that hold nothing else."""
-    wires.empty(conn)
-    wires.fill(conn, jobs, locks=locks)
-    wires.settle(conn)
-    took = figures.seconds(lambda: worker.drain(batch))
-    done = wires.count(conn, "succeeded")
-    if done != jobs:
-        raise wires.StuckError(f"{done} of {jobs} jobs succeeded")
-    return jobs / took
+@attrs.define
+class Drain:
+    """One engine at work, from tables that hold nothing else, a slice of time at a time."""
+
+    worker: wires.Worker
+    jobs: int
+    batch: int
+    took: float = 0.0
+    ended: bool = False
+
+    def begin(self, locks: int) -> None:
+        wires.empty(self.worker.conn)
+        wires.fill(self.worker.conn, self.jobs, locks=locks)
+        wires.settle(self.worker.conn)
+
+    def run_slice(self) -> None:
+        start = time.perf_counter()
+        while not self.ended and time.perf_counter() - start < SLICE:
+            self.ended = self.worker.step(self.batch) is None
+        self.took += time.perf_counter() - start
+
+    def rate(self) -> float:
+        done = wires.count(self.worker.conn, "succeeded")
+        if done != self.jobs:
+            raise wires.StuckError(f"{done} of {self.jobs} jobs succeeded")
+        return self.jobs / self.took
+
+
+def compare(ours: Drain, theirs: Drain, locks: int) -> tuple[float, float]:
+    """Jobs a second of both, which take turns: a neighbour's load hits them alike."""
+    for drain in (ours, theirs):
+        drain.begin(locks)
+    while not (ours.ended and theirs.ended):
+        for drain in (ours, theirs):
+            if not drain.ended:
+                drain.run_slice()
+    return ours.rate(), theirs.rate()
 
 
 def run(server: Server, options: Options, report: figures.Report) -> None:
@@ -97,17 +127,16 @@ def run(server: Server, options: Options, report: figures.Report) -> None:
 def measure(
     load: Load, ours: Connection, theirs: Connection, options: Options, report: figures.Report
 ) -> None:
-    base: list[float] = []
-    rates: dict[int, list[float]] = {batch.size: [] for batch in load.batches}
-    for _ in range(options.rounds):
-        their_jobs = options.scaled(load.upstream_jobs)
-        worker = wires.UpstreamWorker(theirs)
-        base.append(rate(theirs, worker, their_jobs, load.locks, 1))
-        for batch in load.batches:
-            jobs = options.scaled(batch.jobs)
-            rates[batch.size].append(
-                rate(ours, wires.OurWorker(ours), jobs, load.locks, batch.size)
-            )
     for batch in load.batches:
+        rates: list[float] = []
+        base: list[float] = []
+        for _ in range(options.rounds):
+            our_rate, their_rate = compare(
+                Drain(wires.OurWorker(ours), options.scaled(batch.jobs), batch.size),
+                Drain(wires.UpstreamWorker(theirs), options.scaled(load.upstream_jobs), 1),
+                load.locks,
+            )
+            rates.append(our_rate)
+            base.append(their_rate)
         name = f"{load.name}, batch {batch.size}"
-        report.add(name, "jobs/s", rates[batch.size], base, bar=batch.bar)
+        report.add(name, "jobs/s", rates, base, bar=batch.bar)

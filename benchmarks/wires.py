@@ -75,8 +75,8 @@ class Worker(Protocol):
 
     conn: Connection
 
-    def drain(self, batch: int) -> int:
-        """Run until nothing is left to run; return the number of jobs."""
+    def step(self, batch: int) -> int | None:
+        """Report what was claimed, claim more; return how many, or None once all is done."""
         ...
 
 
@@ -88,6 +88,8 @@ class OurWorker:
     queues: list[str] | None = attrs.field(factory=lambda: ["q"])
     worker_id: int = 0
     marks: str | None = None
+    _claims: Claims = attrs.field(init=False, default=NOTHING)
+    _idle: int = attrs.field(init=False, default=0)
     _cursor: Cursor[tuple[object, ...]] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -131,16 +133,20 @@ class OurWorker:
         again = b"t" in (value(last, at[b"more"]), value(last, at[b"contended"]))
         return Claims(job_ids=job_ids, claim_ids=claim_ids, again=again)
 
+    def step(self, batch: int) -> int | None:
+        self._claims = self.exchange(batch, self._claims)
+        self._idle = 0 if self._claims.job_ids else self._idle + 1
+        if self._idle > 1000:
+            raise StuckError("1000 exchanges in a row brought nothing and said: again")
+        if self._claims.job_ids or self._claims.again:
+            return len(self._claims)
+        return None
+
     def drain(self, batch: int) -> int:
-        done, idle, claims = 0, 0, NOTHING
-        while True:
-            claims = self.exchange(batch, claims)
-            done += len(claims)
-            idle = 0 if claims.job_ids else idle + 1
-            if not claims.job_ids and not claims.again:
-                return done
-            if idle > 1000:
-                raise StuckError(f"after {done} jobs: 1000 exchanges in a row brought none")
+        done = 0
+        while (claimed := self.step(batch)) is not None:
+            done += claimed
+        return done
 
 
 @attrs.define
@@ -168,13 +174,13 @@ class UpstreamWorker:
     def finish(self, job_id: bytes) -> None:
         self._cursor.execute(OLD_FINISH, (job_id.decode(), "succeeded", False), prepare=True)
 
-    def drain(self, batch: int = 1) -> int:
+    def step(self, batch: int) -> int | None:
         assert batch == 1, "the old wire knows no batches"
-        done = 0
-        while (job_id := self.fetch()) is not None:
-            self.finish(job_id)
-            done += 1
-        return done
+        job_id = self.fetch()
+        if job_id is None:
+            return None
+        self.finish(job_id)
+        return 1
 
 
 def fill(
