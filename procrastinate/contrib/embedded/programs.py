@@ -96,18 +96,29 @@ def open_programs(
     """
     if can_run(programs, account):
         return programs
+    installed = programs.parent
+    package = installed.parent
+    libraries = package.with_name(f"{package.name}.libs")  # found relative to the programs
     copy = home / "programs"
     if not copy.exists():
         unfinished = home / "programs.unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
-        shutil.copytree(programs.parent, unfinished, symlinks=True)
+        shutil.copytree(installed, unfinished / package.name / installed.name, symlinks=True)
+        if libraries.is_dir():
+            shutil.copytree(libraries, unfinished / libraries.name)
         for path in (unfinished, *unfinished.rglob("*")):
             if not path.is_symlink():
-                path.chmod(path.stat().st_mode | (0o555 if path.is_dir() else 0o444))
-        for path in (unfinished / "bin").iterdir():
-            path.chmod(0o755)
+                runs = path.is_dir() or path.parent.name == programs.name
+                path.chmod(path.stat().st_mode | (0o555 if runs else 0o444))
         unfinished.rename(copy)
-    return copy / "bin"
+    return copy / package.name / installed.name / programs.name
+
+
+def may_live_in_memory(programs: pathlib.Path, account: Account | None) -> bool:
+    """Whether a server could run with its directory there, copied programs included."""
+    if not pathlib.Path(MEMORY).is_dir():
+        return False
+    return can_run(programs, account) or not os.statvfs(MEMORY).f_flag & os.ST_NOEXEC
 
 
 def can_run(programs: pathlib.Path, account: Account | None) -> bool:

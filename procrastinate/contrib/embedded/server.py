@@ -145,9 +145,11 @@ class EmbeddedServer:
 
     def _make_home(self, account: keeper.Account | None) -> pathlib.Path:
         if self._directory is None:
-            # Not in memory if the programs have to be copied: often nothing may run there.
-            in_memory = not self._durable and programs.can_run(self.bin_directory, account)
-            where = programs.temporary_directory(account, in_memory=in_memory)
+            where = programs.temporary_directory(
+                account,
+                in_memory=not self._durable
+                and programs.may_live_in_memory(self.bin_directory, account),
+            )
             home = pathlib.Path(tempfile.mkdtemp(prefix="procrastinate-", dir=where))
             if account:
                 home.chmod(0o755)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pathlib
+import shutil
 import signal
 import stat
 import subprocess
@@ -40,7 +41,7 @@ def open_directory() -> Iterator[pathlib.Path]:
     """A fresh directory that another account may enter (pytest's own is private)."""
     account = programs.find_account()
     where = programs.temporary_directory(
-        account, in_memory=programs.can_run(find_programs(), account)
+        account, in_memory=programs.may_live_in_memory(find_programs(), account)
     )
     with tempfile.TemporaryDirectory(prefix="procrastinate-test-", dir=where) as name:
         path = pathlib.Path(name)
@@ -237,17 +238,41 @@ def test_root_is_told_that_no_account_can_enter_a_private_directory(
 def test_programs_in_a_private_directory_are_copied_not_opened(
     open_directory: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
-    private = tmp_path / "private" / "bin"
-    private.mkdir(parents=True)
-    for name in ("postgres", "initdb"):
-        (private / name).touch(mode=0o700)
-    private.parent.parent.chmod(0o700)
+    package = tmp_path / "private" / "package"
+    for name in ("install/bin/postgres", "install/bin/initdb", "install/share/data"):
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
+        (package / name).touch(mode=0o700)
+    (tmp_path / "private" / "package.libs").mkdir()
+    package.parent.chmod(0o700)
+    private = package / "install" / "bin"
 
     copy = programs.open_programs(private, programs.find_account(), open_directory)
 
-    assert copy == open_directory / "programs" / "bin"
+    assert copy == open_directory / "programs" / "package" / "install" / "bin"
     assert programs.is_open(copy / "postgres")
+    assert (open_directory / "programs" / "package.libs").is_dir()
     assert not programs.is_open(private / "postgres")
+
+
+@as_root
+def test_a_server_runs_from_copied_programs(
+    open_directory: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    package = find_programs().parents[1]
+    for each in (package, package.with_name(f"{package.name}.libs")):
+        if each.exists():
+            shutil.copytree(each, tmp_path / each.name, symlinks=True)
+    tmp_path.chmod(0o700)
+
+    home = open_directory / "home"
+    server = EmbeddedServer(
+        home,
+        durable=False,
+        bin_directory=tmp_path / find_programs().relative_to(package.parent),
+    )
+    with server:
+        assert ask(server, "select 1") == 1
+        assert (home / "programs").is_dir()
 
 
 def test_tests_may_do_without_fsync_and_nothing_else_does(open_directory: pathlib.Path) -> None:
