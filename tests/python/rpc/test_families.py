@@ -126,7 +126,7 @@ def test_a_defer_of_many_reports_each_job_or_its_conflict(world: World) -> None:
 def test_a_fetch_claims_by_priority_with_all_that_running_needs(world: World) -> None:
     world.defer(task_kwargs={"a": 1})
     urgent = world.defer(priority=1, lock="l", queueing_lock="ql")
-    world.defer(scheduled_at=NOW + HOUR)
+    world.defer(scheduled_at=datetime.datetime.now(tz=datetime.UTC) + HOUR)
 
     exchange = world.fetch()
 
