@@ -790,6 +790,9 @@ begin
                 where
                     x.id = any(array(select s.job_id from seen as s where s.lock is null))
                     and x.status = 'todo'
+                    and x.lock is null  -- as it is now: it may have changed since
+                    and x.queue_name = p_queue
+                    and coalesce(x.scheduled_at <= procrastinate_now(), true)
                 for no key update skip locked
             ))
         returning j.id
@@ -3057,6 +3060,7 @@ declare
     v_left record;
     v_try bigint[];
     v_cut bigint[];
+    v_known bigint[] := p_handed[3:];  -- heads of locks whose keys are in hand
     v_got bigint[];
     -- met and left where they are: held by others, or over the budget
     v_pass bigint[] := '{}'::bigint[];
@@ -3095,6 +3099,7 @@ begin
                 );
                 v_budget := v_heads.p_budget;
                 v_try := v_try || v_heads.o_heads;
+                v_known := v_known || v_heads.o_heads;
                 o_contended := o_contended or v_heads.o_busy is not null;
                 v_pass := v_pass || v_heads.o_over || v_heads.o_busy;
             end if;
@@ -3113,7 +3118,11 @@ begin
                         j.id = any(array(
                             select x.id
                             from procrastinate_jobs as x
-                            where x.id = any(v_try) and x.status = 'todo'
+                            where  -- as it is now: it may have changed since it was seen
+                                x.id = any(v_try) and x.status = 'todo'
+                                and x.queue_name = any(p_queues)
+                                and coalesce(x.scheduled_at <= procrastinate_now(), true)
+                                and (x.lock is null or x.id = any(v_known))
                             for no key update skip locked
                         ))
                     returning j.id
@@ -3123,11 +3132,7 @@ begin
                 v_want := v_want - coalesce(cardinality(v_got), 0);
                 if cardinality(v_try) > coalesce(cardinality(v_got), 0) then
                     o_contended := true;
-                    v_pass := v_pass || array(
-                        select t.id from unnest(v_try) as t (id)
-                        except
-                        select g.id from unnest(v_got) as g (id)
-                    );
+                    v_pass := v_pass || v_try;  -- those claimed are gone when it counts
                 end if;
             end if;
 
@@ -3142,13 +3147,9 @@ begin
                 end loop;
             end if;
             exit when v_want <= 0;
-            if v_budget <= 0 or v_rounds >= 20 then
-                o_more := true;
-                exit;
-            end if;
-            exit when v_seen.o_seen < v_take;
-            -- all met were parked or left: look further at once, up to some thousands a
-            -- call
+            o_more := v_budget <= 0 or v_rounds >= 20;
+            exit when o_more or v_seen.o_seen < v_take;
+            -- all met were parked or left: look further, up to some thousands a call
             v_take := least(greatest(v_take * 4, v_want), 4000);
         end loop;
         exit when v_want <= 0 or o_more;
@@ -5521,7 +5522,7 @@ to public;
 
 insert into procrastinate_migrations (name, sha256)
 values
-    ('04.00.00_01_pre_baseline', '1958953092415c170d6f7352b28ba2079af99c0fdfb4748b40a8a47c03f8f668');
+    ('04.00.00_01_pre_baseline', 'b391be687def42746c58a1017e9a6b48fdefbac33e051b7658b1cfadc2bcff5a');
 
 -- Back to the caller's search_path.
 do $$

@@ -86,6 +86,9 @@ begin
                 where
                     x.id = any(array(select s.job_id from seen as s where s.lock is null))
                     and x.status = 'todo'
+                    and x.lock is null  -- as it is now: it may have changed since
+                    and x.queue_name = p_queue
+                    and coalesce(x.scheduled_at <= procrastinate_now(), true)
                 for no key update skip locked
             ))
         returning j.id

@@ -28,6 +28,7 @@ declare
     v_left record;
     v_try bigint[];
     v_cut bigint[];
+    v_known bigint[] := p_handed[3:];  -- heads of locks whose keys are in hand
     v_got bigint[];
     -- met and left where they are: held by others, or over the budget
     v_pass bigint[] := '{}'::bigint[];
@@ -66,6 +67,7 @@ begin
                 );
                 v_budget := v_heads.p_budget;
                 v_try := v_try || v_heads.o_heads;
+                v_known := v_known || v_heads.o_heads;
                 o_contended := o_contended or v_heads.o_busy is not null;
                 v_pass := v_pass || v_heads.o_over || v_heads.o_busy;
             end if;
@@ -84,7 +86,11 @@ begin
                         j.id = any(array(
                             select x.id
                             from procrastinate_jobs as x
-                            where x.id = any(v_try) and x.status = 'todo'
+                            where  -- as it is now: it may have changed since it was seen
+                                x.id = any(v_try) and x.status = 'todo'
+                                and x.queue_name = any(p_queues)
+                                and coalesce(x.scheduled_at <= procrastinate_now(), true)
+                                and (x.lock is null or x.id = any(v_known))
                             for no key update skip locked
                         ))
                     returning j.id
@@ -94,11 +100,7 @@ begin
                 v_want := v_want - coalesce(cardinality(v_got), 0);
                 if cardinality(v_try) > coalesce(cardinality(v_got), 0) then
                     o_contended := true;
-                    v_pass := v_pass || array(
-                        select t.id from unnest(v_try) as t (id)
-                        except
-                        select g.id from unnest(v_got) as g (id)
-                    );
+                    v_pass := v_pass || v_try;  -- those claimed are gone when it counts
                 end if;
             end if;
 
@@ -113,13 +115,9 @@ begin
                 end loop;
             end if;
             exit when v_want <= 0;
-            if v_budget <= 0 or v_rounds >= 20 then
-                o_more := true;
-                exit;
-            end if;
-            exit when v_seen.o_seen < v_take;
-            -- all met were parked or left: look further at once, up to some thousands a
-            -- call
+            o_more := v_budget <= 0 or v_rounds >= 20;
+            exit when o_more or v_seen.o_seen < v_take;
+            -- all met were parked or left: look further, up to some thousands a call
             v_take := least(greatest(v_take * 4, v_want), 4000);
         end loop;
         exit when v_want <= 0 or o_more;
