@@ -545,6 +545,53 @@ $$;
 comment on function _procrastinate_cancel(bigint, boolean, boolean) is
 'todo -> cancelled or gone, doing: abort asked; the job, or null where it does not apply.';
 
+-- A trigger of a user's has made something else of jobs that were to start or to end:
+-- another status, another lock, or nothing at all. What is derived then follows from the
+-- jobs as they are.
+create function _procrastinate_changed_otherwise(
+    p_job_ids bigint[], p_from procrastinate_job_status
+)
+returns boolean
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_ids bigint[];
+    v_new procrastinate_job_status[];
+    v_queues text[];
+begin
+    select array_agg(j.id), array_agg(j.status), array_agg(j.queue_name)
+    into v_ids, v_new, v_queues
+    from (
+        select x.id, x.status, x.queue_name, x.lock
+        from procrastinate_jobs as x
+        where x.id = any(p_job_ids)
+        offset 0
+    ) as j
+    where
+        j.status <> p_from
+        or exists (
+            select
+            from procrastinate_todo as t
+            where t.job_id = j.id and t.lock is distinct from j.lock
+        );
+    if v_ids is null then
+        return false;
+    end if;
+    return _procrastinate_jobs_changed(
+        v_ids,
+        array_fill(p_from, array[cardinality(v_ids)]),
+        v_new,
+        array_fill(false, array[cardinality(v_ids)]),
+        v_queues,
+        '{}'
+    );
+end;
+$$;
+
+comment on function _procrastinate_changed_otherwise(bigint[], procrastinate_job_status) is
+'Derives anew what a user''s trigger has made of jobs that were to start or to end.';
+
 -- The channel of a queue. A channel's name has at most 63 bytes, 23 of which are the
 -- prefix: a longer queue is announced under the hash of its name
 -- (docs/decisions/0006-notify.md).
@@ -619,9 +666,11 @@ $$;
 comment on function _procrastinate_check_jobs(text[], text[], jsonb[], integer[]) is
 'Raises PQ003 (invalid argument) for the first job whose names or arguments cannot be.';
 
--- Refuses a report that cannot be meant, before anything is written.
+-- Refuses a report, or a wish for so many jobs, that cannot be meant, before anything is
+-- written.
 create function _procrastinate_check_report(
     p_worker_id bigint,
+    p_limit integer,
     p_job_ids bigint[],
     p_claim_ids bigint[],
     p_statuses procrastinate_job_status[],
@@ -633,20 +682,30 @@ set search_path from current
 as $$
 declare
     v_count constant integer := coalesce(cardinality(p_job_ids), 0);
+    v_whole constant boolean
+        := v_count = coalesce(cardinality(p_claim_ids), 0)
+            and v_count = coalesce(cardinality(p_statuses), 0)
+            and coalesce(cardinality(p_delete), 0) in (0, v_count)
+            and array_position(p_job_ids, null) is null
+            and array_position(p_claim_ids, null) is null;
 begin
+    if p_worker_id is not null and p_limit between 0 and 10000 and (
+        v_count = 0
+        or v_whole and p_statuses
+            <@ array['succeeded', 'failed', 'aborted']::procrastinate_job_status[]
+    ) then
+        return true;
+    end if;
+    if (p_limit between 0 and 10000) is not true then
+        perform _procrastinate_raise('PQ003',
+            format('The number of jobs to fetch is %s', coalesce(p_limit::text, 'null')),
+            null, 'Ask for 0 to 10000 jobs.');
+    end if;
     if p_worker_id is null then
         perform _procrastinate_raise('PQ003', 'The worker''s id is null', null,
             'Give the id that procrastinate_register_worker_v2 returned.');
     end if;
-    if v_count = 0 then
-        return true;
-    end if;
-    if v_count <> coalesce(cardinality(p_claim_ids), 0)
-        or v_count <> coalesce(cardinality(p_statuses), 0)
-        or cardinality(p_delete) not in (0, v_count)
-        or array_position(p_job_ids, null) is not null
-        or array_position(p_claim_ids, null) is not null
-    then
+    if not v_whole then
         perform _procrastinate_raise('PQ003',
             'The arrays of ended jobs differ in length, or hold a null',
             format('%s jobs, %s claims, %s statuses.', v_count,
@@ -654,21 +713,16 @@ begin
                 coalesce(cardinality(p_statuses), 0)),
             'Give one claim and one status for each job.');
     end if;
-    if array_position(p_statuses, null) is not null
-        or not p_statuses
-            <@ array['succeeded', 'failed', 'aborted']::procrastinate_job_status[]
-    then
-        perform _procrastinate_raise('PQ003',
-            'End status should be either "succeeded", "failed" or "aborted"',
-            format('Got %s.', p_statuses::text),
-            'Use procrastinate_retry_jobs_v1 to retry.');
-    end if;
-    return true;
+    perform _procrastinate_raise('PQ003',
+        'End status should be either "succeeded", "failed" or "aborted"',
+        format('Got %s.', p_statuses::text),
+        'Use procrastinate_retry_jobs_v1 to retry.');
+    return false;
 end;
 $$;
 
 comment on function _procrastinate_check_report(
-    bigint, bigint[], bigint[], procrastinate_job_status[], boolean[]
+    bigint, integer, bigint[], bigint[], procrastinate_job_status[], boolean[]
 ) is 'Raises PQ003 (invalid argument) for a report of ended jobs that cannot be meant.';
 
 -- Refuses what a column cannot hold, with the name of the argument, before anything is
@@ -701,256 +755,6 @@ $$;
 
 comment on function _procrastinate_check_text(text, text, integer, boolean) is
 'Raises PQ003 (invalid argument) for a text that is null, empty or too long.';
-
--- todo -> doing, the straight way: a worker of one queue that finds as many fresh jobs as
--- it has slots where its last claim ended. One statement instead of the dozen that the
--- general way takes: see docs/decisions/0003-low-water-marks.md.
---
--- It goes only where nothing but that is to be done: the worker is registered, the queue is
--- not paused and has used the one priority that the marks know, nothing fell due, and
--- nothing became ready again. Otherwise, and for what is missing, claim_jobs does the rest:
--- marks are raised only over a batch that was claimed whole.
-create function _procrastinate_claim_fresh(
-    p_worker_id bigint,
-    p_queue text,
-    p_limit integer,
-    p_marks bigint[],
-    out o_job_ids bigint[],
-    out o_fresh bigint
-)
-language plpgsql volatile parallel unsafe
-set search_path from current
-as $$
-begin
-    with pair as materialized (
-        select min(p.priority) as priority
-        from procrastinate_priorities as p
-        where p.queue_name = p_queue
-        having
-            count(*) = 1
-            and min(p.id) = p_marks[4]
-            and p_marks[1]::text::xid8 <= pg_snapshot_xmin(pg_current_snapshot())
-            and count(p.priority) = 1
-            and not exists (
-                select
-                from procrastinate_queues as s
-                where s.queue_name = p_queue and s.paused_at is not null
-            )
-            and not exists (
-                select
-                from procrastinate_todo as t
-                where
-                    t.state = 'd'
-                    and t.queue_name = p_queue
-                    and t.scheduled_at <= procrastinate_now()
-            )
-            and (  -- not exists(): that would drop the order by, and the index with it
-                select t.since
-                from procrastinate_todo as t
-                where t.state = 'a' and t.since >= p_marks[1]::text::xid8
-                order by t.since
-                limit 1
-            ) is null
-            and exists (
-                select
-                from procrastinate_workers as w
-                where w.id = p_worker_id
-                for key share skip locked
-            )
-    ),
-    seen as materialized (
-        select t.job_id + 0 as job_id, t.lock
-        from procrastinate_todo as t
-        where
-            t.state = 'r'
-            and t.queue_name = p_queue
-            and t.priority = (select p.priority from pair as p)
-            and t.job_id + 0 >= p_marks[5]
-            and (
-                select a.job_id
-                from procrastinate_todo as a
-                where
-                    a.state = 'a'
-                    and a.queue_name = p_queue
-                    and a.priority = (select p.priority from pair as p)
-                    and a.job_id + 0 >= p_marks[6]
-                order by a.job_id + 0
-                limit 1
-            ) is null
-        order by t.job_id + 0
-        limit p_limit
-    ),
-    mine as (
-        update procrastinate_jobs as j
-        set status = 'doing', worker_id = p_worker_id
-        where
-            j.id = any(array(
-                select x.id
-                from procrastinate_jobs as x
-                where
-                    x.id = any(array(select s.job_id from seen as s where s.lock is null))
-                    and x.status = 'todo'
-                    and x.lock is null  -- as it is now: it may have changed since
-                    and x.queue_name = p_queue
-                    and coalesce(x.scheduled_at <= procrastinate_now(), true)
-                for no key update skip locked
-            ))
-        returning j.id
-    )
-    select array_agg(m.id), max(m.id) + 1
-    into o_job_ids, o_fresh
-    from mine as m;
-end;
-$$;
-
-comment on function _procrastinate_claim_fresh(bigint, text, integer, bigint[]) is
-'todo -> doing for the next fresh jobs of one queue, where nothing else is to be done.';
-
--- todo -> doing for at most p_limit jobs of these queues, highest priority first, then
--- lowest id. Never waits for another transaction: what somebody holds is skipped and told.
---
--- p_marks is what the last claim of this worker returned: for each pair of queue and
--- priority the ids from which its ready rows are read, so that the dead rows of earlier
--- claims are not read again. A mark may hide nothing: rows that became ready again are
--- found by their arrival, ids that committed late by a scan from the start: when a claim
--- finds too few, and every so often (docs/decisions/0003-low-water-marks.md). Layout:
--- oldest transaction not seen, time of the next full scan (microseconds), last job id at
--- the last full scan, then triples of pair, mark of fresh rows, mark of rows ready again,
--- in the order of the walk.
-create function _procrastinate_claim_jobs(
-    p_worker_id bigint,
-    p_queues text[],
-    p_limit integer,
-    p_marks bigint[],
-    p_handed bigint[],
-    out o_job_ids bigint[],
-    out o_marks bigint[],
-    out o_contended boolean,
-    out o_more boolean,
-    out o_next_due_in double precision
-)
-language plpgsql volatile parallel unsafe
-set search_path from current
-as $$
-declare
-    v_start constant bigint := '-9223372036854775808'::bigint;
-    v_begun timestamptz := clock_timestamp();
-    v_snapshot pg_snapshot;
-    v_xmin bigint;
-    v_last_id bigint := -1;
-    v_full boolean;
-    v_next_full bigint := coalesce(p_marks[2], 0);
-    v_pairs bigint[];
-    v_queues text[];
-    v_priorities integer[];
-    v_fresh bigint[] := '{}'::bigint[];
-    v_again bigint[] := '{}'::bigint[];
-    v_look record;
-    v_walk record;
-begin
-    o_job_ids := '{}';
-    o_contended := false;
-    o_more := false;
-    v_look := _procrastinate_read_pairs(p_queues);
-    v_pairs := v_look.o_pairs;
-    v_queues := v_look.o_queues;
-    v_priorities := v_look.o_priorities;
-    if v_pairs is null then
-        o_next_due_in := _procrastinate_next_due_in(p_queues, '{}');
-        return;
-    end if;
-
-    -- before all reading: what this snapshot does not show arrives later
-    v_snapshot := pg_current_snapshot();
-    v_xmin := pg_snapshot_xmin(v_snapshot)::text::bigint;
-    if p_marks[1] > v_xmin then  -- of another server, before a restore
-        p_marks := null;
-    end if;
-    v_look := _procrastinate_look(v_queues, p_marks[1]::text::xid8);
-    if v_look.o_due then
-        o_more := _procrastinate_wake_due(v_queues);
-    end if;
-
-    for i in 1 .. cardinality(v_pairs) loop
-        if p_marks[i * 3 + 1] = v_pairs[i] then
-            v_fresh := v_fresh || p_marks[i * 3 + 2];
-            v_again := v_again || p_marks[i * 3 + 3];
-        else
-            v_fresh := v_fresh || v_start;
-            v_again := v_again || v_start;
-        end if;
-    end loop;
-    if p_marks is not null and (v_look.o_arrived or v_look.o_due) then
-        v_again := _procrastinate_note_arrivals(
-            p_marks[1]::text::xid8, v_queues, v_priorities, v_again
-        );
-    end if;
-
-    v_full := p_marks is null or v_next_full <= extract(epoch from v_begun) * 1e6;
-    loop
-        if v_full then
-            v_fresh := array_fill(v_start, array[cardinality(v_pairs)]);
-            if pg_snapshot_xmin(v_snapshot) = pg_snapshot_xmax(v_snapshot)
-                or (
-                    pg_snapshot_xmin(v_snapshot) = pg_current_xact_id_if_assigned()
-                    and v_xmin + 1 = pg_snapshot_xmax(v_snapshot)::text::bigint
-                )
-            then  -- nobody else is writing: every id given so far is in sight
-                v_last_id := (select s.last_value from procrastinate_jobs_id_seq as s);
-            end if;
-        end if;
-        v_walk := _procrastinate_walk(
-            p_worker_id, v_queues, v_priorities, v_fresh, v_again,
-            p_limit - cardinality(o_job_ids), p_handed
-        );
-        o_job_ids := o_job_ids || v_walk.o_job_ids;
-        v_fresh := v_walk.p_fresh;
-        v_again := v_walk.p_again;
-        o_contended := v_walk.o_contended;
-        o_more := o_more or v_walk.o_more;
-
-        exit when v_full or cardinality(o_job_ids) >= p_limit or v_walk.o_more;
-        -- too few: an id below its mark may have committed late. Where no id was given
-        -- since the last full scan, which met no writer, only a hand-made id could be
-        -- there: claimed something, so come back at once, and look from the start when
-        -- nothing is found
-        if cardinality(o_job_ids) > 0
-            and p_marks[3] = (select s.last_value from procrastinate_jobs_id_seq as s)
-        then
-            o_more := true;
-            exit;
-        end if;
-        v_full := true;
-        v_begun := clock_timestamp();
-    end loop;
-
-    if v_full then  -- the next one when this one has cost a twentieth of the time till then
-        v_next_full := extract(epoch from clock_timestamp() + greatest(
-            (clock_timestamp() - v_begun) * 20, interval '100 milliseconds'
-        )) * 1e6;
-        if cardinality(o_job_ids) >= p_limit or v_walk.o_more then
-            v_last_id := -1;
-        end if;
-    else
-        v_last_id := p_marks[3];
-    end if;
-    o_marks := array[v_xmin, v_next_full, v_last_id];
-    for i in 1 .. cardinality(v_pairs) loop
-        o_marks := o_marks || v_pairs[i] || v_fresh[i] || v_again[i];
-    end loop;
-    if cardinality(o_job_ids) >= p_limit then
-        o_contended := false;
-        o_more := false;
-    else
-        o_next_due_in := _procrastinate_next_due_in(p_queues, v_queues);
-    end if;
-end;
-$$;
-
-comment on function _procrastinate_claim_jobs(
-    bigint, text[], integer, bigint[], bigint[]
-) is
-'todo -> doing for the first jobs of these queues that may run. Skips what others hold.';
 
 -- The ids come in the order given: they are drawn in it, and the rows are inserted in it.
 create function _procrastinate_defer_jobs(
@@ -1073,6 +877,89 @@ $$;
 comment on function _procrastinate_describe_job(bigint) is
 'A sentence on the present state of a job, for errors.';
 
+-- doing -> one status, for the claims that still hold their job: the job, what is derived
+-- from it and its history in one statement. The caller has said so to the trigger of
+-- procrastinate_jobs (procrastinate.derived): docs/decisions/0005-triggers-derive.md.
+--
+-- In the one order: rows of jobs, keys of their locks, rows of doing. The next heads of the
+-- locks are then found with a snapshot taken after the keys.
+create function _procrastinate_end_alike(
+    p_worker_id bigint,
+    p_job_ids bigint[],
+    p_claim_ids bigint[],  -- a claim is one job's: of more jobs than these, if need be
+    p_status procrastinate_job_status,
+    out o_ended bigint[],
+    out o_heads bigint[]  -- the next heads of the locks released, as next_heads has them
+)
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_event constant procrastinate_job_event_type
+        := p_status::text::procrastinate_job_event_type;  -- of the same name
+    v_now constant timestamptz := procrastinate_now();
+    v_released procrastinate_doing[];
+    v_others bigint[];
+    v_ok boolean;
+begin
+    with ended as (
+        update procrastinate_jobs as j
+        set status = p_status, attempts = j.attempts + 1, abort_requested = false
+        from procrastinate_doing as d
+        where
+            d.job_id = any(p_job_ids)
+            and d.claim_id = any(p_claim_ids)
+            and j.id = d.job_id
+            and j.status = 'doing'
+            and coalesce(j.worker_id, p_worker_id) = p_worker_id
+        returning j.id, j.queue_name, j.status, j.attempts, j.worker_id, d.lock
+    ),
+    held as (
+        select _procrastinate_take_locks(x.locks) as keys
+        from (
+            select array(select e.lock from ended as e where e.lock is not null) as locks
+            offset 0
+        ) as x
+        where x.locks <> '{}'
+    ),
+    gone as (
+        delete from procrastinate_doing as d
+        where
+            d.job_id = any(array(select e.id from ended as e where e.status = p_status))
+            and (select h.keys from held as h) is not false
+        returning d as claim, d.lock
+    ),
+    told as (
+        insert into procrastinate_events (job_id, type, at, attempt, by_worker_id)
+        select e.id, v_event, v_now, e.attempts, e.worker_id
+        from ended as e
+        where e.status = p_status
+    ),
+    counted as (
+        insert into procrastinate_counts (queue_name, status, jobs)
+        select e.queue_name, p_status, count(*)
+        from ended as e
+        where e.status = p_status
+        group by e.queue_name
+    )
+    select
+        array(select e.id from ended as e),
+        array(select g.claim from gone as g where g.lock is not null),
+        array(select e.id from ended as e where e.status <> p_status)
+    into o_ended, v_released, v_others;
+    if v_others <> '{}' then
+        v_ok := _procrastinate_changed_otherwise(v_others, 'doing');
+    end if;
+    if v_released <> '{}' then
+        o_heads := _procrastinate_next_heads(v_released, '{}');
+    end if;
+end;
+$$;
+
+comment on function _procrastinate_end_alike(
+    bigint, bigint[], bigint[], procrastinate_job_status
+) is 'doing -> this status for these claims; returns the jobs of those that held.';
+
 -- doing -> ended (or gone) for the claims that still hold their job.
 --
 -- A claim that was recovered and given to another changes nothing. The claim is read from
@@ -1084,63 +971,59 @@ create function _procrastinate_end_jobs(
     p_job_ids bigint[],
     p_claim_ids bigint[],
     p_statuses procrastinate_job_status[],
-    p_delete boolean[]
+    p_delete boolean[],
+    out o_ended bigint[],
+    out o_heads bigint[]  -- the next heads of the locks released, as next_heads has them
 )
-returns bigint[]
 language plpgsql volatile parallel unsafe
 set search_path from current
 as $$
 declare
-    v_ended bigint[];
+    v_part record;
+    v_status procrastinate_job_status;
     v_gone bigint[];
 begin
     if p_statuses[1] = all(p_statuses) and not true = any(p_delete) then
-        -- one status for all, as most reports have: a claim is one job's, so two lists
-        -- suffice
-        with ended as (
-            update procrastinate_jobs as j
-            set status = p_statuses[1], attempts = j.attempts + 1, abort_requested = false
-            from procrastinate_doing as d
-            where
-                d.job_id = any(p_job_ids)
-                and d.claim_id = any(p_claim_ids)
-                and j.id = d.job_id
-                and j.status = 'doing'
-                and coalesce(j.worker_id, p_worker_id) = p_worker_id
-            returning j.id
-        )
-        select array_agg(e.id) into v_ended from ended as e;
-        return coalesce(v_ended, '{}');
-    end if;
-    if true = any(p_delete) then  -- two statements: all that either waits for comes first
-        perform _procrastinate_lock_jobs(
-            array(
-                select d.job_id
-                from procrastinate_doing as d
-                where d.job_id = any(p_job_ids) and d.claim_id = any(p_claim_ids)
-            ),
-            '{}'
+        -- one status for all, as most reports have
+        v_part := _procrastinate_end_alike(
+            p_worker_id, p_job_ids, p_claim_ids, p_statuses[1]
         );
+        o_ended := v_part.o_ended;
+        o_heads := v_part.o_heads;
+        return;
     end if;
-    with ended as (
-        update procrastinate_jobs as j
-        set status = e.status, attempts = j.attempts + 1, abort_requested = false
-        from (
-            select u.job_id, u.claim_id, u.status
-            from unnest(p_job_ids, p_claim_ids, p_statuses, p_delete)
-                as u (job_id, claim_id, status, gone)
-            where u.gone is not true
-            order by u.job_id
-        ) as e
-        join procrastinate_doing as d on d.job_id = e.job_id and d.claim_id = e.claim_id
-        where
-            j.id = e.job_id
-            and j.status = 'doing'
-            and coalesce(j.worker_id, p_worker_id) = p_worker_id
-        returning j.id
-    )
-    select array_agg(e.id) into v_ended from ended as e;
 
+    -- several statements: all that any of them waits for comes first
+    perform _procrastinate_lock_jobs(
+        array(
+            select d.job_id
+            from procrastinate_doing as d
+            where d.job_id = any(p_job_ids) and d.claim_id = any(p_claim_ids)
+        ),
+        '{}'
+    );
+    o_ended := '{}';
+    foreach v_status in array
+        array['succeeded', 'failed', 'aborted']::procrastinate_job_status[]
+    loop
+        continue when not v_status = any(p_statuses);
+        v_part := _procrastinate_end_alike(
+            p_worker_id,
+            array(
+                select u.job_id
+                from unnest(p_job_ids, p_statuses, p_delete) as u (job_id, status, gone)
+                where u.status = v_status and u.gone is not true
+            ),
+            p_claim_ids,
+            v_status
+        );
+        o_ended := o_ended || v_part.o_ended;
+        if v_part.o_heads is not null then
+            o_heads := array[
+                least(o_heads[1], v_part.o_heads[1]), least(o_heads[2], v_part.o_heads[2])
+            ] || o_heads[3:] || v_part.o_heads[3:];
+        end if;
+    end loop;
     if true = any(p_delete) then
         with gone as (
             delete from procrastinate_jobs as j
@@ -1158,8 +1041,8 @@ begin
             returning j.id
         )
         select array_agg(g.id) into v_gone from gone as g;
+        o_ended := o_ended || v_gone;
     end if;
-    return coalesce(v_ended || v_gone, v_ended, v_gone, '{}');
 end;
 $$;
 
@@ -1391,12 +1274,9 @@ comment on function _procrastinate_jobs_changed(
     text[]
 ) is 'Any legal change of jobs: derived rows, history, NOTIFY. Raises PQ001, PQ005.';
 
--- Before jobs enter doing: with the keys of their locks, refuses those whose lock is held.
--- A promoted head knows up to which claim its lock was free; the lock of a head that this
--- exchange hands over was released by this very transaction.
-create function _procrastinate_jobs_started(
-    p_job_ids bigint[], p_locks text[], p_handed bigint[]
-)
+-- Before jobs enter doing by a bare UPDATE: with the keys of their locks, refuses those
+-- whose lock is held. A promoted head knows up to which claim its lock was free.
+create function _procrastinate_jobs_started(p_job_ids bigint[], p_locks text[])
 returns boolean
 language plpgsql volatile parallel unsafe
 set search_path from current
@@ -1415,7 +1295,7 @@ begin
         select
             x.lock,
             count(*) over (partition by x.lock) > 1
-            or x.job_id <> all(coalesce(p_handed, '{}'::bigint[])) and exists (
+            or exists (
                 select
                 from procrastinate_doing as d
                 where d.lock = x.lock and d.claim_id > coalesce(x.free_after, 0)
@@ -1438,7 +1318,7 @@ begin
 end;
 $$;
 
-comment on function _procrastinate_jobs_started(bigint[], text[], bigint[]) is
+comment on function _procrastinate_jobs_started(bigint[], text[]) is
 'Raises unique_violation (procrastinate_jobs_lock_idx_v1) if one of these locks is held.';
 
 -- Everything that a statement with many changes will wait for, in the one order: the rows
@@ -1588,6 +1468,102 @@ $$;
 comment on function _procrastinate_next_due_in(text[], text[]) is
 'Seconds until the next delayed job of these queues falls due or a pause ends; else null.';
 
+-- The next heads of locks, for whoever holds their keys and has made its changes: the
+-- snapshots of these statements show every release and every parked job that committed
+-- before.
+--
+-- p_released are the claims that have just released their locks. Each says where its job
+-- stood in line and what was not yet seen when it became the head. The next head is then
+-- the first job from there on, unless one has joined the line before it since: only those
+-- are read besides. A lock without (p_locks) is read from its start, over whatever dead
+-- rows an old snapshot keeps there; it may be held.
+--
+-- Null if there is none, else: oldest transaction not seen, last claim, jobs.
+create function _procrastinate_next_heads(
+    p_released procrastinate_doing[], p_locks text[]
+)
+returns bigint[]
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_many constant integer := 200;  -- more than this joined: reading all is cheaper
+    v_heads bigint[];
+    v_whole text[];
+    v_xmin bigint;
+    v_xmax constant xid8 := pg_snapshot_xmax(pg_current_snapshot());
+    v_claim bigint;
+begin
+    v_xmin := pg_snapshot_xmin(pg_current_snapshot())::text::bigint;
+    select
+        array_agg(h.job_id) filter (where not a.whole),
+        array_agg(l.lock) filter (where a.whole),
+        min(l.claim_id)  -- up to it no claim of any of these locks is held
+    into v_heads, v_whole, v_claim
+    from unnest(p_released) as l
+    cross join lateral (
+        select
+            coalesce(l.head_xmin >= v_xmax, true)  -- of another server, before a restore
+            or count(*) >= v_many
+            or coalesce(
+                bool_or((~s.priority, s.job_id) < (~l.priority, l.job_id)), false
+            ) as whole
+        from (
+            select t.priority, t.job_id
+            from procrastinate_todo as t
+            where t.lock = l.lock and t.since >= l.head_xmin
+            order by t.since
+            limit v_many
+        ) as s
+    ) as a
+    left join lateral (
+        select t.job_id
+        from procrastinate_todo as t
+        where
+            not a.whole
+            and t.lock = l.lock
+            and (~t.priority, t.job_id) >= (~l.priority, l.job_id)
+        order by t.lock, ~t.priority, t.job_id
+        limit 1
+    ) as h on true;
+    v_heads := array_remove(v_heads, null);
+    v_whole := v_whole || p_locks;
+
+    if v_whole <> '{}' then  -- some have joined before the mark, or there is none
+        select v_heads || array_agg(h.job_id) into v_heads
+        from unnest(v_whole) as l (lock)
+        cross join lateral (
+            select t.job_id
+            from procrastinate_todo as t
+            where t.lock = l.lock
+            order by t.lock, ~t.priority, t.job_id
+            limit 1
+        ) as h
+        where
+            not exists (
+                select
+                from procrastinate_doing as d
+                where d.lock = l.lock
+                order by d.claim_id
+                limit 1
+            );
+        if v_claim is null then
+            v_claim := (
+                select case when s.is_called then s.last_value else 0 end
+                from procrastinate_claims_seq as s
+            );
+        end if;
+    end if;
+    if v_heads <> '{}' then
+        return array[v_xmin, v_claim] || v_heads;
+    end if;
+    return null;
+end;
+$$;
+
+comment on function _procrastinate_next_heads(procrastinate_doing[], text[]) is
+'The next heads of locks just released, and of these locks if nobody holds them.';
+
 -- The next locks that jobs wait for, in their order, each found by one look into the index:
 -- however many jobs wait for one.
 create function _procrastinate_next_locks(p_after text, p_max integer)
@@ -1625,6 +1601,31 @@ $$;
 
 comment on function _procrastinate_next_locks(text, integer) is
 'At most so many locks that jobs wait for, after the one given; null: from the first.';
+
+-- Of a report, the claims that no longer held their job, and what that job is now: ended,
+-- given to another, or gone.
+create function _procrastinate_not_held(
+    p_job_ids bigint[], p_claim_ids bigint[], p_ended bigint[]
+)
+returns setof procrastinate_exchange_v1
+language plpgsql stable parallel safe
+set search_path from current
+as $$
+begin
+    return query
+    select
+        'not_held'::text, u.job_id, u.claim_id, j.status, j.queue_name, j.task_name,
+        j.priority, j.lock, j.queueing_lock, null::jsonb, j.scheduled_at,
+        j.attempts, j.abort_requested, null::double precision, null::boolean,
+        null::boolean, null::bigint[]
+    from unnest(p_job_ids, p_claim_ids) as u (job_id, claim_id)
+    left join procrastinate_jobs as j on j.id = u.job_id
+    where u.job_id <> all(p_ended);
+end;
+$$;
+
+comment on function _procrastinate_not_held(bigint[], bigint[], bigint[]) is
+'Rows for the claims of a report that changed nothing.';
 
 -- Rows that became ready again below the marks, since the oldest transaction that the last
 -- fetch did not see, lower the marks.
@@ -1726,29 +1727,289 @@ $$;
 comment on function _procrastinate_notify(text, text, bigint) is
 'Tells the workers of a queue, and those of all queues, of a job.';
 
--- Puts the head of each lock that nobody holds back among the jobs that may be fetched, and
--- tells its queue.
+-- Locks at most p_limit jobs of these queues that may run, highest priority first, then
+-- lowest id, for finish_and_fetch. Never waits for another transaction: what somebody holds
+-- is skipped and told.
 --
--- The caller holds the keys of these locks and has made its changes: the snapshots of these
--- statements show every release and every parked job that committed before.
---
--- p_claim_ids says of a lock which claim has just released it, the other arrays where that
--- job stood in line and what was not yet seen when it became the head. The next head is
--- then the first job from there on, unless one has joined the line before it since: only
--- those are read besides. A lock without (nulls) is read from its start, over whatever dead
--- rows an old snapshot keeps there.
---
--- Inside finish_and_fetch the heads are handed over instead, in a setting of the
--- transaction: the fetch that follows claims most of them without a row being written in
--- between, and unblocks the others (see unblock). Layout: oldest transaction not seen, last
--- claim, jobs.
-create function _procrastinate_promote(
-    p_locks text[],
-    p_priorities integer[],
-    p_job_ids bigint[],
-    p_head_xmins xid8[],
-    p_claim_ids bigint[]
+-- p_marks is what the last claim of this worker returned: for each pair of queue and
+-- priority the ids from which its ready rows are read, so that the dead rows of earlier
+-- claims are not read again. A mark may hide nothing: rows that became ready again are
+-- found by their arrival, ids that committed late by a scan from the start: when a claim
+-- finds too few, and every so often (docs/decisions/0003-low-water-marks.md). Layout:
+-- oldest transaction not seen, time of the next full scan (microseconds), last job id at
+-- the last full scan, then triples of pair, mark of fresh rows, mark of rows ready again,
+-- in the order of the walk.
+create function _procrastinate_pick_jobs(
+    p_queues text[],
+    p_limit integer,
+    p_marks bigint[],
+    p_handed bigint[],
+    out o_job_ids bigint[],
+    out o_marks bigint[],
+    out o_contended boolean,
+    out o_more boolean,
+    out o_next_due_in double precision
 )
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_start constant bigint := '-9223372036854775808'::bigint;
+    v_begun timestamptz := clock_timestamp();
+    v_snapshot pg_snapshot;
+    v_xmin bigint;
+    v_last_id bigint := -1;
+    v_full boolean;
+    v_next_full bigint := coalesce(p_marks[2], 0);
+    v_pairs bigint[];
+    v_queues text[];
+    v_priorities integer[];
+    v_fresh bigint[] := '{}'::bigint[];
+    v_again bigint[] := '{}'::bigint[];
+    v_look record;
+    v_walk record;
+begin
+    o_job_ids := '{}';
+    o_contended := false;
+    o_more := false;
+    v_look := _procrastinate_read_pairs(p_queues);
+    v_pairs := v_look.o_pairs;
+    v_queues := v_look.o_queues;
+    v_priorities := v_look.o_priorities;
+    if v_pairs is null then
+        o_next_due_in := _procrastinate_next_due_in(p_queues, '{}');
+        return;
+    end if;
+
+    -- before all reading: what this snapshot does not show arrives later
+    v_snapshot := pg_current_snapshot();
+    v_xmin := pg_snapshot_xmin(v_snapshot)::text::bigint;
+    if p_marks[1] > v_xmin then  -- of another server, before a restore
+        p_marks := null;
+    end if;
+    v_look := _procrastinate_look(v_queues, p_marks[1]::text::xid8);
+    if v_look.o_due then
+        o_more := _procrastinate_wake_due(v_queues);
+    end if;
+
+    for i in 1 .. cardinality(v_pairs) loop
+        if p_marks[i * 3 + 1] = v_pairs[i] then
+            v_fresh := v_fresh || p_marks[i * 3 + 2];
+            v_again := v_again || p_marks[i * 3 + 3];
+        else
+            v_fresh := v_fresh || v_start;
+            v_again := v_again || v_start;
+        end if;
+    end loop;
+    if p_marks is not null and (v_look.o_arrived or v_look.o_due) then
+        v_again := _procrastinate_note_arrivals(
+            p_marks[1]::text::xid8, v_queues, v_priorities, v_again
+        );
+    end if;
+
+    v_full := p_marks is null or v_next_full <= extract(epoch from v_begun) * 1e6;
+    loop
+        if v_full then
+            v_fresh := array_fill(v_start, array[cardinality(v_pairs)]);
+            if pg_snapshot_xmin(v_snapshot) = pg_snapshot_xmax(v_snapshot)
+                or (
+                    pg_snapshot_xmin(v_snapshot) = pg_current_xact_id_if_assigned()
+                    and v_xmin + 1 = pg_snapshot_xmax(v_snapshot)::text::bigint
+                )
+            then  -- nobody else is writing: every id given so far is in sight
+                v_last_id := (select s.last_value from procrastinate_jobs_id_seq as s);
+            end if;
+        end if;
+        v_walk := _procrastinate_walk(
+            v_queues, v_priorities, v_fresh, v_again, o_job_ids, p_limit, p_handed
+        );
+        o_job_ids := v_walk.p_job_ids;
+        v_fresh := v_walk.p_fresh;
+        v_again := v_walk.p_again;
+        o_contended := v_walk.o_contended;
+        o_more := o_more or v_walk.o_more;
+
+        exit when v_full or cardinality(o_job_ids) >= p_limit or v_walk.o_more;
+        -- too few: an id below its mark may have committed late. Where no id was given
+        -- since the last full scan, which met no writer, only a hand-made id could be
+        -- there: claimed something, so come back at once, and look from the start when
+        -- nothing is found
+        if cardinality(o_job_ids) > 0
+            and p_marks[3] = (select s.last_value from procrastinate_jobs_id_seq as s)
+        then
+            o_more := true;
+            exit;
+        end if;
+        v_full := true;
+        v_begun := clock_timestamp();
+    end loop;
+
+    if v_full then  -- the next one when this one has cost a twentieth of the time till then
+        v_next_full := extract(epoch from clock_timestamp() + greatest(
+            (clock_timestamp() - v_begun) * 20, interval '100 milliseconds'
+        )) * 1e6;
+        if cardinality(o_job_ids) >= p_limit or v_walk.o_more then
+            v_last_id := -1;
+        end if;
+    else
+        v_last_id := p_marks[3];
+    end if;
+    o_marks := array[v_xmin, v_next_full, v_last_id];
+    for i in 1 .. cardinality(v_pairs) loop
+        o_marks := o_marks || v_pairs[i] || v_fresh[i] || v_again[i];
+    end loop;
+    if cardinality(o_job_ids) >= p_limit then
+        o_contended := false;
+        o_more := false;
+    else
+        o_next_due_in := _procrastinate_next_due_in(p_queues, v_queues);
+    end if;
+end;
+$$;
+
+comment on function _procrastinate_pick_jobs(text[], integer, bigint[], bigint[]) is
+'Locks the first jobs of these queues that may run. Skips what others hold.';
+
+-- The next jobs of a worker: locks the rows of at most p_limit, for finish_and_fetch.
+--
+-- The straight way is for a worker of one queue that finds as many as it has slots where
+-- its last claim ended, or handed over by the end of its own: one statement instead of the
+-- dozen that the general way takes (docs/decisions/0003-low-water-marks.md). It goes only
+-- where nothing but that is to be done. Fewer than asked for: pick_jobs does it all again,
+-- for marks are raised only over a batch that was found whole.
+create function _procrastinate_pick_next(
+    p_worker_id bigint,
+    p_queues text[],
+    p_limit integer,
+    p_marks bigint[],
+    p_handed bigint[],
+    out o_job_ids bigint[],
+    out o_marks bigint[],
+    out o_contended boolean,
+    out o_more boolean,
+    out o_next_due_in double precision
+)
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_at integer := p_limit;
+    v_ok boolean;
+begin
+    if cardinality(p_queues) = 1 and cardinality(p_marks) = 6
+        and p_marks[2] > extract(epoch from clock_timestamp()) * 1e6
+    then
+        if p_handed is null then
+            o_job_ids := array(
+                select j.id
+                from procrastinate_jobs as j
+                where
+                    j.id = any(array(
+                        select t.job_id + 0
+                        from procrastinate_todo as t
+                        where
+                            t.state = 'r'
+                            and t.queue_name = p_queues[1]
+                            and t.priority = (
+                                select s.priority
+                                from _procrastinate_straight(
+                                    p_queues[1], p_marks, procrastinate_now()
+                                ) as s
+                            )
+                            and t.job_id + 0 >= p_marks[5]
+                        order by t.job_id + 0
+                        limit p_limit
+                    ))
+                    and j.status = 'todo'
+                    and j.lock is null  -- as it is now: it may have changed since
+                    and j.queue_name = p_queues[1]
+                    and coalesce(j.scheduled_at <= procrastinate_now(), true)
+                    and exists (
+                        select
+                        from procrastinate_workers as w
+                        where w.id = p_worker_id
+                        for key share skip locked
+                    )
+                order by j.id
+                for no key update of j skip locked
+            );
+        else
+            o_job_ids := array(
+                select j.id
+                from procrastinate_jobs as j
+                where
+                    j.id = any(array(
+                        (
+                            select t.job_id + 0 as job_id
+                            from procrastinate_todo as t
+                            where
+                                t.state = 'r'
+                                and t.queue_name = p_queues[1]
+                                and t.priority = (
+                                    select s.priority
+                                    from _procrastinate_straight(
+                                        p_queues[1], p_marks, procrastinate_now()
+                                    ) as s
+                                )
+                                and t.job_id + 0 >= p_marks[5]
+                            order by t.job_id + 0
+                            limit p_limit
+                        )
+                        union all
+                        select h.job_id
+                        from _procrastinate_handed_heads(p_handed, procrastinate_now()) as h
+                        where
+                            h.queue_name = p_queues[1]
+                            and h.priority = (
+                                select s.priority
+                                from _procrastinate_straight(
+                                    p_queues[1], p_marks, procrastinate_now()
+                                ) as s
+                            )
+                        order by job_id
+                        limit p_limit
+                    ))
+                    and j.status = 'todo'
+                    and (j.lock is null or j.id = any(p_handed[3:]))
+                    and j.queue_name = p_queues[1]
+                    and coalesce(j.scheduled_at <= procrastinate_now(), true)
+                    and exists (
+                        select
+                        from procrastinate_workers as w
+                        where w.id = p_worker_id
+                        for key share skip locked
+                    )
+                order by j.id
+                for no key update of j skip locked
+            );
+        end if;
+        if cardinality(o_job_ids) = p_limit then
+            while o_job_ids[v_at] = any(p_handed[3:]) loop  -- those do not raise the mark
+                v_at := v_at - 1;
+            end loop;
+            o_marks := p_marks;
+            if v_at > 0 then
+                o_marks[5] := o_job_ids[v_at] + 1;
+            end if;
+            o_contended := false;
+            o_more := false;
+            return;
+        end if;
+    end if;
+    v_ok := _procrastinate_require_worker(p_worker_id);
+    select p.o_job_ids, p.o_marks, p.o_contended, p.o_more, p.o_next_due_in
+    into o_job_ids, o_marks, o_contended, o_more, o_next_due_in
+    from _procrastinate_pick_jobs(p_queues, p_limit, p_marks, p_handed) as p;
+end;
+$$;
+
+comment on function _procrastinate_pick_next(
+    bigint, text[], integer, bigint[], bigint[]
+) is 'Locks the next jobs of a worker that may run. Raises PQ004 (worker not registered).';
+
+-- Puts the head of each lock that nobody holds back among the jobs that may be fetched, and
+-- tells its queue. The caller holds the keys of these locks and has made its changes.
+create function _procrastinate_promote(p_released procrastinate_doing[], p_locks text[])
 returns boolean
 language plpgsql volatile parallel unsafe
 set search_path from current
@@ -1760,90 +2021,14 @@ set enable_sort = off
 set jit = off
 as $$
 declare
-    v_many constant integer := 200;  -- more than this joined: reading all is cheaper
-    v_heads bigint[];
-    v_whole text[];
-    v_handed bigint[];
-    v_xmin bigint;
-    v_xmax constant xid8 := pg_snapshot_xmax(pg_current_snapshot());
-    v_claim bigint;
+    v_heads constant bigint[] := _procrastinate_next_heads(p_released, p_locks);
 begin
-    v_xmin := pg_snapshot_xmin(pg_current_snapshot())::text::bigint;
-    select
-        array_agg(h.job_id) filter (where not a.whole),
-        array_agg(l.lock) filter (where a.whole),
-        min(l.claim_id)  -- up to it no claim of any of these locks is held
-    into v_heads, v_whole, v_claim
-    from unnest(p_locks, p_priorities, p_job_ids, p_head_xmins, p_claim_ids)
-        as l (lock, priority, job_id, head_xmin, claim_id)
-    cross join lateral (
-        select
-            coalesce(l.head_xmin >= v_xmax, true)  -- of another server, before a restore
-            or l.claim_id is null or count(*) >= v_many
-            or coalesce(
-                bool_or((~s.priority, s.job_id) < (~l.priority, l.job_id)), false
-            ) as whole
-        from (
-            select t.priority, t.job_id
-            from procrastinate_todo as t
-            where t.lock = l.lock and t.since >= l.head_xmin
-            order by t.since
-            limit v_many
-        ) as s
-    ) as a
-    left join lateral (
-        select t.job_id
-        from procrastinate_todo as t
-        where
-            not a.whole
-            and t.lock = l.lock
-            and (~t.priority, t.job_id) >= (~l.priority, l.job_id)
-        order by t.lock, ~t.priority, t.job_id
-        limit 1
-    ) as h on true;
-    v_heads := array_remove(v_heads, null);
-
-    if v_whole is not null then  -- some have joined before the mark, or there is none
-        select v_heads || array_agg(h.job_id) into v_heads
-        from unnest(v_whole) as l (lock)
-        cross join lateral (
-            select t.job_id
-            from procrastinate_todo as t
-            where t.lock = l.lock
-            order by t.lock, ~t.priority, t.job_id
-            limit 1
-        ) as h
-        where
-            not exists (
-                select
-                from procrastinate_doing as d
-                where d.lock = l.lock
-                order by d.claim_id
-                limit 1
-            );
-        if v_claim is null then
-            v_claim := (
-                select case when s.is_called then s.last_value else 0 end
-                from procrastinate_claims_seq as s
-            );
-        end if;
-    end if;
-    if coalesce(cardinality(v_heads), 0) = 0 then
-        return true;
-    end if;
-    if current_setting('procrastinate.exchange', true) = 'on' then
-        v_handed := nullif(current_setting('procrastinate.handover', true), '')::bigint[];
-        v_handed := array[
-            least(v_handed[1], v_xmin), least(v_handed[2], v_claim)
-        ] || v_handed[3:] || v_heads;
-        return set_config('procrastinate.handover', v_handed::text, true) is not null;
-    end if;
-    return _procrastinate_unblock(v_heads, v_xmin, v_claim);
+    return v_heads is null or _procrastinate_unblock(v_heads);
 end;
 $$;
 
-comment on function _procrastinate_promote(text[], integer[], bigint[], xid8[], bigint[]) is
-'Unblocks the head of each of these locks that nobody holds, and tells its queue.';
+comment on function _procrastinate_promote(procrastinate_doing[], text[]) is
+'Unblocks the next head of each of these locks that nobody holds, and tells its queue.';
 
 -- doing -> todo for one claim; failed instead where the job was asked to abort, or where
 -- another job waits with its queueing lock: nothing stays in doing because something is in
@@ -2041,11 +2226,8 @@ declare
     v_now constant timestamptz := procrastinate_now();
     v_locks text[];
     v_moved text[];
-    v_released text[];
-    v_priorities integer[];
-    v_ids bigint[];
-    v_xmins xid8[];
-    v_claims bigint[];
+    v_released procrastinate_doing[];
+    v_free text[];
 begin
     -- the locks of these jobs, before and after
     select array_agg(distinct x.lock) into v_locks
@@ -2087,12 +2269,10 @@ begin
                 ) as j
                 where j.id = d.job_id and j.status = 'doing'
             )
-        returning d.lock, d.priority, d.job_id, d.head_xmin, d.claim_id
+        returning d as claim, d.lock
     )
-    select
-        array_agg(g.lock), array_agg(g.priority), array_agg(g.job_id),
-        array_agg(g.head_xmin), array_agg(g.claim_id)
-    into v_released, v_priorities, v_ids, v_xmins, v_claims
+    select array_agg(g.claim), array_agg(g.lock)
+    into v_released, v_free
     from gone as g
     where g.lock is not null;
 
@@ -2142,14 +2322,12 @@ begin
     if v_locks is not null then
         perform _procrastinate_refuse_held(v_locks);
         perform _procrastinate_promote(
-            v_released || array(
-                select l.lock
-                from unnest(v_locks) as l (lock)
-                where not exists (
-                    select from unnest(v_released) as r (lock) where r.lock = l.lock
-                )
-            ),
-            v_priorities, v_ids, v_xmins, v_claims
+            v_released,
+            array(
+                select l.lock from unnest(v_locks) as l (lock)
+                except
+                select f.lock from unnest(v_free) as f (lock)
+            )
         );
     end if;
 end;
@@ -2553,7 +2731,8 @@ begin
         select h.job_id, null, 'b'
         from _procrastinate_handed_heads(p_handed, procrastinate_now()) as h
         where
-            h.queue_name = p_queue
+            h.job_id <> all(p_pass)
+            and h.queue_name = p_queue
             and h.priority = p_priority
         order by job_id
         limit p_take
@@ -2627,7 +2806,8 @@ begin
         select h.job_id, null, 'b', null
         from _procrastinate_handed_heads(p_handed, procrastinate_now()) as h
         where
-            h.queue_name = any(p_queues)
+            h.job_id <> all(p_pass)
+            and h.queue_name = any(p_queues)
             and h.priority = p_priority
         order by job_id
         limit p_take
@@ -2708,7 +2888,8 @@ begin
         select h.job_id, null, h.priority
         from _procrastinate_handed_heads(p_handed, procrastinate_now()) as h
         where
-            h.queue_name = any(p_queues)
+            h.job_id <> all(p_pass)
+            and h.queue_name = any(p_queues)
         order by priority desc, job_id
         limit p_take
     ) as s;
@@ -2717,6 +2898,66 @@ $$;
 
 comment on function _procrastinate_see_wide(text[], integer, bigint[], bigint[]) is
 'The first ready jobs of these queues by priority, then id, without marks.';
+
+-- Whether a worker of this one queue may take the straight way, as the priority to read:
+-- no row where there is more to be done than to claim the next jobs in line.
+--
+-- The queue is not paused and has used the one priority that the marks know, nothing fell
+-- due, and nothing became ready again. In sql, so that it becomes part of the query that
+-- reads the jobs, with its snapshot.
+create function _procrastinate_straight(
+    p_queue text, p_marks bigint[], p_now timestamptz
+)
+returns table (priority integer)
+language sql stable parallel safe
+begin atomic
+    select p.priority
+    from procrastinate_priorities as p
+    where
+        p.queue_name = p_queue
+        and p.id = p_marks[4]
+        and p.priority is not null
+        and p_marks[1]::text::xid8 <= pg_snapshot_xmin(pg_current_snapshot())
+        and not exists (
+            select
+            from procrastinate_priorities as x
+            where x.queue_name = p_queue and x.id <> p_marks[4]
+        )
+        and not exists (
+            select
+            from procrastinate_queues as s
+            where s.queue_name = p_queue and s.paused_at is not null
+        )
+        and not exists (
+            select
+            from procrastinate_todo as t
+            where
+                t.state = 'd'
+                and t.queue_name = p_queue
+                and t.scheduled_at <= p_now
+        )
+        and (  -- not exists(): that would drop the order by, and the index with it
+            select t.since
+            from procrastinate_todo as t
+            where t.state = 'a' and t.since >= p_marks[1]::text::xid8
+            order by t.since
+            limit 1
+        ) is null
+        and (
+            select t.job_id
+            from procrastinate_todo as t
+            where
+                t.state = 'a'
+                and t.queue_name = p_queue
+                and t.priority = p.priority
+                and t.job_id + 0 >= p_marks[6]
+            order by t.job_id + 0
+            limit 1
+        ) is null;
+end;
+
+comment on function _procrastinate_straight(text, bigint[], timestamptz) is
+'The one priority of this queue, where nothing but its next jobs is to be looked at.';
 
 -- Of candidates with a lock: which may run now. The others are parked (state b), so that no
 -- fetch meets them again before their lock's head is promoted.
@@ -2953,7 +3194,9 @@ comment on function _procrastinate_travelled_now() is
 -- Blocked heads become ready, or delayed, and the queue of each is told: of one that was
 -- ready before, because whoever met it while its lock was changing hands has left it; of
 -- one that is delayed, because its time may have come since this transaction began.
-create function _procrastinate_unblock(p_heads bigint[], p_xmin bigint, p_claim_id bigint)
+--
+-- p_heads as next_heads has them: oldest transaction not seen, last claim, jobs.
+create function _procrastinate_unblock(p_heads bigint[])
 returns boolean
 language plpgsql volatile parallel unsafe
 set search_path from current
@@ -2966,19 +3209,19 @@ begin
             else 'a'
         end::"char",
         since = pg_current_xact_id(),
-        head_xmin = p_xmin::text::xid8,
-        free_after = p_claim_id
-    where t.job_id = any(p_heads) and t.state::text = 'b';
+        head_xmin = p_heads[1]::text::xid8,
+        free_after = p_heads[2]
+    where t.job_id = any(p_heads[3:]) and t.state::text = 'b';
 
     perform _procrastinate_notify(t.queue_name, 'job_inserted', min(t.job_id))
     from procrastinate_todo as t
-    where t.job_id = any(p_heads)
+    where t.job_id = any(p_heads[3:])
     group by t.queue_name;
     return true;
 end;
 $$;
 
-comment on function _procrastinate_unblock(bigint[], bigint, bigint) is
+comment on function _procrastinate_unblock(bigint[]) is
 'blocked -> ready or delayed for these heads of locks that nobody holds.';
 
 -- delayed -> ready again for what fell due in these queues, a bounded number; true: more is
@@ -3030,18 +3273,18 @@ $$;
 comment on function _procrastinate_wake_due(text[]) is
 'Makes ready what fell due in these queues, at most 1000; true if there is more.';
 
--- One walk over the pairs of queue and priority from the highest priority down, claiming
--- what may run. Raises the marks over what it has claimed or parked, never over what it
--- skipped.
+-- One walk over the pairs of queue and priority from the highest priority down. Locks the
+-- rows of the jobs that may run, for finish_and_fetch. Raises the marks over what it has
+-- locked or parked, never over what it skipped.
 create function _procrastinate_walk(
-    p_worker_id bigint,
     p_queues text[],
     p_priorities integer[],
     inout p_fresh bigint[],
     inout p_again bigint[],
+    inout p_job_ids bigint[],
     p_limit integer,
     p_handed bigint[],
-    out o_job_ids bigint[], out o_contended boolean, out o_more boolean
+    out o_contended boolean, out o_more boolean
 )
 language plpgsql volatile parallel unsafe
 set search_path from current
@@ -3051,7 +3294,7 @@ declare
     v_count constant integer := cardinality(p_queues);
     v_budget integer := current_setting('max_locks_per_transaction')::integer / 2;
     v_rounds integer := 0;
-    v_want integer := p_limit;
+    v_want integer := p_limit - cardinality(p_job_ids);
     v_take integer;
     v_from integer;
     v_to integer := 0;
@@ -3065,7 +3308,6 @@ declare
     -- met and left where they are: held by others, or over the budget
     v_pass bigint[] := '{}'::bigint[];
 begin
-    o_job_ids := '{}';
     o_contended := false;
     o_more := false;
     while v_to < v_count loop
@@ -3078,16 +3320,18 @@ begin
         loop
             v_rounds := v_rounds + 1;
             if v_wide then
-                v_seen := _procrastinate_see_wide(p_queues, v_take, v_pass, p_handed);
+                v_seen := _procrastinate_see_wide(
+                    p_queues, v_take, v_pass || p_job_ids, p_handed
+                );
             elsif v_from = v_to then
                 v_seen := _procrastinate_see_queue(
                     p_queues[v_from], p_priorities[v_from], p_fresh[v_from],
-                    p_again[v_from], v_take, v_pass, p_handed
+                    p_again[v_from], v_take, v_pass || p_job_ids, p_handed
                 );
             else
                 v_seen := _procrastinate_see_queues(
                     p_queues[v_from:v_to], p_priorities[v_from], p_fresh[v_from:v_to],
-                    p_again[v_from:v_to], v_take, v_pass, p_handed
+                    p_again[v_from:v_to], v_take, v_pass || p_job_ids, p_handed
                 );
             end if;
             exit when v_seen.o_seen = 0;
@@ -3104,35 +3348,35 @@ begin
                 v_pass := v_pass || v_heads.o_over || v_heads.o_busy;
             end if;
 
-            v_got := null;
             if cardinality(v_try) > v_want then  -- having looked further than there is room
                 v_cut := v_try;
                 v_try := _procrastinate_first_of(v_try, v_want);
-                v_pass := v_pass || v_cut;  -- those claimed are gone when it counts
+                v_pass := v_pass || array(
+                    select c.job_id from unnest(v_cut) as c (job_id)
+                    except
+                    select t.job_id from unnest(v_try) as t (job_id)
+                );
             end if;
             if cardinality(v_try) > 0 then
-                with mine as (
-                    update procrastinate_jobs as j
-                    set status = 'doing', worker_id = p_worker_id
-                    where
-                        j.id = any(array(
-                            select x.id
-                            from procrastinate_jobs as x
-                            where  -- as it is now: it may have changed since it was seen
-                                x.id = any(v_try) and x.status = 'todo'
-                                and x.queue_name = any(p_queues)
-                                and coalesce(x.scheduled_at <= procrastinate_now(), true)
-                                and (x.lock is null or x.id = any(v_known))
-                            for no key update skip locked
-                        ))
-                    returning j.id
-                )
-                select array_agg(m.id) into v_got from mine as m;
-                o_job_ids := o_job_ids || v_got;
-                v_want := v_want - coalesce(cardinality(v_got), 0);
-                if cardinality(v_try) > coalesce(cardinality(v_got), 0) then
+                v_got := array(
+                    select x.id
+                    from procrastinate_jobs as x
+                    where  -- as it is now: it may have changed since it was seen
+                        x.id = any(v_try) and x.status = 'todo'
+                        and x.queue_name = any(p_queues)
+                        and coalesce(x.scheduled_at <= procrastinate_now(), true)
+                        and (x.lock is null or x.id = any(v_known))
+                    for no key update skip locked
+                );
+                p_job_ids := p_job_ids || v_got;
+                v_want := v_want - cardinality(v_got);
+                if cardinality(v_try) > cardinality(v_got) then
                     o_contended := true;
-                    v_pass := v_pass || v_try;  -- those claimed are gone when it counts
+                    v_pass := v_pass || array(
+                        select t.job_id from unnest(v_try) as t (job_id)
+                        except
+                        select g.job_id from unnest(v_got) as g (job_id)
+                    );
                 end if;
             end if;
 
@@ -3176,8 +3420,8 @@ end;
 $$;
 
 comment on function _procrastinate_walk(
-    bigint, text[], integer[], bigint[], bigint[], integer, bigint[]
-) is 'todo -> doing along these pairs of queue and priority; returns the marks raised.';
+    text[], integer[], bigint[], bigint[], bigint[], integer, bigint[]
+) is 'Locks what may run along these pairs of queue and priority; raises the marks.';
 
 -- The channels on which a worker of these queues is told of jobs.
 create function procrastinate_channels_v1(p_queues text[])
@@ -3315,40 +3559,32 @@ set enable_sort = off
 set jit = off
 as $$
 declare
+    v_outer constant text := current_setting('procrastinate.derived', true);
+    v_now constant timestamptz := procrastinate_now();
     v_row procrastinate_exchange_v1;
-    v_fresh record;
-    v_claim record;
+    v_part record;
     v_ids bigint[];
-    v_ended bigint[];
+    v_heads bigint[];  -- of the locks released here: handed over to the fetch
+    v_started integer;
     v_ok boolean;
-    v_handed bigint[];
 begin
-    if p_limit is null or p_limit < 0 or p_limit > 10000 then
-        perform _procrastinate_raise('PQ003',
-            format('The number of jobs to fetch is %s', coalesce(p_limit::text, 'null')),
-            null, 'Ask for 0 to 10000 jobs.');
-    end if;
     v_ok := _procrastinate_check_report(
-        p_worker_id, p_job_ids, p_claim_ids, p_statuses, p_delete
+        p_worker_id, p_limit, p_job_ids, p_claim_ids, p_statuses, p_delete
     );
+    -- jobs that are updated here, and what is derived from them, are written together
+    v_ok := set_config('procrastinate.derived', pg_trigger_depth()::text, true) is null;
     if cardinality(p_job_ids) > 0 then
-        -- the heads of locks released here are handed over to the fetch below
-        v_row.outcome := set_config('procrastinate.exchange', 'on', true);
-        v_ended := _procrastinate_end_jobs(
+        v_part := _procrastinate_end_jobs(
             p_worker_id, p_job_ids, p_claim_ids, p_statuses, p_delete
         );
-        v_row.outcome := set_config('procrastinate.exchange', '', true);
-        v_handed := nullif(current_setting('procrastinate.handover', true), '')::bigint[];
-        if cardinality(v_ended) < cardinality(p_job_ids) then
+        v_heads := v_part.o_heads;
+        if cardinality(p_job_ids) > cardinality(v_part.o_ended) then
             return query
             select
-                'not_held'::text, u.job_id, u.claim_id, j.status, j.queue_name, j.task_name,
-                j.priority, j.lock, j.queueing_lock, null::jsonb, j.scheduled_at,
-                j.attempts, j.abort_requested, null::double precision, null::boolean,
-                null::boolean, null::bigint[]
-            from unnest(p_job_ids, p_claim_ids) as u (job_id, claim_id)
-            left join procrastinate_jobs as j on j.id = u.job_id
-            where u.job_id <> all(v_ended);
+                n.outcome, n.job_id, n.claim_id, n.status, n.queue_name, n.task_name,
+                n.priority, n.lock, n.queueing_lock, n.args, n.scheduled_at, n.attempts,
+                n.abort_requested, n.next_due_in, n.contended, n.more, n.marks
+            from _procrastinate_not_held(p_job_ids, p_claim_ids, v_part.o_ended) as n;
         end if;
     end if;
 
@@ -3357,49 +3593,86 @@ begin
     v_row.more := false;
     v_row.marks := p_marks;
     if p_limit > 0 then
-        v_ok := _procrastinate_refuse_old_snapshot('Fetching jobs');
-        if v_handed is null and cardinality(p_queues) = 1 and cardinality(p_marks) = 6
-            and p_marks[2] > extract(epoch from clock_timestamp()) * 1e6
-        then
-            v_fresh := _procrastinate_claim_fresh(
-                p_worker_id, p_queues[1], p_limit, p_marks
-            );
-            v_ids := v_fresh.o_job_ids;
+        if current_setting('transaction_isolation') <> 'read committed' then
+            v_ok := _procrastinate_refuse_old_snapshot('Fetching jobs');
         end if;
-        if cardinality(v_ids) = p_limit then
-            v_row.marks[5] := v_fresh.o_fresh;
-        else
-            v_ok := _procrastinate_require_worker(p_worker_id);
-            v_claim := _procrastinate_claim_jobs(
-                p_worker_id, p_queues, p_limit - coalesce(cardinality(v_ids), 0), p_marks,
-                v_handed
-            );
-            v_ids := v_ids || v_claim.o_job_ids;
-            v_row.next_due_in := v_claim.o_next_due_in;
-            v_row.contended := v_claim.o_contended;
-            v_row.more := v_claim.o_more;
-            v_row.marks := v_claim.o_marks;
-        end if;
+        v_part := _procrastinate_pick_next(
+            p_worker_id, p_queues, p_limit, p_marks, v_heads
+        );
+        v_ids := v_part.o_job_ids;
+        v_row.next_due_in := v_part.o_next_due_in;
+        v_row.contended := v_part.o_contended;
+        v_row.more := v_part.o_more;
+        v_row.marks := v_part.o_marks;
         if cardinality(v_ids) > 0 then
             return query
+            with mine as (
+                update procrastinate_jobs as j
+                set status = 'doing', worker_id = p_worker_id
+                where j.id = any(v_ids)
+                returning
+                    j.id, j.status, j.queue_name, j.task_name, j.priority, j.lock,
+                    j.queueing_lock, j.args, j.scheduled_at, j.attempts, j.abort_requested,
+                    j.worker_id
+            ),
+            claims as materialized (
+                select
+                    m.id, m.status, m.queue_name, m.task_name, m.priority, m.lock,
+                    m.queueing_lock, m.args, m.scheduled_at, m.attempts, m.abort_requested,
+                    m.worker_id,
+                    nextval('procrastinate_claims_seq') as claim_id
+                from mine as m
+                where
+                    m.status = 'doing'
+                    and (
+                        m.lock is null
+                        or m.lock = (
+                            select t.lock from procrastinate_todo as t
+                            where t.job_id = m.id
+                        )
+                    )
+            ),
+            gone as (
+                delete from procrastinate_todo as t
+                where t.job_id = any(array(select c.id from claims as c))
+            ),
+            started as (
+                insert into procrastinate_doing
+                    (job_id, claim_id, worker_id, head_xmin, started_at, priority, lock)
+                select
+                    c.id, c.claim_id, c.worker_id,
+                    case
+                        when c.id = any(v_heads[3:]) then v_heads[1]::text::xid8
+                        when c.lock is not null then (
+                            select t.head_xmin from procrastinate_todo as t
+                            where t.job_id = c.id
+                        )
+                    end,
+                    v_now, c.priority, c.lock
+                from claims as c
+            ),
+            told as (
+                insert into procrastinate_events (job_id, type, at, attempt, by_worker_id)
+                select c.id, 'started', v_now, c.attempts, c.worker_id from claims as c
+            )
             select
-                'claimed'::text, j.id, d.claim_id, j.status, j.queue_name, j.task_name,
-                j.priority, j.lock, j.queueing_lock, j.args, j.scheduled_at, j.attempts,
-                j.abort_requested, null::double precision, null::boolean, null::boolean,
+                'claimed'::text, c.id, c.claim_id, c.status, c.queue_name, c.task_name,
+                c.priority, c.lock, c.queueing_lock, c.args, c.scheduled_at, c.attempts,
+                c.abort_requested, null::double precision, null::boolean, null::boolean,
                 null::bigint[]
-            from procrastinate_doing as d
-            join procrastinate_jobs as j on j.id = d.job_id
-            where d.job_id = any(v_ids)
-            order by j.priority desc, j.id;
+            from claims as c
+            order by c.priority desc, c.id;
+            get diagnostics v_started = row_count;
+            if v_started < cardinality(v_ids) then
+                v_ok := _procrastinate_changed_otherwise(v_ids, 'todo');
+            end if;
         end if;
     end if;
 
-    if v_handed is not null then
-        v_ok := set_config('procrastinate.handover', '', true) is not null;
-        if (v_handed[3:] <@ v_ids) is not true then
-            v_ok := _procrastinate_unblock(v_handed[3:], v_handed[1], v_handed[2]);
-        end if;
+    if v_heads is not null and (v_heads[3:] <@ v_ids) is not true then
+        v_ok := _procrastinate_unblock(v_heads);
     end if;
+    v_ok := set_config('procrastinate.derived', coalesce(v_outer, ''), true) is null;
     return next v_row;
 end;
 $$;
@@ -3430,18 +3703,24 @@ set jit = off
 as $$
 #variable_conflict use_column
 declare
-    v_ended bigint[];
+    v_outer constant text := current_setting('procrastinate.derived', true);
+    v_part record;
 begin
     perform _procrastinate_check_report(
+        p_worker_id, 0, p_job_ids, p_claim_ids, p_statuses, p_delete
+    );
+    perform set_config('procrastinate.derived', pg_trigger_depth()::text, true);
+    v_part := _procrastinate_end_jobs(
         p_worker_id, p_job_ids, p_claim_ids, p_statuses, p_delete
     );
-    v_ended := _procrastinate_end_jobs(
-        p_worker_id, p_job_ids, p_claim_ids, p_statuses, p_delete
-    );
+    perform set_config('procrastinate.derived', coalesce(v_outer, ''), true);
+    if v_part.o_heads is not null then
+        perform _procrastinate_unblock(v_part.o_heads);
+    end if;
     return query
     select
         u.job_id,
-        case when u.job_id = any(v_ended) then 'finished' else 'not_held' end,
+        case when u.job_id = any(v_part.o_ended) then 'finished' else 'not_held' end,
         j.status
     from unnest(p_job_ids) with ordinality as u (job_id, nr)
     left join procrastinate_jobs as j on j.id = u.job_id
@@ -3604,7 +3883,7 @@ declare
     v_released boolean;
 begin
     perform _procrastinate_check_report(
-        p_worker_id, p_job_ids, p_claim_ids,
+        p_worker_id, 0, p_job_ids, p_claim_ids,
         array_fill(
             'failed'::procrastinate_job_status, array[coalesce(cardinality(p_job_ids), 0)]
         ),
@@ -3662,7 +3941,7 @@ declare
     v_held boolean;
 begin
     perform _procrastinate_check_report(
-        p_worker_id, p_job_ids, p_claim_ids,
+        p_worker_id, 0, p_job_ids, p_claim_ids,
         array_fill(
             'failed'::procrastinate_job_status, array[coalesce(cardinality(p_job_ids), 0)]
         ),
@@ -3743,9 +4022,7 @@ begin
     if cardinality(v_lost) > 0 then
         perform _procrastinate_take_locks(v_lost);
         promoted := cardinality(v_lost);
-        perform _procrastinate_promote(
-            v_lost, null::integer[], null::bigint[], null::xid8[], null::bigint[]
-        );
+        perform _procrastinate_promote(null, v_lost);
         promoted := promoted - (select count(*) from _procrastinate_lost_heads(v_lost));
     end if;
 
@@ -4753,14 +5030,17 @@ set jit = off
 as $$
 declare
     v_job procrastinate_jobs;
-    v_claim record;
-    v_ok boolean;
+    v_id bigint;
 begin
-    v_ok := _procrastinate_refuse_old_snapshot('Fetching jobs');
-    v_ok := _procrastinate_require_worker(p_worker_id);
-    v_claim := _procrastinate_claim_jobs(p_worker_id, target_queue_names, 1, null, null);
-    if cardinality(v_claim.o_job_ids) > 0 then
-        v_job := (select j from procrastinate_jobs as j where j.id = v_claim.o_job_ids[1]);
+    v_id := (
+        select e.job_id
+        from procrastinate_finish_and_fetch_v1(
+            p_worker_id, target_queue_names, 1, null, '{}', '{}', '{}', '{}'
+        ) as e
+        where e.outcome = 'claimed'
+    );
+    if v_id is not null then
+        v_job := (select j from procrastinate_jobs as j where j.id = v_id);
     end if;
     return v_job;
 end;
@@ -5241,8 +5521,7 @@ declare
     v_statuses procrastinate_job_status[];  -- first and last, then of each changed job
     v_new_statuses procrastinate_job_status[];
     v_plain boolean;
-    v_handed bigint[];
-    v_gone record;
+    v_released procrastinate_doing[];
     v_ok boolean;
 begin
     if pg_trigger_depth() > 1 then
@@ -5286,7 +5565,7 @@ begin
         with gone as (
             delete from procrastinate_doing as d
             where d.job_id = any(v_ids)
-            returning d.lock, d.priority, d.job_id, d.head_xmin, d.claim_id
+            returning d as claim, d.lock
         ),
         told as (
             insert into procrastinate_events (job_id, type, at, attempt, by_worker_id)
@@ -5298,25 +5577,14 @@ begin
             insert into procrastinate_counts (queue_name, status, jobs)
             select n.queue_name, n.status, count(*) from new_jobs as n group by 1, 2
         )
-        select
-            array_agg(g.lock) as locks, array_agg(g.priority) as places,
-            array_agg(g.job_id) as ids, array_agg(g.head_xmin) as xmins,
-            array_agg(g.claim_id) as claims
-        into v_gone
-        from gone as g where g.lock is not null;
-        if v_gone.locks is not null then
-            v_ok := _procrastinate_promote(
-                v_gone.locks, v_gone.places, v_gone.ids, v_gone.xmins, v_gone.claims
-            );
+        select array_agg(g.claim) into v_released from gone as g where g.lock is not null;
+        if v_released is not null then
+            v_ok := _procrastinate_promote(v_released, '{}');
         end if;
         return null;
     elsif v_plain then
         if v_locks is not null then
-            v_handed
-                := nullif(current_setting('procrastinate.handover', true), '')::bigint[];
-            if (v_ids <@ v_handed[3:]) is not true then
-                v_ok := _procrastinate_jobs_started(v_ids, v_locks, v_handed[3:]);
-            end if;
+            v_ok := _procrastinate_jobs_started(v_ids, v_locks);
         end if;
         with started as (
             insert into procrastinate_doing
@@ -5324,7 +5592,6 @@ begin
             select
                 n.id, n.worker_id,
                 case
-                    when n.id = any(v_handed[3:]) then v_handed[1]::text::xid8
                     when n.lock is not null then (
                         select t.head_xmin from procrastinate_todo as t
                         where t.job_id = n.id
@@ -5366,7 +5633,12 @@ comment on function _procrastinate_jobs_updated() is
 create trigger procrastinate_jobs_updated_v1
 after update on procrastinate_jobs
 referencing old table as old_jobs new table as new_jobs
-for each statement execute function _procrastinate_jobs_updated();
+for each statement
+-- a statement that derives all itself says so, with the depth that it runs at
+when (
+    current_setting('procrastinate.derived', true) is distinct from pg_trigger_depth()::text
+)
+execute function _procrastinate_jobs_updated();
 
 -- Who holds each lock, and who waits for it.
 create view procrastinate_locks as
@@ -5522,7 +5794,7 @@ to public;
 
 insert into procrastinate_migrations (name, sha256)
 values
-    ('04.00.00_01_pre_baseline', 'b391be687def42746c58a1017e9a6b48fdefbac33e051b7658b1cfadc2bcff5a');
+    ('04.00.00_01_pre_baseline', '0dfc7d915337ae5733763ed051a6fcb77c850277dce2191f19fcd7742f9ff9d9');
 
 -- Back to the caller's search_path.
 do $$

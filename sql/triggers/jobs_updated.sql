@@ -22,8 +22,7 @@ declare
     v_statuses procrastinate_job_status[];  -- first and last, then of each changed job
     v_new_statuses procrastinate_job_status[];
     v_plain boolean;
-    v_handed bigint[];
-    v_gone record;
+    v_released procrastinate_doing[];
     v_ok boolean;
 begin
     if pg_trigger_depth() > 1 then
@@ -67,7 +66,7 @@ begin
         with gone as (
             delete from procrastinate_doing as d
             where d.job_id = any(v_ids)
-            returning d.lock, d.priority, d.job_id, d.head_xmin, d.claim_id
+            returning d as claim, d.lock
         ),
         told as (
             insert into procrastinate_events (job_id, type, at, attempt, by_worker_id)
@@ -79,25 +78,14 @@ begin
             insert into procrastinate_counts (queue_name, status, jobs)
             select n.queue_name, n.status, count(*) from new_jobs as n group by 1, 2
         )
-        select
-            array_agg(g.lock) as locks, array_agg(g.priority) as places,
-            array_agg(g.job_id) as ids, array_agg(g.head_xmin) as xmins,
-            array_agg(g.claim_id) as claims
-        into v_gone
-        from gone as g where g.lock is not null;
-        if v_gone.locks is not null then
-            v_ok := _procrastinate_promote(
-                v_gone.locks, v_gone.places, v_gone.ids, v_gone.xmins, v_gone.claims
-            );
+        select array_agg(g.claim) into v_released from gone as g where g.lock is not null;
+        if v_released is not null then
+            v_ok := _procrastinate_promote(v_released, '{}');
         end if;
         return null;
     elsif v_plain then
         if v_locks is not null then
-            v_handed
-                := nullif(current_setting('procrastinate.handover', true), '')::bigint[];
-            if (v_ids <@ v_handed[3:]) is not true then
-                v_ok := _procrastinate_jobs_started(v_ids, v_locks, v_handed[3:]);
-            end if;
+            v_ok := _procrastinate_jobs_started(v_ids, v_locks);
         end if;
         with started as (
             insert into procrastinate_doing
@@ -105,7 +93,6 @@ begin
             select
                 n.id, n.worker_id,
                 case
-                    when n.id = any(v_handed[3:]) then v_handed[1]::text::xid8
                     when n.lock is not null then (
                         select t.head_xmin from procrastinate_todo as t
                         where t.job_id = n.id
@@ -147,4 +134,9 @@ comment on function _procrastinate_jobs_updated() is
 create trigger procrastinate_jobs_updated_v1
 after update on procrastinate_jobs
 referencing old table as old_jobs new table as new_jobs
-for each statement execute function _procrastinate_jobs_updated();
+for each statement
+-- a statement that derives all itself says so, with the depth that it runs at
+when (
+    current_setting('procrastinate.derived', true) is distinct from pg_trigger_depth()::text
+)
+execute function _procrastinate_jobs_updated();

@@ -9,63 +9,59 @@ create function _procrastinate_end_jobs(
     p_job_ids bigint[],
     p_claim_ids bigint[],
     p_statuses procrastinate_job_status[],
-    p_delete boolean[]
+    p_delete boolean[],
+    out o_ended bigint[],
+    out o_heads bigint[]  -- the next heads of the locks released, as next_heads has them
 )
-returns bigint[]
 language plpgsql volatile parallel unsafe
 set search_path from current
 as $$
 declare
-    v_ended bigint[];
+    v_part record;
+    v_status procrastinate_job_status;
     v_gone bigint[];
 begin
     if p_statuses[1] = all(p_statuses) and not true = any(p_delete) then
-        -- one status for all, as most reports have: a claim is one job's, so two lists
-        -- suffice
-        with ended as (
-            update procrastinate_jobs as j
-            set status = p_statuses[1], attempts = j.attempts + 1, abort_requested = false
-            from procrastinate_doing as d
-            where
-                d.job_id = any(p_job_ids)
-                and d.claim_id = any(p_claim_ids)
-                and j.id = d.job_id
-                and j.status = 'doing'
-                and coalesce(j.worker_id, p_worker_id) = p_worker_id
-            returning j.id
-        )
-        select array_agg(e.id) into v_ended from ended as e;
-        return coalesce(v_ended, '{}');
-    end if;
-    if true = any(p_delete) then  -- two statements: all that either waits for comes first
-        perform _procrastinate_lock_jobs(
-            array(
-                select d.job_id
-                from procrastinate_doing as d
-                where d.job_id = any(p_job_ids) and d.claim_id = any(p_claim_ids)
-            ),
-            '{}'
+        -- one status for all, as most reports have
+        v_part := _procrastinate_end_alike(
+            p_worker_id, p_job_ids, p_claim_ids, p_statuses[1]
         );
+        o_ended := v_part.o_ended;
+        o_heads := v_part.o_heads;
+        return;
     end if;
-    with ended as (
-        update procrastinate_jobs as j
-        set status = e.status, attempts = j.attempts + 1, abort_requested = false
-        from (
-            select u.job_id, u.claim_id, u.status
-            from unnest(p_job_ids, p_claim_ids, p_statuses, p_delete)
-                as u (job_id, claim_id, status, gone)
-            where u.gone is not true
-            order by u.job_id
-        ) as e
-        join procrastinate_doing as d on d.job_id = e.job_id and d.claim_id = e.claim_id
-        where
-            j.id = e.job_id
-            and j.status = 'doing'
-            and coalesce(j.worker_id, p_worker_id) = p_worker_id
-        returning j.id
-    )
-    select array_agg(e.id) into v_ended from ended as e;
 
+    -- several statements: all that any of them waits for comes first
+    perform _procrastinate_lock_jobs(
+        array(
+            select d.job_id
+            from procrastinate_doing as d
+            where d.job_id = any(p_job_ids) and d.claim_id = any(p_claim_ids)
+        ),
+        '{}'
+    );
+    o_ended := '{}';
+    foreach v_status in array
+        array['succeeded', 'failed', 'aborted']::procrastinate_job_status[]
+    loop
+        continue when not v_status = any(p_statuses);
+        v_part := _procrastinate_end_alike(
+            p_worker_id,
+            array(
+                select u.job_id
+                from unnest(p_job_ids, p_statuses, p_delete) as u (job_id, status, gone)
+                where u.status = v_status and u.gone is not true
+            ),
+            p_claim_ids,
+            v_status
+        );
+        o_ended := o_ended || v_part.o_ended;
+        if v_part.o_heads is not null then
+            o_heads := array[
+                least(o_heads[1], v_part.o_heads[1]), least(o_heads[2], v_part.o_heads[2])
+            ] || o_heads[3:] || v_part.o_heads[3:];
+        end if;
+    end loop;
     if true = any(p_delete) then
         with gone as (
             delete from procrastinate_jobs as j
@@ -83,8 +79,8 @@ begin
             returning j.id
         )
         select array_agg(g.id) into v_gone from gone as g;
+        o_ended := o_ended || v_gone;
     end if;
-    return coalesce(v_ended || v_gone, v_ended, v_gone, '{}');
 end;
 $$;
 

@@ -1,9 +1,6 @@
--- Before jobs enter doing: with the keys of their locks, refuses those whose lock is held.
--- A promoted head knows up to which claim its lock was free; the lock of a head that this
--- exchange hands over was released by this very transaction.
-create function _procrastinate_jobs_started(
-    p_job_ids bigint[], p_locks text[], p_handed bigint[]
-)
+-- Before jobs enter doing by a bare UPDATE: with the keys of their locks, refuses those
+-- whose lock is held. A promoted head knows up to which claim its lock was free.
+create function _procrastinate_jobs_started(p_job_ids bigint[], p_locks text[])
 returns boolean
 language plpgsql volatile parallel unsafe
 set search_path from current
@@ -22,7 +19,7 @@ begin
         select
             x.lock,
             count(*) over (partition by x.lock) > 1
-            or x.job_id <> all(coalesce(p_handed, '{}'::bigint[])) and exists (
+            or exists (
                 select
                 from procrastinate_doing as d
                 where d.lock = x.lock and d.claim_id > coalesce(x.free_after, 0)
@@ -45,5 +42,5 @@ begin
 end;
 $$;
 
-comment on function _procrastinate_jobs_started(bigint[], text[], bigint[]) is
+comment on function _procrastinate_jobs_started(bigint[], text[]) is
 'Raises unique_violation (procrastinate_jobs_lock_idx_v1) if one of these locks is held.';

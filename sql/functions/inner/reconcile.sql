@@ -17,11 +17,8 @@ declare
     v_now constant timestamptz := procrastinate_now();
     v_locks text[];
     v_moved text[];
-    v_released text[];
-    v_priorities integer[];
-    v_ids bigint[];
-    v_xmins xid8[];
-    v_claims bigint[];
+    v_released procrastinate_doing[];
+    v_free text[];
 begin
     -- the locks of these jobs, before and after
     select array_agg(distinct x.lock) into v_locks
@@ -63,12 +60,10 @@ begin
                 ) as j
                 where j.id = d.job_id and j.status = 'doing'
             )
-        returning d.lock, d.priority, d.job_id, d.head_xmin, d.claim_id
+        returning d as claim, d.lock
     )
-    select
-        array_agg(g.lock), array_agg(g.priority), array_agg(g.job_id),
-        array_agg(g.head_xmin), array_agg(g.claim_id)
-    into v_released, v_priorities, v_ids, v_xmins, v_claims
+    select array_agg(g.claim), array_agg(g.lock)
+    into v_released, v_free
     from gone as g
     where g.lock is not null;
 
@@ -118,14 +113,12 @@ begin
     if v_locks is not null then
         perform _procrastinate_refuse_held(v_locks);
         perform _procrastinate_promote(
-            v_released || array(
-                select l.lock
-                from unnest(v_locks) as l (lock)
-                where not exists (
-                    select from unnest(v_released) as r (lock) where r.lock = l.lock
-                )
-            ),
-            v_priorities, v_ids, v_xmins, v_claims
+            v_released,
+            array(
+                select l.lock from unnest(v_locks) as l (lock)
+                except
+                select f.lock from unnest(v_free) as f (lock)
+            )
         );
     end if;
 end;

@@ -60,7 +60,8 @@ begin
         select h.job_id, null, 'b', null
         from _procrastinate_handed_heads(p_handed, procrastinate_now()) as h
         where
-            h.queue_name = any(p_queues)
+            h.job_id <> all(p_pass)
+            and h.queue_name = any(p_queues)
             and h.priority = p_priority
         order by job_id
         limit p_take

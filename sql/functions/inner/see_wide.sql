@@ -49,7 +49,8 @@ begin
         select h.job_id, null, h.priority
         from _procrastinate_handed_heads(p_handed, procrastinate_now()) as h
         where
-            h.queue_name = any(p_queues)
+            h.job_id <> all(p_pass)
+            and h.queue_name = any(p_queues)
         order by priority desc, job_id
         limit p_take
     ) as s;

@@ -1,7 +1,9 @@
 -- Blocked heads become ready, or delayed, and the queue of each is told: of one that was
 -- ready before, because whoever met it while its lock was changing hands has left it; of
 -- one that is delayed, because its time may have come since this transaction began.
-create function _procrastinate_unblock(p_heads bigint[], p_xmin bigint, p_claim_id bigint)
+--
+-- p_heads as next_heads has them: oldest transaction not seen, last claim, jobs.
+create function _procrastinate_unblock(p_heads bigint[])
 returns boolean
 language plpgsql volatile parallel unsafe
 set search_path from current
@@ -14,17 +16,17 @@ begin
             else 'a'
         end::"char",
         since = pg_current_xact_id(),
-        head_xmin = p_xmin::text::xid8,
-        free_after = p_claim_id
-    where t.job_id = any(p_heads) and t.state::text = 'b';
+        head_xmin = p_heads[1]::text::xid8,
+        free_after = p_heads[2]
+    where t.job_id = any(p_heads[3:]) and t.state::text = 'b';
 
     perform _procrastinate_notify(t.queue_name, 'job_inserted', min(t.job_id))
     from procrastinate_todo as t
-    where t.job_id = any(p_heads)
+    where t.job_id = any(p_heads[3:])
     group by t.queue_name;
     return true;
 end;
 $$;
 
-comment on function _procrastinate_unblock(bigint[], bigint, bigint) is
+comment on function _procrastinate_unblock(bigint[]) is
 'blocked -> ready or delayed for these heads of locks that nobody holds.';

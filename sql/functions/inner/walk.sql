@@ -1,15 +1,15 @@
--- One walk over the pairs of queue and priority from the highest priority down, claiming
--- what may run. Raises the marks over what it has claimed or parked, never over what it
--- skipped.
+-- One walk over the pairs of queue and priority from the highest priority down. Locks the
+-- rows of the jobs that may run, for finish_and_fetch. Raises the marks over what it has
+-- locked or parked, never over what it skipped.
 create function _procrastinate_walk(
-    p_worker_id bigint,
     p_queues text[],
     p_priorities integer[],
     inout p_fresh bigint[],
     inout p_again bigint[],
+    inout p_job_ids bigint[],
     p_limit integer,
     p_handed bigint[],
-    out o_job_ids bigint[], out o_contended boolean, out o_more boolean
+    out o_contended boolean, out o_more boolean
 )
 language plpgsql volatile parallel unsafe
 set search_path from current
@@ -19,7 +19,7 @@ declare
     v_count constant integer := cardinality(p_queues);
     v_budget integer := current_setting('max_locks_per_transaction')::integer / 2;
     v_rounds integer := 0;
-    v_want integer := p_limit;
+    v_want integer := p_limit - cardinality(p_job_ids);
     v_take integer;
     v_from integer;
     v_to integer := 0;
@@ -33,7 +33,6 @@ declare
     -- met and left where they are: held by others, or over the budget
     v_pass bigint[] := '{}'::bigint[];
 begin
-    o_job_ids := '{}';
     o_contended := false;
     o_more := false;
     while v_to < v_count loop
@@ -46,16 +45,18 @@ begin
         loop
             v_rounds := v_rounds + 1;
             if v_wide then
-                v_seen := _procrastinate_see_wide(p_queues, v_take, v_pass, p_handed);
+                v_seen := _procrastinate_see_wide(
+                    p_queues, v_take, v_pass || p_job_ids, p_handed
+                );
             elsif v_from = v_to then
                 v_seen := _procrastinate_see_queue(
                     p_queues[v_from], p_priorities[v_from], p_fresh[v_from],
-                    p_again[v_from], v_take, v_pass, p_handed
+                    p_again[v_from], v_take, v_pass || p_job_ids, p_handed
                 );
             else
                 v_seen := _procrastinate_see_queues(
                     p_queues[v_from:v_to], p_priorities[v_from], p_fresh[v_from:v_to],
-                    p_again[v_from:v_to], v_take, v_pass, p_handed
+                    p_again[v_from:v_to], v_take, v_pass || p_job_ids, p_handed
                 );
             end if;
             exit when v_seen.o_seen = 0;
@@ -72,35 +73,35 @@ begin
                 v_pass := v_pass || v_heads.o_over || v_heads.o_busy;
             end if;
 
-            v_got := null;
             if cardinality(v_try) > v_want then  -- having looked further than there is room
                 v_cut := v_try;
                 v_try := _procrastinate_first_of(v_try, v_want);
-                v_pass := v_pass || v_cut;  -- those claimed are gone when it counts
+                v_pass := v_pass || array(
+                    select c.job_id from unnest(v_cut) as c (job_id)
+                    except
+                    select t.job_id from unnest(v_try) as t (job_id)
+                );
             end if;
             if cardinality(v_try) > 0 then
-                with mine as (
-                    update procrastinate_jobs as j
-                    set status = 'doing', worker_id = p_worker_id
-                    where
-                        j.id = any(array(
-                            select x.id
-                            from procrastinate_jobs as x
-                            where  -- as it is now: it may have changed since it was seen
-                                x.id = any(v_try) and x.status = 'todo'
-                                and x.queue_name = any(p_queues)
-                                and coalesce(x.scheduled_at <= procrastinate_now(), true)
-                                and (x.lock is null or x.id = any(v_known))
-                            for no key update skip locked
-                        ))
-                    returning j.id
-                )
-                select array_agg(m.id) into v_got from mine as m;
-                o_job_ids := o_job_ids || v_got;
-                v_want := v_want - coalesce(cardinality(v_got), 0);
-                if cardinality(v_try) > coalesce(cardinality(v_got), 0) then
+                v_got := array(
+                    select x.id
+                    from procrastinate_jobs as x
+                    where  -- as it is now: it may have changed since it was seen
+                        x.id = any(v_try) and x.status = 'todo'
+                        and x.queue_name = any(p_queues)
+                        and coalesce(x.scheduled_at <= procrastinate_now(), true)
+                        and (x.lock is null or x.id = any(v_known))
+                    for no key update skip locked
+                );
+                p_job_ids := p_job_ids || v_got;
+                v_want := v_want - cardinality(v_got);
+                if cardinality(v_try) > cardinality(v_got) then
                     o_contended := true;
-                    v_pass := v_pass || v_try;  -- those claimed are gone when it counts
+                    v_pass := v_pass || array(
+                        select t.job_id from unnest(v_try) as t (job_id)
+                        except
+                        select g.job_id from unnest(v_got) as g (job_id)
+                    );
                 end if;
             end if;
 
@@ -144,5 +145,5 @@ end;
 $$;
 
 comment on function _procrastinate_walk(
-    bigint, text[], integer[], bigint[], bigint[], integer, bigint[]
-) is 'todo -> doing along these pairs of queue and priority; returns the marks raised.';
+    text[], integer[], bigint[], bigint[], bigint[], integer, bigint[]
+) is 'Locks what may run along these pairs of queue and priority; raises the marks.';

@@ -13,14 +13,17 @@ set jit = off
 as $$
 declare
     v_job procrastinate_jobs;
-    v_claim record;
-    v_ok boolean;
+    v_id bigint;
 begin
-    v_ok := _procrastinate_refuse_old_snapshot('Fetching jobs');
-    v_ok := _procrastinate_require_worker(p_worker_id);
-    v_claim := _procrastinate_claim_jobs(p_worker_id, target_queue_names, 1, null, null);
-    if cardinality(v_claim.o_job_ids) > 0 then
-        v_job := (select j from procrastinate_jobs as j where j.id = v_claim.o_job_ids[1]);
+    v_id := (
+        select e.job_id
+        from procrastinate_finish_and_fetch_v1(
+            p_worker_id, target_queue_names, 1, null, '{}', '{}', '{}', '{}'
+        ) as e
+        where e.outcome = 'claimed'
+    );
+    if v_id is not null then
+        v_job := (select j from procrastinate_jobs as j where j.id = v_id);
     end if;
     return v_job;
 end;

@@ -18,18 +18,24 @@ set jit = off
 as $$
 #variable_conflict use_column
 declare
-    v_ended bigint[];
+    v_outer constant text := current_setting('procrastinate.derived', true);
+    v_part record;
 begin
     perform _procrastinate_check_report(
+        p_worker_id, 0, p_job_ids, p_claim_ids, p_statuses, p_delete
+    );
+    perform set_config('procrastinate.derived', pg_trigger_depth()::text, true);
+    v_part := _procrastinate_end_jobs(
         p_worker_id, p_job_ids, p_claim_ids, p_statuses, p_delete
     );
-    v_ended := _procrastinate_end_jobs(
-        p_worker_id, p_job_ids, p_claim_ids, p_statuses, p_delete
-    );
+    perform set_config('procrastinate.derived', coalesce(v_outer, ''), true);
+    if v_part.o_heads is not null then
+        perform _procrastinate_unblock(v_part.o_heads);
+    end if;
     return query
     select
         u.job_id,
-        case when u.job_id = any(v_ended) then 'finished' else 'not_held' end,
+        case when u.job_id = any(v_part.o_ended) then 'finished' else 'not_held' end,
         j.status
     from unnest(p_job_ids) with ordinality as u (job_id, nr)
     left join procrastinate_jobs as j on j.id = u.job_id

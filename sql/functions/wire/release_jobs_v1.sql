@@ -17,7 +17,7 @@ declare
     v_released boolean;
 begin
     perform _procrastinate_check_report(
-        p_worker_id, p_job_ids, p_claim_ids,
+        p_worker_id, 0, p_job_ids, p_claim_ids,
         array_fill(
             'failed'::procrastinate_job_status, array[coalesce(cardinality(p_job_ids), 0)]
         ),

@@ -40,9 +40,7 @@ begin
     if cardinality(v_lost) > 0 then
         perform _procrastinate_take_locks(v_lost);
         promoted := cardinality(v_lost);
-        perform _procrastinate_promote(
-            v_lost, null::integer[], null::bigint[], null::xid8[], null::bigint[]
-        );
+        perform _procrastinate_promote(null, v_lost);
         promoted := promoted - (select count(*) from _procrastinate_lost_heads(v_lost));
     end if;
 

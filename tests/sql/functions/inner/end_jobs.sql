@@ -1,22 +1,44 @@
 \ir ../../setup.psql
-select plan(4);
+select plan(8);
 
 select a_worker() as worker \gset
 select job as a, claim as ca from a_job('doing', p_worker => :worker) \gset
-select job as b, claim as cb from a_job('doing', p_worker => :worker) \gset
-select job as c, claim as cc from a_job('doing', p_worker => :worker) \gset
+select job as b, claim as cb from a_job('doing', p_worker => :worker, p_lock => 'b') \gset
+select job as c, claim as cc from a_job('doing', p_worker => :worker, p_lock => 'c') \gset
+select job as d, claim as cd from a_job('doing', p_worker => :worker, p_lock => 'd') \gset
+select job as nc from a_job(p_lock => 'c') \gset
+select job as nd from a_job(p_lock => 'd') \gset
+set local procrastinate.derived = '0';  -- as its callers have said
+select o_ended as ended, o_heads as heads
+from _procrastinate_end_jobs(
+    :worker, array[:d, :c, :b, :a], array[:cd, :cc, :cb, :ca + 1000],
+    '{aborted,failed,succeeded,aborted}', '{null,false,true,null}'
+) \gset
+set local procrastinate.derived = '';
 select set_eq(
-    format(
-        'select unnest(_procrastinate_end_jobs(%s, array[%s, %s, %s], array[%s, %s, %s],'
-        ' ''{failed,succeeded,aborted}'', ''{false,true,null}''))',
-        :worker, :c, :b, :a, :cc, :cb, :ca + 1000
-    ),
-    format('values (%s::bigint), (%s)', :b, :c),
+    format('select unnest(%L::bigint[])', :'ended'),
+    format('values (%s::bigint), (%s), (%s)', :b, :c, :d),
     'it answers with those that it has ended or deleted'
 );
-select is(array[status_of(:a), status_of(:b), status_of(:c)], '{doing,null,failed}', 'and has');
 select is(
-    _procrastinate_end_jobs(:worker, '{}', '{}', '{}', '{}'), '{}', 'none is nothing, not null'
+    array[status_of(:a), status_of(:b), status_of(:c), status_of(:d)],
+    '{doing,null,failed,aborted}', 'and has'
+);
+select is((:'heads'::bigint[])[3:], array[:nc, :nd]::bigint[], 'with the next heads of their locks');
+select is(
+    (:'heads'::bigint[])[2], least(:cc, :cd)::bigint, 'and a claim up to which none of them is held'
+);
+select _procrastinate_unblock(:'heads') \g /dev/null
+select is(
+    (select e.o_ended from _procrastinate_end_jobs(:worker, '{}', '{}', '{}', '{}') as e),
+    '{}', 'none is nothing, not null'
+);
+select is(events_of(:c), '{deferred,started,failed}', 'each leaves its event');
+select is(
+    (
+        select sum(x.jobs)::text from procrastinate_counts as x where x.status = 'failed'
+    ),
+    '1', 'and counts'
 );
 select is_sound();
 

@@ -1,12 +1,12 @@
 \ir ../../setup.psql
-select plan(6);
+select plan(5);
 
 select a_job('doing', p_lock => 'held') \g /dev/null
 select job as waits from a_job(p_lock => 'held') \gset
 select job as free from a_job(p_lock => 'free') \gset
 select job as same from a_job(p_lock => 'free') \gset
 select is(
-    outcome_of(format('select _procrastinate_jobs_started(%L, %L, null)', s.jobs, s.locks)),
+    outcome_of(format('select _procrastinate_jobs_started(%L, %L)', s.jobs, s.locks)),
     s.code, s.why
 )
 from (
@@ -17,11 +17,6 @@ from (
         (array[:free, :same], '{free}', '23505', 'one that two would take at once'),
         (array[-1], '{}', 'ok', 'none')
 ) as s (jobs, locks, code, why);
-select is(
-    outcome_of(format('select _procrastinate_jobs_started(array[%s], ''{held}'', array[%1$s])',
-        :waits)),
-    'ok', 'a head that this exchange hands over has been released'
-);
 
 select * from finish();
 rollback;

@@ -8,14 +8,14 @@ select job as next from a_job(p_lock => 'free') \gset
 select job as high from a_job(p_lock => 'high') \gset
 select job as higher from a_job(p_lock => 'high', p_priority => 1) \gset
 update procrastinate_todo set state = 'b';
-select _procrastinate_promote('{held,free,high,none}', null, null, null, null) \g /dev/null
+select _procrastinate_promote(null, '{held,free,high,none}') \g /dev/null
 select is(
     array[derived(:held), derived(:head), derived(:next), derived(:high), derived(:higher)],
     '{todo:blocked,todo:ready,todo:blocked,todo:blocked,todo:ready}',
     'the head of each lock that nobody holds becomes ready, and no other'
 );
 select lives_ok(
-    $$select _procrastinate_promote('{}', null, null, null, null)$$, 'no lock, no head'
+    $$select _procrastinate_promote('{}', '{}')$$, 'no lock, no head'
 );
 select is_sound();
 

@@ -1,5 +1,6 @@
--- todo -> doing for at most p_limit jobs of these queues, highest priority first, then
--- lowest id. Never waits for another transaction: what somebody holds is skipped and told.
+-- Locks at most p_limit jobs of these queues that may run, highest priority first, then
+-- lowest id, for finish_and_fetch. Never waits for another transaction: what somebody holds
+-- is skipped and told.
 --
 -- p_marks is what the last claim of this worker returned: for each pair of queue and
 -- priority the ids from which its ready rows are read, so that the dead rows of earlier
@@ -9,8 +10,7 @@
 -- oldest transaction not seen, time of the next full scan (microseconds), last job id at
 -- the last full scan, then triples of pair, mark of fresh rows, mark of rows ready again,
 -- in the order of the walk.
-create function _procrastinate_claim_jobs(
-    p_worker_id bigint,
+create function _procrastinate_pick_jobs(
     p_queues text[],
     p_limit integer,
     p_marks bigint[],
@@ -92,10 +92,9 @@ begin
             end if;
         end if;
         v_walk := _procrastinate_walk(
-            p_worker_id, v_queues, v_priorities, v_fresh, v_again,
-            p_limit - cardinality(o_job_ids), p_handed
+            v_queues, v_priorities, v_fresh, v_again, o_job_ids, p_limit, p_handed
         );
-        o_job_ids := o_job_ids || v_walk.o_job_ids;
+        o_job_ids := v_walk.p_job_ids;
         v_fresh := v_walk.p_fresh;
         v_again := v_walk.p_again;
         o_contended := v_walk.o_contended;
@@ -139,7 +138,5 @@ begin
 end;
 $$;
 
-comment on function _procrastinate_claim_jobs(
-    bigint, text[], integer, bigint[], bigint[]
-) is
-'todo -> doing for the first jobs of these queues that may run. Skips what others hold.';
+comment on function _procrastinate_pick_jobs(text[], integer, bigint[], bigint[]) is
+'Locks the first jobs of these queues that may run. Skips what others hold.';

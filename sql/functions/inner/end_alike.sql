@@ -1,0 +1,82 @@
+-- doing -> one status, for the claims that still hold their job: the job, what is derived
+-- from it and its history in one statement. The caller has said so to the trigger of
+-- procrastinate_jobs (procrastinate.derived): docs/decisions/0005-triggers-derive.md.
+--
+-- In the one order: rows of jobs, keys of their locks, rows of doing. The next heads of the
+-- locks are then found with a snapshot taken after the keys.
+create function _procrastinate_end_alike(
+    p_worker_id bigint,
+    p_job_ids bigint[],
+    p_claim_ids bigint[],  -- a claim is one job's: of more jobs than these, if need be
+    p_status procrastinate_job_status,
+    out o_ended bigint[],
+    out o_heads bigint[]  -- the next heads of the locks released, as next_heads has them
+)
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_event constant procrastinate_job_event_type
+        := p_status::text::procrastinate_job_event_type;  -- of the same name
+    v_now constant timestamptz := procrastinate_now();
+    v_released procrastinate_doing[];
+    v_others bigint[];
+    v_ok boolean;
+begin
+    with ended as (
+        update procrastinate_jobs as j
+        set status = p_status, attempts = j.attempts + 1, abort_requested = false
+        from procrastinate_doing as d
+        where
+            d.job_id = any(p_job_ids)
+            and d.claim_id = any(p_claim_ids)
+            and j.id = d.job_id
+            and j.status = 'doing'
+            and coalesce(j.worker_id, p_worker_id) = p_worker_id
+        returning j.id, j.queue_name, j.status, j.attempts, j.worker_id, d.lock
+    ),
+    held as (
+        select _procrastinate_take_locks(x.locks) as keys
+        from (
+            select array(select e.lock from ended as e where e.lock is not null) as locks
+            offset 0
+        ) as x
+        where x.locks <> '{}'
+    ),
+    gone as (
+        delete from procrastinate_doing as d
+        where
+            d.job_id = any(array(select e.id from ended as e where e.status = p_status))
+            and (select h.keys from held as h) is not false
+        returning d as claim, d.lock
+    ),
+    told as (
+        insert into procrastinate_events (job_id, type, at, attempt, by_worker_id)
+        select e.id, v_event, v_now, e.attempts, e.worker_id
+        from ended as e
+        where e.status = p_status
+    ),
+    counted as (
+        insert into procrastinate_counts (queue_name, status, jobs)
+        select e.queue_name, p_status, count(*)
+        from ended as e
+        where e.status = p_status
+        group by e.queue_name
+    )
+    select
+        array(select e.id from ended as e),
+        array(select g.claim from gone as g where g.lock is not null),
+        array(select e.id from ended as e where e.status <> p_status)
+    into o_ended, v_released, v_others;
+    if v_others <> '{}' then
+        v_ok := _procrastinate_changed_otherwise(v_others, 'doing');
+    end if;
+    if v_released <> '{}' then
+        o_heads := _procrastinate_next_heads(v_released, '{}');
+    end if;
+end;
+$$;
+
+comment on function _procrastinate_end_alike(
+    bigint, bigint[], bigint[], procrastinate_job_status
+) is 'doing -> this status for these claims; returns the jobs of those that held.';
