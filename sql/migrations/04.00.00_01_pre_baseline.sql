@@ -547,7 +547,7 @@ comment on function _procrastinate_cancel(bigint, boolean, boolean) is
 
 -- A trigger of a user's has made something else of jobs that were to start or to end:
 -- another status, another lock, or nothing at all. What is derived then follows from the
--- jobs as they are.
+-- jobs as they are; where it does so already, a trigger of ours has been there.
 create function _procrastinate_changed_otherwise(
     p_job_ids bigint[], p_from procrastinate_job_status
 )
@@ -569,11 +569,19 @@ begin
         offset 0
     ) as j
     where
-        j.status <> p_from
-        or exists (
+        exists (
             select
             from procrastinate_todo as t
-            where t.job_id = j.id and t.lock is distinct from j.lock
+            where
+                t.job_id = j.id
+                and (j.status <> 'todo' or t.lock is distinct from j.lock)
+        )
+        or exists (
+            select
+            from procrastinate_doing as d
+            where
+                d.job_id = j.id
+                and (j.status <> 'doing' or d.lock is distinct from j.lock)
         );
     if v_ids is null then
         return false;
@@ -5794,7 +5802,7 @@ to public;
 
 insert into procrastinate_migrations (name, sha256)
 values
-    ('04.00.00_01_pre_baseline', '0dfc7d915337ae5733763ed051a6fcb77c850277dce2191f19fcd7742f9ff9d9');
+    ('04.00.00_01_pre_baseline', '47ddd527f3f91dc95773a38c91157407b32f8cb0d3aa5495876884f0bce71604');
 
 -- Back to the caller's search_path.
 do $$

@@ -1,6 +1,6 @@
 -- A trigger of a user's has made something else of jobs that were to start or to end:
 -- another status, another lock, or nothing at all. What is derived then follows from the
--- jobs as they are.
+-- jobs as they are; where it does so already, a trigger of ours has been there.
 create function _procrastinate_changed_otherwise(
     p_job_ids bigint[], p_from procrastinate_job_status
 )
@@ -22,11 +22,19 @@ begin
         offset 0
     ) as j
     where
-        j.status <> p_from
-        or exists (
+        exists (
             select
             from procrastinate_todo as t
-            where t.job_id = j.id and t.lock is distinct from j.lock
+            where
+                t.job_id = j.id
+                and (j.status <> 'todo' or t.lock is distinct from j.lock)
+        )
+        or exists (
+            select
+            from procrastinate_doing as d
+            where
+                d.job_id = j.id
+                and (j.status <> 'doing' or d.lock is distinct from j.lock)
         );
     if v_ids is null then
         return false;

@@ -1,5 +1,5 @@
 \ir ../../setup.psql
-select plan(26);
+select plan(30);
 
 select a_worker() as worker \gset
 create function fixtures.exchange(
@@ -146,6 +146,54 @@ select is(
     'PQ004', 'a worker that is not registered claims nothing'
 );
 select is(status_of(:job), 'doing', 'whoever is refused has changed nothing');
+
+-- triggers of a user's, at the statement that starts jobs
+create function fixtures.meddle() returns trigger language plpgsql as $$
+begin
+    case
+        when new.task_name = 'skip' and tg_when = 'BEFORE' then return null;
+        when new.task_name = 'cancel' and tg_when = 'BEFORE' then new.status := 'cancelled';
+        when new.task_name = 'relock' and tg_when = 'BEFORE' then new.lock := 'other';
+        when new.task_name = 'end' and tg_when = 'AFTER' and new.status = 'doing' then
+            update procrastinate_jobs as j set status = 'succeeded' where j.id = new.id;
+        when new.task_name = 'defer' and tg_when = 'AFTER' and new.status = 'doing' then
+            insert into procrastinate_jobs (queue_name, task_name) values ('child', 'nothing');
+        else null;
+    end case;
+    return new;
+end $$;
+create trigger a_users_before before update on procrastinate_jobs
+for each row when (new.queue_name = 'meddled') execute function fixtures.meddle();
+create trigger a_users_after after update on procrastinate_jobs
+for each row when (new.queue_name = 'meddled') execute function fixtures.meddle();
+insert into procrastinate_jobs (queue_name, task_name, lock)
+select 'meddled', t, t from unnest('{skip,cancel,relock,end,defer,nothing}'::text[]) as t;
+select a_worker() as worker \gset
+select count(*) as claimed from exchange('{meddled}', 10, '{}', '{}') as e
+where e.outcome = 'claimed' \gset
+select results_eq(
+    $$
+        select j.task_name::text, j.status::text, derived(j.id), events_of(j.id)
+        from procrastinate_jobs as j
+        where j.queue_name = 'meddled'
+        order by j.id
+    $$,
+    $$values
+        ('skip', 'todo', 'todo:ready', '{deferred}'::text[]),
+        ('cancel', 'cancelled', null, '{deferred,cancelled}'),
+        ('relock', 'doing', 'doing', '{deferred,started}'),
+        ('end', 'succeeded', null, '{deferred,started,succeeded}'),
+        ('defer', 'doing', 'doing', '{deferred,started}'),
+        ('nothing', 'doing', 'doing', '{deferred,started}')
+    $$,
+    'a user''s triggers have a word in what starts'
+);
+select is(
+    (select d.lock from procrastinate_doing as d join procrastinate_jobs as j on j.id = d.job_id
+    where j.task_name = 'relock'), 'other', 'also in its lock'
+);
+select is(current_setting('procrastinate.derived'), '', 'the trigger is told nothing more');
+select is_sound();
 
 select * from finish();
 rollback;
