@@ -908,6 +908,7 @@ declare
     v_now constant timestamptz := procrastinate_now();
     v_released procrastinate_doing[];
     v_others bigint[];
+    v_gone bigint;
     v_ok boolean;
 begin
     with ended as (
@@ -920,12 +921,18 @@ begin
             and j.id = d.job_id
             and j.status = 'doing'
             and coalesce(j.worker_id, p_worker_id) = p_worker_id
-        returning j.id, j.queue_name, j.status, j.attempts, j.worker_id, d.lock
+        returning
+            j.id, j.queue_name, j.status, j.attempts, j.worker_id, j.lock,
+            -- neither a user's trigger has something else in mind, nor has the lock changed
+            -- while the row was waited for
+            j.status = p_status and j.lock is not distinct from d.lock as plain
     ),
     held as (
         select _procrastinate_take_locks(x.locks) as keys
         from (
-            select array(select e.lock from ended as e where e.lock is not null) as locks
+            select array(
+                select e.lock from ended as e where e.plain and e.lock is not null
+            ) as locks
             offset 0
         ) as x
         where x.locks <> '{}'
@@ -933,7 +940,7 @@ begin
     gone as (
         delete from procrastinate_doing as d
         where
-            d.job_id = any(array(select e.id from ended as e where e.status = p_status))
+            d.job_id = any(array(select e.id from ended as e where e.plain))
             and (select h.keys from held as h) is not false
         returning d as claim, d.lock
     ),
@@ -941,20 +948,28 @@ begin
         insert into procrastinate_events (job_id, type, at, attempt, by_worker_id)
         select e.id, v_event, v_now, e.attempts, e.worker_id
         from ended as e
-        where e.status = p_status
+        where e.plain
     ),
     counted as (
         insert into procrastinate_counts (queue_name, status, jobs)
         select e.queue_name, p_status, count(*)
         from ended as e
-        where e.status = p_status
+        where e.plain
         group by e.queue_name
     )
     select
         array(select e.id from ended as e),
         array(select g.claim from gone as g where g.lock is not null),
-        array(select e.id from ended as e where e.status <> p_status)
-    into o_ended, v_released, v_others;
+        array(select e.id from ended as e where not e.plain),
+        (select count(*) from gone as g)
+    into o_ended, v_released, v_others, v_gone;
+    if v_gone <> cardinality(o_ended) - cardinality(v_others) then
+        -- a job was given back and claimed again by this very worker just now: its claim is
+        -- another, which this snapshot does not show, and must not be ended
+        perform _procrastinate_raise('40001',
+            'A job was claimed anew while the report of its former claim came in',
+            null, 'Send the report again.');
+    end if;
     if v_others <> '{}' then
         v_ok := _procrastinate_changed_otherwise(v_others, 'doing');
     end if;
@@ -1746,7 +1761,7 @@ comment on function _procrastinate_notify(text, text, bigint) is
 -- finds too few, and every so often (docs/decisions/0003-low-water-marks.md). Layout:
 -- oldest transaction not seen, time of the next full scan (microseconds), last job id at
 -- the last full scan, then triples of pair, mark of fresh rows, mark of rows ready again,
--- in the order of the walk.
+-- in the order of the walk. One more at the end says that there were jobs with locks.
 create function _procrastinate_pick_jobs(
     p_queues text[],
     p_limit integer,
@@ -1866,6 +1881,9 @@ begin
     for i in 1 .. cardinality(v_pairs) loop
         o_marks := o_marks || v_pairs[i] || v_fresh[i] || v_again[i];
     end loop;
+    if v_walk.o_locks then
+        o_marks := o_marks || 0::bigint;
+    end if;
     if cardinality(o_job_ids) >= p_limit then
         o_contended := false;
         o_more := false;
@@ -1883,8 +1901,9 @@ comment on function _procrastinate_pick_jobs(text[], integer, bigint[], bigint[]
 -- The straight way is for a worker of one queue that finds as many as it has slots where
 -- its last claim ended, or handed over by the end of its own: one statement instead of the
 -- dozen that the general way takes (docs/decisions/0003-low-water-marks.md). It goes only
--- where nothing but that is to be done. Fewer than asked for: pick_jobs does it all again,
--- for marks are raised only over a batch that was found whole.
+-- where nothing but that is to be done, and is not tried where the last pick met locks.
+-- Fewer than asked for: pick_jobs does it all again, for marks are raised only over a batch
+-- that was found whole.
 create function _procrastinate_pick_next(
     p_worker_id bigint,
     p_queues text[],
@@ -1947,35 +1966,42 @@ begin
                 from procrastinate_jobs as j
                 where
                     j.id = any(array(
-                        (
-                            select t.job_id + 0 as job_id
-                            from procrastinate_todo as t
+                        select n.job_id
+                        from (
+                            (
+                                select  -- one that has a lock counts, and is not found
+                                    t.job_id + 0 as at,
+                                    case when t.lock is null then t.job_id end as job_id
+                                from procrastinate_todo as t
+                                where
+                                    t.state = 'r'
+                                    and t.queue_name = p_queues[1]
+                                    and t.priority = (
+                                        select s.priority
+                                        from _procrastinate_straight(
+                                            p_queues[1], p_marks, procrastinate_now()
+                                        ) as s
+                                    )
+                                    and t.job_id + 0 >= p_marks[5]
+                                order by t.job_id + 0
+                                limit p_limit
+                            )
+                            union all
+                            select h.job_id, h.job_id
+                            from _procrastinate_handed_heads(
+                                p_handed, procrastinate_now()
+                            ) as h
                             where
-                                t.state = 'r'
-                                and t.queue_name = p_queues[1]
-                                and t.priority = (
+                                h.queue_name = p_queues[1]
+                                and h.priority = (
                                     select s.priority
                                     from _procrastinate_straight(
                                         p_queues[1], p_marks, procrastinate_now()
                                     ) as s
                                 )
-                                and t.job_id + 0 >= p_marks[5]
-                            order by t.job_id + 0
+                            order by at
                             limit p_limit
-                        )
-                        union all
-                        select h.job_id
-                        from _procrastinate_handed_heads(p_handed, procrastinate_now()) as h
-                        where
-                            h.queue_name = p_queues[1]
-                            and h.priority = (
-                                select s.priority
-                                from _procrastinate_straight(
-                                    p_queues[1], p_marks, procrastinate_now()
-                                ) as s
-                            )
-                        order by job_id
-                        limit p_limit
+                        ) as n
                     ))
                     and j.status = 'todo'
                     and (j.lock is null or j.id = any(p_handed[3:]))
@@ -2970,15 +2996,14 @@ comment on function _procrastinate_straight(text, bigint[], timestamptz) is
 -- Of candidates with a lock: which may run now. The others are parked (state b), so that no
 -- fetch meets them again before their lock's head is promoted.
 --
--- The keys of the locks are only tried: whoever has one is about to release or to claim,
--- and will say so. What is behind a key that was not had is told in o_busy. With a key in
--- hand, a fresh snapshot decides. A head that nobody holds back is never parked.
---
--- A promoted head carries what is known of its line (see promote), so that only later
--- arrivals and later claims are read.
+-- Keys are only tried: whoever has one is about to release or to claim, and will say so.
+-- What is behind it is told in o_busy. With a key in hand, a fresh snapshot decides. A head
+-- that nobody holds back is never parked. A promoted one carries what is known of its line:
+-- only later arrivals and claims are read.
 create function _procrastinate_take_heads(
     p_job_ids bigint[],
     p_locks text[],
+    p_picked bigint[],  -- by this fetch so far: they are about to hold their locks
     inout p_budget integer,
     out o_heads bigint[],
     out o_busy bigint[],
@@ -3017,17 +3042,15 @@ begin
     if v_got is distinct from v_tried then
         select array_agg(c.job_id) into o_busy
         from unnest(p_job_ids, p_locks) as c (job_id, lock)
-        where c.lock = any(v_tried) and c.lock <> all(coalesce(v_got, '{}'::text[]));
+        where c.lock = any(v_tried) and c.lock <> all(coalesce(v_got, '{}'));
     end if;
     if p_budget <= 0 then
         select array_agg(c.job_id) into o_over
-        from unnest(p_job_ids, p_locks) as c (job_id, lock)
-        where c.lock <> all(v_tried);
+        from unnest(p_job_ids, p_locks) as c (job_id, lock) where c.lock <> all(v_tried);
     end if;
     if v_got is null then
         return;
     end if;
-
     -- a snapshot taken after the keys: it shows all that their last holders did
     select
         array_agg(h.head_id) filter (where not l.held),
@@ -3041,7 +3064,10 @@ begin
                 where d.lock = k.lock and d.claim_id > coalesce(k.free_after, 0)
                 order by d.claim_id
                 limit 1
-            ) as held
+            ) or k.lock = any(array(
+                select t.lock from procrastinate_todo as t
+                where t.job_id = any(p_picked) and t.lock is not null
+            )) as held
         from (
             select distinct on (x.lock)
                 x.lock, x.job_id, x.priority, x.head_xmin, x.free_after
@@ -3086,36 +3112,36 @@ begin
         ) as head_id
     ) as h;
 
+    if cardinality(o_heads) = cardinality(p_job_ids) and p_job_ids <@ o_heads then
+        return;
+    end if;
     -- what must stay as it is: heads that nobody holds, and jobs of locks not looked into
     select array_agg(c.job_id) into v_stay
     from unnest(p_job_ids, p_locks) as c (job_id, lock)
     where c.lock = any(v_got) and c.job_id <> all(coalesce(o_heads, '{}'::bigint[]));
-    if v_stay is not null then
-        update procrastinate_todo as t
-        set state = 'b'
-        where
-            t.job_id = any(v_stay)
-            and t.state::text in ('r', 'a')
-            and (
-                t.lock || '' = any(v_held)
-                or exists (  -- the head of its lock is another, and was seen
-                    select from procrastinate_todo as h
-                    where
-                        h.job_id = any(o_heads)
-                        and h.lock || '' = t.lock || ''
-                        and h.job_id <> t.job_id
-                )
-            );
-    end if;
-    -- a head that is not among the candidates is another queue's, or another walk's, to
-    -- claim
+    update procrastinate_todo as t
+    set state = 'b'
+    where
+        t.job_id = any(v_stay)
+        and t.state::text in ('r', 'a')
+        and (
+            t.lock || '' = any(v_held)
+            or exists (  -- the head of its lock is another, and was seen
+                select from procrastinate_todo as h
+                where
+                    h.job_id = any(o_heads)
+                    and h.lock || '' = t.lock || ''
+                    and h.job_id <> t.job_id
+            )
+        );
+    -- a head that is no candidate is another queue's, or another walk's, to claim
     o_heads := array(
         select h.job_id from unnest(o_heads) as h (job_id) where h.job_id = any(p_job_ids)
     );
 end;
 $$;
 
-comment on function _procrastinate_take_heads(bigint[], text[], integer) is
+comment on function _procrastinate_take_heads(bigint[], text[], bigint[], integer) is
 'Of ready jobs with locks: claims the keys, tells the heads that may run, parks the rest.';
 
 -- The keys of these locks, waited for in the order of the keys, held until the transaction
@@ -3292,7 +3318,7 @@ create function _procrastinate_walk(
     inout p_job_ids bigint[],
     p_limit integer,
     p_handed bigint[],
-    out o_contended boolean, out o_more boolean
+    out o_contended boolean, out o_more boolean, out o_locks boolean
 )
 language plpgsql volatile parallel unsafe
 set search_path from current
@@ -3313,11 +3339,11 @@ declare
     v_cut bigint[];
     v_known bigint[] := p_handed[3:];  -- heads of locks whose keys are in hand
     v_got bigint[];
-    -- met and left where they are: held by others, or over the budget
-    v_pass bigint[] := '{}'::bigint[];
+    v_pass bigint[] := '{}'::bigint[];  -- left where they are: others', or over the budget
 begin
     o_contended := false;
     o_more := false;
+    o_locks := false;
     while v_to < v_count loop
         v_from := v_to + 1;
         v_to := case when v_wide then v_count else v_from end;
@@ -3346,8 +3372,9 @@ begin
 
             v_try := v_seen.o_free;
             if v_seen.o_locked is not null then
+                o_locks := true;
                 v_heads := _procrastinate_take_heads(
-                    v_seen.o_locked, v_seen.o_locks, v_budget
+                    v_seen.o_locked, v_seen.o_locks, p_job_ids, v_budget
                 );
                 v_budget := v_heads.p_budget;
                 v_try := v_try || v_heads.o_heads;
@@ -5802,7 +5829,7 @@ to public;
 
 insert into procrastinate_migrations (name, sha256)
 values
-    ('04.00.00_01_pre_baseline', '47ddd527f3f91dc95773a38c91157407b32f8cb0d3aa5495876884f0bce71604');
+    ('04.00.00_01_pre_baseline', 'e248e38844a99542bd8aa1a17745cea3c9a365138773bcad590eb48cb68f6fa5');
 
 -- Back to the caller's search_path.
 do $$

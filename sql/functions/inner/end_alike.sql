@@ -21,6 +21,7 @@ declare
     v_now constant timestamptz := procrastinate_now();
     v_released procrastinate_doing[];
     v_others bigint[];
+    v_gone bigint;
     v_ok boolean;
 begin
     with ended as (
@@ -33,12 +34,18 @@ begin
             and j.id = d.job_id
             and j.status = 'doing'
             and coalesce(j.worker_id, p_worker_id) = p_worker_id
-        returning j.id, j.queue_name, j.status, j.attempts, j.worker_id, d.lock
+        returning
+            j.id, j.queue_name, j.status, j.attempts, j.worker_id, j.lock,
+            -- neither a user's trigger has something else in mind, nor has the lock changed
+            -- while the row was waited for
+            j.status = p_status and j.lock is not distinct from d.lock as plain
     ),
     held as (
         select _procrastinate_take_locks(x.locks) as keys
         from (
-            select array(select e.lock from ended as e where e.lock is not null) as locks
+            select array(
+                select e.lock from ended as e where e.plain and e.lock is not null
+            ) as locks
             offset 0
         ) as x
         where x.locks <> '{}'
@@ -46,7 +53,7 @@ begin
     gone as (
         delete from procrastinate_doing as d
         where
-            d.job_id = any(array(select e.id from ended as e where e.status = p_status))
+            d.job_id = any(array(select e.id from ended as e where e.plain))
             and (select h.keys from held as h) is not false
         returning d as claim, d.lock
     ),
@@ -54,20 +61,28 @@ begin
         insert into procrastinate_events (job_id, type, at, attempt, by_worker_id)
         select e.id, v_event, v_now, e.attempts, e.worker_id
         from ended as e
-        where e.status = p_status
+        where e.plain
     ),
     counted as (
         insert into procrastinate_counts (queue_name, status, jobs)
         select e.queue_name, p_status, count(*)
         from ended as e
-        where e.status = p_status
+        where e.plain
         group by e.queue_name
     )
     select
         array(select e.id from ended as e),
         array(select g.claim from gone as g where g.lock is not null),
-        array(select e.id from ended as e where e.status <> p_status)
-    into o_ended, v_released, v_others;
+        array(select e.id from ended as e where not e.plain),
+        (select count(*) from gone as g)
+    into o_ended, v_released, v_others, v_gone;
+    if v_gone <> cardinality(o_ended) - cardinality(v_others) then
+        -- a job was given back and claimed again by this very worker just now: its claim is
+        -- another, which this snapshot does not show, and must not be ended
+        perform _procrastinate_raise('40001',
+            'A job was claimed anew while the report of its former claim came in',
+            null, 'Send the report again.');
+    end if;
     if v_others <> '{}' then
         v_ok := _procrastinate_changed_otherwise(v_others, 'doing');
     end if;

@@ -9,7 +9,7 @@
 -- finds too few, and every so often (docs/decisions/0003-low-water-marks.md). Layout:
 -- oldest transaction not seen, time of the next full scan (microseconds), last job id at
 -- the last full scan, then triples of pair, mark of fresh rows, mark of rows ready again,
--- in the order of the walk.
+-- in the order of the walk. One more at the end says that there were jobs with locks.
 create function _procrastinate_pick_jobs(
     p_queues text[],
     p_limit integer,
@@ -129,6 +129,9 @@ begin
     for i in 1 .. cardinality(v_pairs) loop
         o_marks := o_marks || v_pairs[i] || v_fresh[i] || v_again[i];
     end loop;
+    if v_walk.o_locks then
+        o_marks := o_marks || 0::bigint;
+    end if;
     if cardinality(o_job_ids) >= p_limit then
         o_contended := false;
         o_more := false;

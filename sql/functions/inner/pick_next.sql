@@ -3,8 +3,9 @@
 -- The straight way is for a worker of one queue that finds as many as it has slots where
 -- its last claim ended, or handed over by the end of its own: one statement instead of the
 -- dozen that the general way takes (docs/decisions/0003-low-water-marks.md). It goes only
--- where nothing but that is to be done. Fewer than asked for: pick_jobs does it all again,
--- for marks are raised only over a batch that was found whole.
+-- where nothing but that is to be done, and is not tried where the last pick met locks.
+-- Fewer than asked for: pick_jobs does it all again, for marks are raised only over a batch
+-- that was found whole.
 create function _procrastinate_pick_next(
     p_worker_id bigint,
     p_queues text[],
@@ -67,35 +68,42 @@ begin
                 from procrastinate_jobs as j
                 where
                     j.id = any(array(
-                        (
-                            select t.job_id + 0 as job_id
-                            from procrastinate_todo as t
+                        select n.job_id
+                        from (
+                            (
+                                select  -- one that has a lock counts, and is not found
+                                    t.job_id + 0 as at,
+                                    case when t.lock is null then t.job_id end as job_id
+                                from procrastinate_todo as t
+                                where
+                                    t.state = 'r'
+                                    and t.queue_name = p_queues[1]
+                                    and t.priority = (
+                                        select s.priority
+                                        from _procrastinate_straight(
+                                            p_queues[1], p_marks, procrastinate_now()
+                                        ) as s
+                                    )
+                                    and t.job_id + 0 >= p_marks[5]
+                                order by t.job_id + 0
+                                limit p_limit
+                            )
+                            union all
+                            select h.job_id, h.job_id
+                            from _procrastinate_handed_heads(
+                                p_handed, procrastinate_now()
+                            ) as h
                             where
-                                t.state = 'r'
-                                and t.queue_name = p_queues[1]
-                                and t.priority = (
+                                h.queue_name = p_queues[1]
+                                and h.priority = (
                                     select s.priority
                                     from _procrastinate_straight(
                                         p_queues[1], p_marks, procrastinate_now()
                                     ) as s
                                 )
-                                and t.job_id + 0 >= p_marks[5]
-                            order by t.job_id + 0
+                            order by at
                             limit p_limit
-                        )
-                        union all
-                        select h.job_id
-                        from _procrastinate_handed_heads(p_handed, procrastinate_now()) as h
-                        where
-                            h.queue_name = p_queues[1]
-                            and h.priority = (
-                                select s.priority
-                                from _procrastinate_straight(
-                                    p_queues[1], p_marks, procrastinate_now()
-                                ) as s
-                            )
-                        order by job_id
-                        limit p_limit
+                        ) as n
                     ))
                     and j.status = 'todo'
                     and (j.lock is null or j.id = any(p_handed[3:]))

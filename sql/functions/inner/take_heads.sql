@@ -1,15 +1,14 @@
 -- Of candidates with a lock: which may run now. The others are parked (state b), so that no
 -- fetch meets them again before their lock's head is promoted.
 --
--- The keys of the locks are only tried: whoever has one is about to release or to claim,
--- and will say so. What is behind a key that was not had is told in o_busy. With a key in
--- hand, a fresh snapshot decides. A head that nobody holds back is never parked.
---
--- A promoted head carries what is known of its line (see promote), so that only later
--- arrivals and later claims are read.
+-- Keys are only tried: whoever has one is about to release or to claim, and will say so.
+-- What is behind it is told in o_busy. With a key in hand, a fresh snapshot decides. A head
+-- that nobody holds back is never parked. A promoted one carries what is known of its line:
+-- only later arrivals and claims are read.
 create function _procrastinate_take_heads(
     p_job_ids bigint[],
     p_locks text[],
+    p_picked bigint[],  -- by this fetch so far: they are about to hold their locks
     inout p_budget integer,
     out o_heads bigint[],
     out o_busy bigint[],
@@ -48,17 +47,15 @@ begin
     if v_got is distinct from v_tried then
         select array_agg(c.job_id) into o_busy
         from unnest(p_job_ids, p_locks) as c (job_id, lock)
-        where c.lock = any(v_tried) and c.lock <> all(coalesce(v_got, '{}'::text[]));
+        where c.lock = any(v_tried) and c.lock <> all(coalesce(v_got, '{}'));
     end if;
     if p_budget <= 0 then
         select array_agg(c.job_id) into o_over
-        from unnest(p_job_ids, p_locks) as c (job_id, lock)
-        where c.lock <> all(v_tried);
+        from unnest(p_job_ids, p_locks) as c (job_id, lock) where c.lock <> all(v_tried);
     end if;
     if v_got is null then
         return;
     end if;
-
     -- a snapshot taken after the keys: it shows all that their last holders did
     select
         array_agg(h.head_id) filter (where not l.held),
@@ -72,7 +69,10 @@ begin
                 where d.lock = k.lock and d.claim_id > coalesce(k.free_after, 0)
                 order by d.claim_id
                 limit 1
-            ) as held
+            ) or k.lock = any(array(
+                select t.lock from procrastinate_todo as t
+                where t.job_id = any(p_picked) and t.lock is not null
+            )) as held
         from (
             select distinct on (x.lock)
                 x.lock, x.job_id, x.priority, x.head_xmin, x.free_after
@@ -117,34 +117,34 @@ begin
         ) as head_id
     ) as h;
 
+    if cardinality(o_heads) = cardinality(p_job_ids) and p_job_ids <@ o_heads then
+        return;
+    end if;
     -- what must stay as it is: heads that nobody holds, and jobs of locks not looked into
     select array_agg(c.job_id) into v_stay
     from unnest(p_job_ids, p_locks) as c (job_id, lock)
     where c.lock = any(v_got) and c.job_id <> all(coalesce(o_heads, '{}'::bigint[]));
-    if v_stay is not null then
-        update procrastinate_todo as t
-        set state = 'b'
-        where
-            t.job_id = any(v_stay)
-            and t.state::text in ('r', 'a')
-            and (
-                t.lock || '' = any(v_held)
-                or exists (  -- the head of its lock is another, and was seen
-                    select from procrastinate_todo as h
-                    where
-                        h.job_id = any(o_heads)
-                        and h.lock || '' = t.lock || ''
-                        and h.job_id <> t.job_id
-                )
-            );
-    end if;
-    -- a head that is not among the candidates is another queue's, or another walk's, to
-    -- claim
+    update procrastinate_todo as t
+    set state = 'b'
+    where
+        t.job_id = any(v_stay)
+        and t.state::text in ('r', 'a')
+        and (
+            t.lock || '' = any(v_held)
+            or exists (  -- the head of its lock is another, and was seen
+                select from procrastinate_todo as h
+                where
+                    h.job_id = any(o_heads)
+                    and h.lock || '' = t.lock || ''
+                    and h.job_id <> t.job_id
+            )
+        );
+    -- a head that is no candidate is another queue's, or another walk's, to claim
     o_heads := array(
         select h.job_id from unnest(o_heads) as h (job_id) where h.job_id = any(p_job_ids)
     );
 end;
 $$;
 
-comment on function _procrastinate_take_heads(bigint[], text[], integer) is
+comment on function _procrastinate_take_heads(bigint[], text[], bigint[], integer) is
 'Of ready jobs with locks: claims the keys, tells the heads that may run, parks the rest.';

@@ -9,7 +9,7 @@ create function _procrastinate_walk(
     inout p_job_ids bigint[],
     p_limit integer,
     p_handed bigint[],
-    out o_contended boolean, out o_more boolean
+    out o_contended boolean, out o_more boolean, out o_locks boolean
 )
 language plpgsql volatile parallel unsafe
 set search_path from current
@@ -30,11 +30,11 @@ declare
     v_cut bigint[];
     v_known bigint[] := p_handed[3:];  -- heads of locks whose keys are in hand
     v_got bigint[];
-    -- met and left where they are: held by others, or over the budget
-    v_pass bigint[] := '{}'::bigint[];
+    v_pass bigint[] := '{}'::bigint[];  -- left where they are: others', or over the budget
 begin
     o_contended := false;
     o_more := false;
+    o_locks := false;
     while v_to < v_count loop
         v_from := v_to + 1;
         v_to := case when v_wide then v_count else v_from end;
@@ -63,8 +63,9 @@ begin
 
             v_try := v_seen.o_free;
             if v_seen.o_locked is not null then
+                o_locks := true;
                 v_heads := _procrastinate_take_heads(
-                    v_seen.o_locked, v_seen.o_locks, v_budget
+                    v_seen.o_locked, v_seen.o_locks, p_job_ids, v_budget
                 );
                 v_budget := v_heads.p_budget;
                 v_try := v_try || v_heads.o_heads;

@@ -277,6 +277,35 @@ def test_a_fetch_beside_the_finish_of_its_lock_s_holder_loses_no_wake_up(
         assert queue.runs(queue.jobs), run
 
 
+def test_an_end_that_waits_for_a_change_of_its_lock_releases_the_new_one(
+    queue: Scene,
+) -> None:
+    """It released the new lock with the key of the old one: two jobs of the new one ran."""
+    held: list[harness.Claim] = []
+    workers: list[int] = []
+
+    def setup() -> None:
+        queue.reset()
+        workers[:] = [queue.worker(), queue.worker()]
+        queue.defer("a", locks=["l"])
+        held[:] = queue.claim(workers[0])
+        queue.defer("a", "a", "a", locks=["l", "m", "m"])
+        queue.quiet()
+
+    lists = [
+        transaction(
+            "one",
+            lambda: f"update procrastinate_jobs set lock = 'm' where id = {held[0].job_id}",
+        ),
+        transaction("two", lambda: verbs.finish_and_fetch(workers[0], held, 5)),
+        alone("three", lambda: verbs.fetch(workers[1], 5)),
+    ]
+    for run in harness.permutations(queue.stage, *lists, setup=setup):
+        assert lists[2][0] not in run.waited, run
+        assert set(run.sqlstates()) <= {"23505"}, run  # the new lock is taken by then
+        queue.ends_well(run)
+
+
 CHANGES = [
     "select procrastinate_cancel_job({head})",
     "select procrastinate_cancel_job({head}, delete_job => true)",

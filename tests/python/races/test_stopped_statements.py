@@ -279,6 +279,40 @@ def test_a_head_handed_over_within_an_exchange_gives_way_to_one_that_came_before
         queue.ends_well(run)
 
 
+@pytest.mark.parametrize(
+    "change", ["lock = 'm'", "queue_name = 'b'", "scheduled_at = now() + interval '1 day'"]
+)
+def test_a_job_that_changes_between_being_seen_and_being_claimed_is_left(
+    stopping: scene.Scene, change: str
+) -> None:
+    """It was claimed as it had been: without the key of the lock that it had been given."""
+    queue = stopping
+
+    def setup() -> tuple[str, list[tuple[str, str]]]:
+        queue.reset()
+        worker, other = queue.worker(), queue.worker()
+        queue.defer("a", locks=["m"])
+        queue.claim(other)
+        queue.defer("a", "a")
+        queue.quiet()
+        change_it = f"update procrastinate_jobs set {change} where id = {queue.jobs[1]}"
+        return verbs.fetch(worker, 1, ["a"]), [("other", change_it)]
+
+    for run in scene.explore(queue, setup, every=EVERY or 1):
+        assert run.first.sqlstate is None, run
+        (claim,) = harness.Exchange.of(run.first.rows).claims or [None]
+        if claim is not None and not run.waited:
+            changed = queue.stage.look(
+                f"select from procrastinate_jobs where id = {claim.job_id} and ({change})"
+            )
+            assert not changed or run.place == "", run
+        queue.stage.look(
+            "update procrastinate_jobs set scheduled_at = null where status = 'todo'"
+        )
+        queue.idle.woken = True
+        queue.ends_well(run)
+
+
 def test_a_head_that_fell_due_while_its_lock_was_being_released_is_told_of(
     stopping: scene.Scene,
 ) -> None:

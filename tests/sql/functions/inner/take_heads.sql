@@ -1,13 +1,16 @@
 \ir ../../setup.psql
-select plan(4);
+select plan(6);
 
-create function fixtures.taken(p_jobs bigint[], p_budget integer default 10) returns text
+create function fixtures.taken(
+    p_jobs bigint[], p_budget integer default 10, p_picked bigint[] default '{}'
+) returns text
 language sql volatile as $$
     select format('heads %s busy %s over %s left %s', h.o_heads, h.o_busy, h.o_over, h.p_budget)
     from _procrastinate_take_heads(
         p_jobs,
         array(select j.lock from procrastinate_jobs as j where j.id = any(p_jobs)
             order by array_position(p_jobs, j.id)),
+        p_picked,
         p_budget
     ) as h
 $$;
@@ -32,6 +35,14 @@ select is(
     taken('{911,912,913}', 2), 'heads {911,912} busy  over {913} left 0',
     'no more locks than the budget allows'
 );
+insert into procrastinate_jobs (id, queue_name, task_name, lock, priority) values
+    (921, 'q', 't', 'two', 0), (922, 'q', 't', 'two', 9);
+select is(
+    taken('{922}', 10, '{921}'), 'heads {} busy  over  left 9',
+    'a lock is held by a job that this fetch has picked already, though it were no head'
+);
+select is(derived(922), 'todo:blocked', 'who came before it late waits for it');
+update procrastinate_jobs set status = 'doing' where id = 921;
 select is_sound();
 
 select * from finish();
