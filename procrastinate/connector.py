@@ -12,6 +12,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, ClassVar, LiteralString, Protocol, TypeVar
 
 from procrastinate import exceptions, utils
+from procrastinate.rpc import errors
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -107,11 +108,18 @@ class BaseConnector:
         """
         text: Any = call.function.text
         encoded = call.encode(self.json_dumps)
-        rows = (
-            self.execute_query_all(text, **encoded)
-            if connection is None
-            else self.execute_query_all_with_connection(connection, text, **encoded)
-        )
+        if connection is not None:
+            rows = self.execute_query_all_with_connection(connection, text, **encoded)
+            return call.decode([tuple(row.values()) for row in rows])
+        for attempt in range(1, errors.MAX_TRIES + 1):
+            try:
+                rows = self.execute_query_all(text, **encoded)
+                break
+            except exceptions.ConnectorException as exc:
+                if attempt == errors.MAX_TRIES or not errors.is_to_be_repeated(exc):
+                    raise
+        else:
+            raise AssertionError("unreachable: the last try returns or raises")
         return call.decode([tuple(row.values()) for row in rows])
 
     async def open_async(self, pool: Pool | None = None) -> None:
@@ -154,11 +162,20 @@ class BaseConnector:
         """Send a call and return its result; see :meth:`call`."""
         text: Any = call.function.text
         encoded = call.encode(self.json_dumps)
-        rows = (
-            await self.execute_query_all_async(text, **encoded)
-            if connection is None
-            else await self.execute_query_all_async_with_connection(connection, text, **encoded)
-        )
+        if connection is not None:
+            rows = await self.execute_query_all_async_with_connection(
+                connection, text, **encoded
+            )
+            return call.decode([tuple(row.values()) for row in rows])
+        for attempt in range(1, errors.MAX_TRIES + 1):
+            try:
+                rows = await self.execute_query_all_async(text, **encoded)
+                break
+            except exceptions.ConnectorException as exc:
+                if attempt == errors.MAX_TRIES or not errors.is_to_be_repeated(exc):
+                    raise
+        else:
+            raise AssertionError("unreachable: the last try returns or raises")
         return call.decode([tuple(row.values()) for row in rows])
 
     async def listen_notify(

@@ -148,7 +148,7 @@ class PsycopgConnector(connector.BaseAsyncConnector):
         encoded = call.encode(self.json_dumps)
         if connection is not None:
             with psycopg_errors.translated():
-                rows = await self._send(connection, text, encoded)
+                rows = await self._send(psycopg_sync.own_connection(connection), text, encoded)
             return call.decode(rows)
         for attempt in range(1, errors.MAX_TRIES + 1):
             try:
@@ -200,14 +200,14 @@ class PsycopgConnector(connector.BaseAsyncConnector):
     ) -> dict[str, Any]:
         """Run a query in the caller's transaction and return its first row."""
         with psycopg_errors.translated():
-            return await self._one(connection, query, arguments)
+            return await self._one(psycopg_sync.own_connection(connection), query, arguments)
 
     async def execute_query_all_async_with_connection(
         self, connection: psycopg.AsyncConnection[Any], query: LiteralString, **arguments: Any
     ) -> list[dict[str, Any]]:
         """Run a query in the caller's transaction and return its rows."""
         with psycopg_errors.translated():
-            return await self._all(connection, query, arguments)
+            return await self._all(psycopg_sync.own_connection(connection), query, arguments)
 
     async def _one(
         self, connection: psycopg.AsyncConnection[Any], query: LiteralString, arguments: Any

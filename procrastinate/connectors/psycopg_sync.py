@@ -37,6 +37,20 @@ def is_quiet(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any])
     return not poll.poll(0)
 
 
+def own_connection(connection: Any) -> Any:
+    """
+    Return psycopg's own connection of one that SQLAlchemy hands out; others as they are.
+
+    SQLAlchemy 2 has it, of its sync connections and within its async ones. Nothing of it is
+    imported for that.
+    """
+    own: Any = connection
+    if isinstance(connection, (psycopg.Connection, psycopg.AsyncConnection)):
+        return own
+    sync = getattr(connection, "sync_connection", connection)
+    return getattr(getattr(sync, "connection", None), "driver_connection", connection)
+
+
 def check_connection(connection: psycopg.Connection[Any]) -> None:
     """Raise if an idle connection is broken, so that the pool takes another."""
     if not is_quiet(connection):
@@ -149,7 +163,7 @@ class SyncPsycopgConnector(connector.BaseConnector):
         encoded = call.encode(self.json_dumps)
         if connection is not None:
             with psycopg_errors.translated():
-                rows = self._send(connection, text, encoded)
+                rows = self._send(own_connection(connection), text, encoded)
             return call.decode(rows)
         for attempt in range(1, errors.MAX_TRIES + 1):
             try:
@@ -192,14 +206,14 @@ class SyncPsycopgConnector(connector.BaseConnector):
     ) -> dict[str, Any]:
         """Run a query in the caller's transaction and return its first row."""
         with psycopg_errors.translated():
-            return self._one(connection, query, arguments)
+            return self._one(own_connection(connection), query, arguments)
 
     def execute_query_all_with_connection(
         self, connection: psycopg.Connection[Any], query: LiteralString, **arguments: Any
     ) -> list[dict[str, Any]]:
         """Run a query in the caller's transaction and return its rows."""
         with psycopg_errors.translated():
-            return self._all(connection, query, arguments)
+            return self._all(own_connection(connection), query, arguments)
 
     def _one(
         self, connection: psycopg.Connection[Any], query: LiteralString, arguments: Any

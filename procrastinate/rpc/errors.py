@@ -8,6 +8,7 @@ Connectors translate their driver's errors with :func:`exception_for` and raise 
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from procrastinate import exceptions
 
@@ -42,6 +43,15 @@ TO_BE_REPEATED = frozenset({"40001", "40P01"})
 
 #: How often a statement is sent in all while others get in its way.
 MAX_TRIES = 4
+
+
+def is_to_be_repeated(exc: exceptions.ConnectorException) -> bool:
+    """Whether a connector's error says that its statement was undone because of others."""
+    cause: Any = exc.__cause__
+    original = getattr(cause, "orig", None) or cause  # SQLAlchemy wraps its driver's errors
+    code = getattr(original, "sqlstate", None) or getattr(original, "pgcode", None)
+    return code in TO_BE_REPEATED
+
 
 # The sentence around it is in the server's language, but the column's name is not.
 _QUEUEING_LOCK = re.compile(r"\(queueing_lock\)=\((.*)\)", re.DOTALL)
