@@ -13,7 +13,12 @@ import psycopg.types.json
 import psycopg_pool
 
 from procrastinate import connector, exceptions
-from procrastinate.connectors import psycopg_errors, psycopg_json, psycopg_sync
+from procrastinate.connectors import (
+    psycopg_errors,
+    psycopg_json,
+    psycopg_keepalive,
+    psycopg_sync,
+)
 from procrastinate.rpc import errors
 
 if TYPE_CHECKING:
@@ -30,6 +35,23 @@ async def check_connection(connection: psycopg.AsyncConnection[Any]) -> None:
     """Raise if an idle connection is broken, so that the pool takes another."""
     if not psycopg_sync.is_quiet(connection):
         await psycopg_pool.AsyncConnectionPool.check_connection(connection)
+
+
+async def _try_out(connection: psycopg.AsyncConnection[Any]) -> None:
+    """Raise if a connection does not answer within :data:`connector.LISTEN_PATIENCE`."""
+    trial = asyncio.create_task(connection.execute("select 1"))
+    is_answered = False
+    try:
+        is_answered = bool((await asyncio.wait([trial], timeout=connector.LISTEN_PATIENCE))[0])
+    finally:
+        if not is_answered:
+            # First of all: psycopg would ask the server to cancel, and wait for its answer.
+            await connection.close()
+            trial.cancel()
+            await asyncio.wait([trial])
+    if not is_answered:
+        raise psycopg.OperationalError("the connection that listens does not answer")
+    await trial
 
 
 class PsycopgConnector(connector.BaseAsyncConnector):
@@ -72,8 +94,13 @@ class PsycopgConnector(connector.BaseAsyncConnector):
         self._user_configure: Callable[[Any], Any] | None = kwargs.get("configure")
         self._pool_args: dict[str, Any] = {
             "check": check_connection,
+            "reconnect_timeout": psycopg_sync.RECONNECT_TIMEOUT,
             **kwargs,
-            "kwargs": {"autocommit": True, **(kwargs.get("kwargs") or {})},
+            "kwargs": {
+                "autocommit": True,
+                **psycopg_keepalive.defaults_beside(kwargs.get("conninfo")),
+                **(kwargs.get("kwargs") or {}),
+            },
             "configure": self._configure,
             "open": False,
         }
@@ -241,7 +268,7 @@ class PsycopgConnector(connector.BaseAsyncConnector):
         pool = self.pool
         with psycopg_errors.translated():
             connection = await self._connect_beside(pool)
-            async with connection:
+            try:
                 for channel in channels:
                     await connection.execute(
                         psycopg.sql.SQL("listen {}").format(psycopg.sql.Identifier(channel))
@@ -256,7 +283,9 @@ class PsycopgConnector(connector.BaseAsyncConnector):
                             channel=notification.channel, payload=notification.payload
                         )
                     # Nothing for long: a connection that died without a word is found out.
-                    await connection.execute("select 1")
+                    await _try_out(connection)
+            finally:
+                await connection.close()
 
     async def _connect_beside(self, pool: AsyncPool) -> psycopg.AsyncConnection[Any]:
         conninfo: Any = pool.conninfo

@@ -11,7 +11,7 @@ import psycopg.types.json
 import psycopg_pool
 
 from procrastinate import connector, exceptions
-from procrastinate.connectors import psycopg_errors, psycopg_json
+from procrastinate.connectors import psycopg_errors, psycopg_json, psycopg_keepalive
 from procrastinate.rpc import errors
 
 if TYPE_CHECKING:
@@ -23,6 +23,11 @@ T = TypeVar("T")
 
 #: Seconds that opening waits for a first connection, unless the pool was given a timeout.
 OPEN_TIMEOUT = 30.0
+
+#: Seconds for which the pool itself tries to replace a connection, doubling its pauses. Whoever
+#: asks for a connection after that makes it try anew. Its default of 300 would keep a worker
+#: without a connection for two minutes after a database that was away for two is back.
+RECONNECT_TIMEOUT = 5.0
 
 
 def is_quiet(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
@@ -80,8 +85,13 @@ class SyncPsycopgConnector(connector.BaseConnector):
         self._pool_is_ours = False
         self._pool_args: dict[str, Any] = {
             "check": check_connection,
+            "reconnect_timeout": RECONNECT_TIMEOUT,
             **kwargs,
-            "kwargs": {"autocommit": True, **(kwargs.get("kwargs") or {})},
+            "kwargs": {
+                "autocommit": True,
+                **psycopg_keepalive.defaults_beside(kwargs.get("conninfo")),
+                **(kwargs.get("kwargs") or {}),
+            },
             "configure": self._configure,
             "open": False,
         }

@@ -14,6 +14,7 @@ from procrastinate.worker import (
     heartbeat,
     listener,
     outage,
+    recovery,
     registration,
     running,
     shutdown,
@@ -61,6 +62,7 @@ class Worker:
         stalled_worker_timeout: float = STALLED_WORKER_TIMEOUT,
         task_middleware: list[middleware.TaskMiddleware] | None = None,
         worker_middleware: list[middleware.WorkerMiddleware] | None = None,
+        stalled_jobs: recovery.Policies | None = None,
     ) -> None:
         self.app = app
         self.queues: list[str] | None = None if queues is None else list(queues)
@@ -80,6 +82,7 @@ class Worker:
         self.install_signal_handlers = install_signal_handlers
         self.update_heartbeat_interval = update_heartbeat_interval
         self.stalled_worker_timeout = stalled_worker_timeout
+        self.stalled_jobs = recovery.read_policies(stalled_jobs)
         self.task_middleware: list[middleware.TaskMiddleware] = task_middleware or []
         self.worker_middleware: list[middleware.WorkerMiddleware] = worker_middleware or []
         middleware.check_worker_middlewares(
@@ -98,6 +101,7 @@ class Worker:
         self.executor = executor.Executor(self)
         self.heartbeat = heartbeat.Heartbeat(self)
         self.outage = outage.Outage(self)
+        self.recovery = recovery.Recovery(self)
         self.registration = registration.Registration(self)
         self.shutdown = shutdown.Shutdown(self)
 
@@ -191,6 +195,7 @@ class Worker:
 
     async def _run(self) -> None:
         self.app.perform_import_paths()
+        self.recovery.prepare()
         deferrer = periodic.PeriodicDeferrer(
             registry=self.app.periodic_registry, **self.app.periodic_defaults
         )
