@@ -38,6 +38,7 @@ async def within(seconds: float, answer: Awaitable[T]) -> T:
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None  # Only a task awaits.
     before, fired = task.cancelling(), 0
+    alarm: asyncio.TimerHandle
 
     def fire() -> None:
         nonlocal alarm, fired

@@ -51,9 +51,7 @@ def stall(app: App, database: Database) -> Stall:
 
     async def stall(task_name: str, *, attempts: int = 0) -> int:
         worker_id = await app.connector.call_async(wire.register_worker_v2())
-        (job_id,) = database.conn.execute(
-            "select procrastinate_defer_job('dead', %s)", [task_name]
-        ).fetchone() or (0,)
+        job_id = await app.configure_task(task_name, queue="dead").defer_async()
         database.conn.execute(
             "update procrastinate_jobs set attempts = %s where id = %s", [attempts, job_id]
         )
