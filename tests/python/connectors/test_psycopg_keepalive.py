@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
@@ -17,7 +17,7 @@ SOON = 60
 
 
 @contextlib.asynccontextmanager
-async def connector_open(connector: PsycopgConnector) -> AsyncIterator[None]:
+async def connector_open(connector: PsycopgConnector) -> AsyncGenerator[None, None]:
     await connector.open_async()
     try:
         yield
