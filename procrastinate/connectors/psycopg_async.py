@@ -17,6 +17,7 @@ from procrastinate.connectors import (
     psycopg_errors,
     psycopg_json,
     psycopg_keepalive,
+    psycopg_lending,
     psycopg_sync,
 )
 from procrastinate.rpc import errors
@@ -29,12 +30,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 AsyncPool = psycopg_pool.AsyncConnectionPool[Any]
-
-
-async def check_connection(connection: psycopg.AsyncConnection[Any]) -> None:
-    """Raise if an idle connection is broken, so that the pool takes another."""
-    if not psycopg_sync.is_quiet(connection):
-        await psycopg_pool.AsyncConnectionPool.check_connection(connection)
 
 
 async def _try_out(connection: psycopg.AsyncConnection[Any]) -> None:
@@ -93,8 +88,7 @@ class PsycopgConnector(connector.BaseAsyncConnector):
         self._given_args = kwargs
         self._user_configure: Callable[[Any], Any] | None = kwargs.get("configure")
         self._pool_args: dict[str, Any] = {
-            "check": check_connection,
-            "reconnect_timeout": psycopg_sync.RECONNECT_TIMEOUT,
+            "reconnect_timeout": psycopg_lending.RECONNECT_TIMEOUT,
             **kwargs,
             "kwargs": {
                 "autocommit": True,
@@ -179,7 +173,7 @@ class PsycopgConnector(connector.BaseAsyncConnector):
             return call.decode(rows)
         for attempt in range(1, errors.MAX_TRIES + 1):
             try:
-                async with self.pool.connection() as pooled:
+                async with psycopg_lending.lent_async(self.pool) as pooled:
                     rows = await self._send(pooled, text, encoded)
                 break
             except psycopg.Error as exc:
@@ -201,7 +195,7 @@ class PsycopgConnector(connector.BaseAsyncConnector):
     async def execute_query_async(self, query: LiteralString, **arguments: Any) -> None:
         """Run a query for its effect."""
         with psycopg_errors.translated():
-            async with self.pool.connection() as connection:
+            async with psycopg_lending.lent_async(self.pool) as connection:
                 await connection.execute(
                     query, psycopg_json.wrap_all(arguments, self.json_dumps)
                 )
@@ -211,7 +205,7 @@ class PsycopgConnector(connector.BaseAsyncConnector):
     ) -> dict[str, Any]:
         """Run a query and return its first row."""
         with psycopg_errors.translated():
-            async with self.pool.connection() as connection:
+            async with psycopg_lending.lent_async(self.pool) as connection:
                 return await self._one(connection, query, arguments)
 
     async def execute_query_all_async(
@@ -219,7 +213,7 @@ class PsycopgConnector(connector.BaseAsyncConnector):
     ) -> list[dict[str, Any]]:
         """Run a query and return its rows."""
         with psycopg_errors.translated():
-            async with self.pool.connection() as connection:
+            async with psycopg_lending.lent_async(self.pool) as connection:
                 return await self._all(connection, query, arguments)
 
     async def execute_query_one_async_with_connection(

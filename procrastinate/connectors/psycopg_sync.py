@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 from typing import TYPE_CHECKING, Any, LiteralString, TypeVar
 
 import psycopg
@@ -11,7 +10,12 @@ import psycopg.types.json
 import psycopg_pool
 
 from procrastinate import connector, exceptions
-from procrastinate.connectors import psycopg_errors, psycopg_json, psycopg_keepalive
+from procrastinate.connectors import (
+    psycopg_errors,
+    psycopg_json,
+    psycopg_keepalive,
+    psycopg_lending,
+)
 from procrastinate.rpc import errors
 
 if TYPE_CHECKING:
@@ -23,29 +27,6 @@ T = TypeVar("T")
 
 #: Seconds that opening waits for a first connection, unless the pool was given a timeout.
 OPEN_TIMEOUT = 30.0
-
-#: Seconds for which the pool itself tries to replace a connection, doubling its pauses. Whoever
-#: asks for a connection after that makes it try anew. Its default of 300 would keep a worker
-#: without a connection for two minutes after a database that was away for two is back.
-RECONNECT_TIMEOUT = 5.0
-
-
-def is_quiet(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
-    """
-    Whether an idle connection has nothing to say.
-
-    A server that went away leaves its goodbye in the socket. To see whether there is anything
-    costs no round trip, as a query would.
-    """
-    poll = select.poll()
-    poll.register(connection.fileno(), select.POLLIN)
-    return not poll.poll(0)
-
-
-def check_connection(connection: psycopg.Connection[Any]) -> None:
-    """Raise if an idle connection is broken, so that the pool takes another."""
-    if not is_quiet(connection):
-        psycopg_pool.ConnectionPool.check_connection(connection)
 
 
 class SyncPsycopgConnector(connector.BaseConnector):
@@ -84,8 +65,7 @@ class SyncPsycopgConnector(connector.BaseConnector):
         self._pool: psycopg_pool.ConnectionPool[Any] | None = None
         self._pool_is_ours = False
         self._pool_args: dict[str, Any] = {
-            "check": check_connection,
-            "reconnect_timeout": RECONNECT_TIMEOUT,
+            "reconnect_timeout": psycopg_lending.RECONNECT_TIMEOUT,
             **kwargs,
             "kwargs": {
                 "autocommit": True,
@@ -163,7 +143,7 @@ class SyncPsycopgConnector(connector.BaseConnector):
             return call.decode(rows)
         for attempt in range(1, errors.MAX_TRIES + 1):
             try:
-                with self.pool.connection() as pooled:
+                with psycopg_lending.lent(self.pool) as pooled:
                     rows = self._send(pooled, text, encoded)
                 break
             except psycopg.Error as exc:
@@ -184,17 +164,17 @@ class SyncPsycopgConnector(connector.BaseConnector):
 
     def execute_query(self, query: LiteralString, **arguments: Any) -> None:
         """Run a query for its effect."""
-        with psycopg_errors.translated(), self.pool.connection() as connection:
+        with psycopg_errors.translated(), psycopg_lending.lent(self.pool) as connection:
             connection.execute(query, psycopg_json.wrap_all(arguments, self.json_dumps))
 
     def execute_query_one(self, query: LiteralString, **arguments: Any) -> dict[str, Any]:
         """Run a query and return its first row."""
-        with psycopg_errors.translated(), self.pool.connection() as connection:
+        with psycopg_errors.translated(), psycopg_lending.lent(self.pool) as connection:
             return self._one(connection, query, arguments)
 
     def execute_query_all(self, query: LiteralString, **arguments: Any) -> list[dict[str, Any]]:
         """Run a query and return its rows."""
-        with psycopg_errors.translated(), self.pool.connection() as connection:
+        with psycopg_errors.translated(), psycopg_lending.lent(self.pool) as connection:
             return self._all(connection, query, arguments)
 
     def execute_query_one_with_connection(

@@ -69,7 +69,7 @@ def test_connections_of_a_sync_pool_have_it(dsn: str) -> None:
 
 
 async def test_a_pool_asks_again_soon_after_an_outage_unless_told_otherwise(dsn: str) -> None:
-    cases: list[tuple[dict[str, Any], float]] = [({}, 5), ({"reconnect_timeout": 77}, 77)]
+    cases: list[tuple[dict[str, Any], float]] = [({}, 1), ({"reconnect_timeout": 77}, 77)]
     for given, expected in cases:
         connector = PsycopgConnector(conninfo=dsn, min_size=1, **given)
         async with connector_open(connector):

@@ -27,6 +27,7 @@ ENDS: list[tuple[BaseException | None, str, str, int]] = [
     (Outcome(), "failed", "job_error", logging.ERROR),
     (SystemExit(3), "failed", "job_error", logging.ERROR),
     (KeyboardInterrupt(), "failed", "job_error", logging.ERROR),
+    (GeneratorExit(), "failed", "job_error", logging.ERROR),
     (StopIteration(), "failed", "job_error", logging.ERROR),
     (exceptions.JobAborted(), "aborted", "job_aborted", logging.INFO),
     (asyncio.CancelledError(), "aborted", "job_aborted", logging.INFO),
