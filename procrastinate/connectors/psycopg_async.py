@@ -32,9 +32,11 @@ T = TypeVar("T")
 AsyncPool = psycopg_pool.AsyncConnectionPool[Any]
 
 
-async def _try_out(connection: psycopg.AsyncConnection[Any]) -> None:
-    """Raise if a connection does not answer within :data:`connector.LISTEN_PATIENCE`."""
-    trial = asyncio.create_task(connection.execute("select 1"))
+async def _say(
+    connection: psycopg.AsyncConnection[Any], statement: LiteralString | psycopg.sql.Composed
+) -> None:
+    """Execute; raise if there is no answer within :data:`connector.LISTEN_PATIENCE`."""
+    trial = asyncio.create_task(connection.execute(statement))
     is_answered = False
     try:
         is_answered = bool((await asyncio.wait([trial], timeout=connector.LISTEN_PATIENCE))[0])
@@ -264,9 +266,8 @@ class PsycopgConnector(connector.BaseAsyncConnector):
             connection = await self._connect_beside(pool)
             try:
                 for channel in channels:
-                    await connection.execute(
-                        psycopg.sql.SQL("listen {}").format(psycopg.sql.Identifier(channel))
-                    )
+                    name = psycopg.sql.Identifier(channel)
+                    await _say(connection, psycopg.sql.SQL("listen {}").format(name))
                 while True:
                     if on_listening:
                         on_listening()
@@ -277,7 +278,7 @@ class PsycopgConnector(connector.BaseAsyncConnector):
                             channel=notification.channel, payload=notification.payload
                         )
                     # Nothing for long: a connection that died without a word is found out.
-                    await _try_out(connection)
+                    await _say(connection, "select 1")
             finally:
                 await connection.close()
 

@@ -199,7 +199,8 @@ class Retry:
 
     job_id: int
     claim_id: int
-    retry_at: datetime.datetime
+    retry_at: datetime.datetime | None
+    """None: at once, whatever this process takes for now."""
     priority: int | None = None
     queue: str | None = None
     lock: str | None = None

@@ -65,6 +65,8 @@ class Worker:
         stalled_jobs: recovery.Policies | None = None,
     ) -> None:
         self.app = app
+        if isinstance(queues, str):  # An iterable of names, too: of one letter each.
+            raise TypeError(f"queues must be names of queues, not the string {queues!r}")
         self.queues: list[str] | None = None if queues is None else list(queues)
         self.worker_name = name or WORKER_NAME
         self.concurrency = concurrency
@@ -248,6 +250,15 @@ class Worker:
                 exc,
                 exc_info=exc,
                 extra=self.log_extra("side_task_failed"),
+            )
+            # Once more, where alerts of 3.x look for it.
+            old_name = {"heartbeat": "update_heartbeats"}.get(name, name.replace(" ", "_"))
+            utils.logger.error(
+                "%s error: %r",
+                old_name,
+                exc,
+                exc_info=exc,
+                extra={"action": f"{old_name}_error"},
             )
             self.shutdown.request()
 

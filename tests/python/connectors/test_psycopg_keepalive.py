@@ -49,6 +49,11 @@ def test_what_a_connection_string_says_stands(conninfo: Any, open_: set[str]) ->
     assert set(defaults_beside(conninfo)) == open_
 
 
+def test_what_the_environment_says_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGCONNECT_TIMEOUT", "3")
+    assert set(defaults_beside(None)) == set(DEFAULTS) - {"connect_timeout"}
+
+
 async def test_connections_of_a_pool_have_it_and_a_keyword_beats_it(dsn: str) -> None:
     connector = PsycopgConnector(conninfo=dsn, min_size=1, kwargs={"keepalives_count": 7})
     async with connector_open(connector), connector.pool.connection() as connection:
