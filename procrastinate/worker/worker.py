@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -201,8 +202,7 @@ class Worker:
         deferrer = periodic.PeriodicDeferrer(
             registry=self.app.periodic_registry, **self.app.periodic_defaults
         )
-        await self.heartbeat.keep_house()
-        await self.registration.register()
+        await self._join()
         self.logger.info(
             "Starting worker on %s",
             utils.queues_display(self.queues),
@@ -229,6 +229,21 @@ class Worker:
             )
         if self.claims.failure is not None:
             raise self.claims.failure
+
+    async def _join(self) -> None:
+        """Do what dead workers left undone, and write a row; wait for the database if need be."""
+        for attempt in itertools.count():
+            try:
+                await self.heartbeat.keep_house()
+                await self.registration.register()
+            except exceptions.DatabaseUnavailable as exc:
+                if self.shutdown.requested:
+                    raise
+                self.outage.begin(exc)
+                await self.outage.pause(attempt)
+            else:
+                self.outage.end()
+                return
 
     def _side_tasks(
         self, claims: asyncio.Task[None], deferrer: periodic.PeriodicDeferrer
