@@ -193,6 +193,7 @@ class Cable:
         self._writers: set[asyncio.StreamWriter] = set()
         self._swallow: bytes | None = None
         self._is_cut = False
+        self._hush_at: bytes | None = None
         self._hush: set[asyncio.StreamWriter] = set()
         self.swallowed = asyncio.Event()
 
@@ -218,6 +219,11 @@ class Cable:
     def hush(self) -> None:
         """Let nothing more through on the connections that there are, without a word."""
         self._hush |= self._writers
+
+    def hush_at(self, text: str) -> None:
+        """Hush the connection on which the next statement with this text comes."""
+        self.swallowed.clear()
+        self._hush_at = text.encode()
 
     def lose_answer_to(self, text: str) -> None:
         """Let the server do the next statement with this text, and then cut the wire."""
@@ -272,6 +278,10 @@ class Cable:
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, wanted: list[bool]
     ) -> None:
         while data := await reader.read(65536):
+            if self._hush_at is not None and self._hush_at in data:
+                self._hush_at = None
+                self.hush()
+                self.swallowed.set()
             if writer in self._hush:
                 continue
             # A statement that is prepared already goes by its number: watched from the start.

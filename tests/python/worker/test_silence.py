@@ -62,6 +62,23 @@ async def test_a_listener_that_died_silently_is_replaced(
 
 
 @pytest.mark.usefixtures("short_patience")
+async def test_a_connection_that_dies_while_it_begins_to_listen_is_replaced(
+    far_app: App, cable: Cable, database: Database, start_worker: StartWorker
+) -> None:
+    cable.hush_at("listen")
+    run = await start_worker(
+        far_app,
+        fetch_job_polling_interval=NEVER,
+        abort_job_polling_interval=NEVER,
+        update_heartbeat_interval=NEVER,
+    )
+    async with asyncio.timeout(PATIENCE):
+        await cable.swallowed.wait()
+    await database.until("select 1 from pg_stat_activity where query ilike 'listen%'")
+    await run.stop()
+
+
+@pytest.mark.usefixtures("short_patience")
 async def test_a_call_that_is_never_answered_is_made_again_on_another_connection(
     far_app: App,
     cable: Cable,

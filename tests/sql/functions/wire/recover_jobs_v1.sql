@@ -1,5 +1,5 @@
 \ir ../../setup.psql
-select plan(20);
+select plan(21);
 
 create function fixtures.recover(p_tasks text[], p_most integer[])
 returns text
@@ -86,6 +86,12 @@ select is(
     (select count(*) from procrastinate_recover_jobs_v1(
         '30 s', array[:'task', :'task'], '{null, 0}')),
     3::bigint, 'the next one the rest, each once, however often its task is named'
+);
+select a_job('doing', p_worker => :silent, p_task_name => 'another') \g /dev/null
+select job from a_job('doing', p_worker => :silent) \gset
+select is(
+    (select r.job_id from procrastinate_recover_jobs_v1('30 s', array[:'task'], '{null}', 1) as r),
+    :job::bigint, 'and jobs of tasks that are left take nobody''s place'
 );
 select job as orphan from a_job('doing') \gset
 update procrastinate_jobs set worker_id = null where id = :orphan;
