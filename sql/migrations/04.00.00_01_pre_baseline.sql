@@ -3638,10 +3638,11 @@ begin
                 v_job.worker_id, v_job.job_id, v_job.claim_id, 1, null, null, null, null
             );
         else
-            v_changed := cardinality(_procrastinate_end_jobs(
+            select f.outcome = 'finished' into v_changed
+            from procrastinate_finish_jobs_v1(
                 v_job.worker_id, array[v_job.job_id], array[v_job.claim_id],
                 '{failed}', '{f}'
-            )) > 0;
+            ) as f;
         end if;
         continue when not v_changed;
         job_id := v_job.job_id;
@@ -5631,7 +5632,7 @@ to public;
 
 insert into procrastinate_migrations (name, sha256)
 values
-    ('04.00.00_01_pre_baseline', '397aa066790177308dc7c156234c2d72da7e1447fb3988c842847edab0a01a65');
+    ('04.00.00_01_pre_baseline', 'c2883511149afeff1ac9dea2b57e26968e7bca1ea44ca16ee2d12807cb9f96b9');
 
 -- Back to the caller's search_path.
 do $$

@@ -85,10 +85,11 @@ begin
                 v_job.worker_id, v_job.job_id, v_job.claim_id, 1, null, null, null, null
             );
         else
-            v_changed := cardinality(_procrastinate_end_jobs(
+            select f.outcome = 'finished' into v_changed
+            from procrastinate_finish_jobs_v1(
                 v_job.worker_id, array[v_job.job_id], array[v_job.claim_id],
                 '{failed}', '{f}'
-            )) > 0;
+            ) as f;
         end if;
         continue when not v_changed;
         job_id := v_job.job_id;
