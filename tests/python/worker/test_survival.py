@@ -281,7 +281,7 @@ async def test_a_signal_at_any_moment_loses_no_job_and_runs_none_uncounted(
     drain: Drain,
     signum: signal.Signals,
 ) -> None:
-    chance, count = random.Random(5), 3000
+    chance, count = random.Random(5), 2000
     script = tmp_path / "program.py"
     script.write_text(textwrap.dedent(PROGRAM))
     database.conn.execute("create table runs (job_id bigint)")
@@ -307,7 +307,7 @@ async def test_a_signal_at_any_moment_loses_no_job_and_runs_none_uncounted(
         async with asyncio.timeout(PATIENCE):
             return await process.wait()
 
-    codes = await asyncio.gather(*(live_and_be_killed(turn) for turn in range(5)))
+    codes = await asyncio.gather(*(live_and_be_killed(turn) for turn in range(4)))
     assert 0 in codes if signum == signal.SIGTERM else set(codes) == {-signum}
     await database.check()
 
