@@ -123,3 +123,43 @@ def test_who_waits_in_vain_for_a_sync_pool_hears_the_same(
         assert str(caught.value.__cause__) == "couldn't get a connection after 0.05 sec"
     finally:
         connector.close()
+
+
+def test_a_connection_that_is_closed_is_not_taken_for_a_quiet_one(dsn: str) -> None:
+    connection = psycopg.connect(dsn)
+    assert psycopg_lending.is_quiet(connection)
+    connection.close()
+    assert not psycopg_lending.is_quiet(connection)
+
+
+async def test_whoever_is_cancelled_while_a_connection_is_tried_gives_it_back(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = asyncio.Event()
+
+    async def check(connection: Any) -> None:
+        tried.set()
+        await asyncio.Event().wait()
+
+    pool: psycopg_pool.AsyncConnectionPool[Any] = psycopg_pool.AsyncConnectionPool(
+        dsn, min_size=1, max_size=1, open=False
+    )
+
+    def not_quiet(connection: Any) -> bool:
+        return False
+
+    async def use() -> None:
+        async with psycopg_lending.lent_async(pool):
+            raise AssertionError
+
+    async with pool:
+        with monkeypatch.context() as patch:
+            patch.setattr(psycopg_lending, "is_quiet", not_quiet)
+            patch.setattr(psycopg_pool.AsyncConnectionPool, "check_connection", check)
+            task = asyncio.create_task(use())
+            await tried.wait()
+            task.cancel()
+            await asyncio.wait([task])
+            assert task.cancelled()
+        async with asyncio.timeout(PATIENCE), psycopg_lending.lent_async(pool) as connection:
+            await connection.execute("select 1")
