@@ -1,4 +1,4 @@
-"""``python -m benchmarks.engine [case ...]``: the engine's figures, through SQL alone."""
+"""``python -m benchmarks.engine [case ...]``: the engine's figures, through SQL alone, but one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
-from benchmarks import deep, defer, exchange, figures, overview, snapshot, triggers
+from benchmarks import deep, defer, exchange, figures, memory, overview, snapshot, triggers
 from benchmarks import server as servers
 from benchmarks.options import Options
 
@@ -20,6 +20,7 @@ CASES: Mapping[str, Case] = {
     "snapshot": snapshot.run,
     "overview": overview.run,
     "triggers": triggers.run,
+    "memory": memory.run,
 }
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from procrastinate import middleware, worker
+    from procrastinate.worker import recovery
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ class WorkerOptions(TypedDict):
     stalled_worker_timeout: NotRequired[float]
     task_middleware: NotRequired[list[middleware.TaskMiddleware]]
     worker_middleware: NotRequired[list[middleware.WorkerMiddleware]]
+    stalled_jobs: NotRequired[recovery.Policies]
 
 
 class App(blueprints.Blueprint):
@@ -307,6 +309,11 @@ class App(blueprints.Blueprint):
         worker_middleware : ``Optional[list[WorkerMiddleware]]``
             A list of always-async middlewares wrapping every job this worker runs, on the
             event loop (both sync and async tasks). (defaults to no middleware)
+        stalled_jobs : ``str`` or ``Mapping[str, str]``
+            What becomes of a job whose worker died: ``leave`` it in doing, ``retry`` it as
+            often as the task's retry strategy allows, or let it ``fail``. One word for all
+            tasks of the app, or a mapping from names of tasks, ``"*"`` being all others.
+            (defaults to ``leave``)
         """
         await self._worker(**kwargs).run()
 

@@ -24,6 +24,9 @@ T = TypeVar("T")
 #: Seconds without a notification after which a listening connection is tried out.
 LISTEN_TIMEOUT = 30.0
 
+#: Seconds for the answer then. A connection that gives none is dead.
+LISTEN_PATIENCE = 10.0
+
 Pool = Any
 Engine = Any
 

@@ -54,6 +54,16 @@ class DeleteJobCondition(enum.Enum):
     ALWAYS = "always"  #: Always delete jobs at completion
 
 
+class StalledJobPolicy(enum.Enum):
+    """
+    An enumeration of what a worker may do with a job whose own worker died.
+    """
+
+    LEAVE = "leave"  #: Leave it in ``doing``, for somebody to look at
+    RETRY = "retry"  #: Run it again, as often as the task's retry strategy allows
+    FAIL = "fail"  #: Let it fail: it must not begin twice
+
+
 class JobInserted(TypedDict):
     """The notification that a queue has got a new job."""
 

@@ -13,7 +13,13 @@ import psycopg.types.json
 import psycopg_pool
 
 from procrastinate import connector, exceptions
-from procrastinate.connectors import psycopg_errors, psycopg_json, psycopg_sync
+from procrastinate.connectors import (
+    psycopg_errors,
+    psycopg_json,
+    psycopg_keepalive,
+    psycopg_lending,
+    psycopg_sync,
+)
 from procrastinate.rpc import errors
 
 if TYPE_CHECKING:
@@ -26,10 +32,23 @@ T = TypeVar("T")
 AsyncPool = psycopg_pool.AsyncConnectionPool[Any]
 
 
-async def check_connection(connection: psycopg.AsyncConnection[Any]) -> None:
-    """Raise if an idle connection is broken, so that the pool takes another."""
-    if not psycopg_sync.is_quiet(connection):
-        await psycopg_pool.AsyncConnectionPool.check_connection(connection)
+async def _say(
+    connection: psycopg.AsyncConnection[Any], statement: LiteralString | psycopg.sql.Composed
+) -> None:
+    """Execute; raise if there is no answer within :data:`connector.LISTEN_PATIENCE`."""
+    trial = asyncio.create_task(connection.execute(statement))
+    is_answered = False
+    try:
+        is_answered = bool((await asyncio.wait([trial], timeout=connector.LISTEN_PATIENCE))[0])
+    finally:
+        if not is_answered:
+            # First of all: psycopg would ask the server to cancel, and wait for its answer.
+            await connection.close()
+            trial.cancel()
+            await asyncio.wait([trial])
+    if not is_answered:
+        raise psycopg.OperationalError("the connection that listens does not answer")
+    await trial
 
 
 class PsycopgConnector(connector.BaseAsyncConnector):
@@ -71,9 +90,13 @@ class PsycopgConnector(connector.BaseAsyncConnector):
         self._given_args = kwargs
         self._user_configure: Callable[[Any], Any] | None = kwargs.get("configure")
         self._pool_args: dict[str, Any] = {
-            "check": check_connection,
+            "reconnect_timeout": psycopg_lending.RECONNECT_TIMEOUT,
             **kwargs,
-            "kwargs": {"autocommit": True, **(kwargs.get("kwargs") or {})},
+            "kwargs": {
+                "autocommit": True,
+                **psycopg_keepalive.defaults_beside(kwargs.get("conninfo")),
+                **(kwargs.get("kwargs") or {}),
+            },
             "configure": self._configure,
             "open": False,
         }
@@ -152,7 +175,7 @@ class PsycopgConnector(connector.BaseAsyncConnector):
             return call.decode(rows)
         for attempt in range(1, errors.MAX_TRIES + 1):
             try:
-                async with self.pool.connection() as pooled:
+                async with psycopg_lending.lent_async(self.pool) as pooled:
                     rows = await self._send(pooled, text, encoded)
                 break
             except psycopg.Error as exc:
@@ -174,7 +197,7 @@ class PsycopgConnector(connector.BaseAsyncConnector):
     async def execute_query_async(self, query: LiteralString, **arguments: Any) -> None:
         """Run a query for its effect."""
         with psycopg_errors.translated():
-            async with self.pool.connection() as connection:
+            async with psycopg_lending.lent_async(self.pool) as connection:
                 await connection.execute(
                     query, psycopg_json.wrap_all(arguments, self.json_dumps)
                 )
@@ -184,7 +207,7 @@ class PsycopgConnector(connector.BaseAsyncConnector):
     ) -> dict[str, Any]:
         """Run a query and return its first row."""
         with psycopg_errors.translated():
-            async with self.pool.connection() as connection:
+            async with psycopg_lending.lent_async(self.pool) as connection:
                 return await self._one(connection, query, arguments)
 
     async def execute_query_all_async(
@@ -192,7 +215,7 @@ class PsycopgConnector(connector.BaseAsyncConnector):
     ) -> list[dict[str, Any]]:
         """Run a query and return its rows."""
         with psycopg_errors.translated():
-            async with self.pool.connection() as connection:
+            async with psycopg_lending.lent_async(self.pool) as connection:
                 return await self._all(connection, query, arguments)
 
     async def execute_query_one_async_with_connection(
@@ -241,11 +264,10 @@ class PsycopgConnector(connector.BaseAsyncConnector):
         pool = self.pool
         with psycopg_errors.translated():
             connection = await self._connect_beside(pool)
-            async with connection:
+            try:
                 for channel in channels:
-                    await connection.execute(
-                        psycopg.sql.SQL("listen {}").format(psycopg.sql.Identifier(channel))
-                    )
+                    name = psycopg.sql.Identifier(channel)
+                    await _say(connection, psycopg.sql.SQL("listen {}").format(name))
                 while True:
                     if on_listening:
                         on_listening()
@@ -256,7 +278,9 @@ class PsycopgConnector(connector.BaseAsyncConnector):
                             channel=notification.channel, payload=notification.payload
                         )
                     # Nothing for long: a connection that died without a word is found out.
-                    await connection.execute("select 1")
+                    await _say(connection, "select 1")
+            finally:
+                await connection.close()
 
     async def _connect_beside(self, pool: AsyncPool) -> psycopg.AsyncConnection[Any]:
         conninfo: Any = pool.conninfo

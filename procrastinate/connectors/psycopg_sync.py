@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 from typing import TYPE_CHECKING, Any, LiteralString, TypeVar
 
 import psycopg
@@ -11,7 +10,12 @@ import psycopg.types.json
 import psycopg_pool
 
 from procrastinate import connector, exceptions
-from procrastinate.connectors import psycopg_errors, psycopg_json
+from procrastinate.connectors import (
+    psycopg_errors,
+    psycopg_json,
+    psycopg_keepalive,
+    psycopg_lending,
+)
 from procrastinate.rpc import errors
 
 if TYPE_CHECKING:
@@ -23,18 +27,6 @@ T = TypeVar("T")
 
 #: Seconds that opening waits for a first connection, unless the pool was given a timeout.
 OPEN_TIMEOUT = 30.0
-
-
-def is_quiet(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
-    """
-    Whether an idle connection has nothing to say.
-
-    A server that went away leaves its goodbye in the socket. To see whether there is anything
-    costs no round trip, as a query would.
-    """
-    poll = select.poll()
-    poll.register(connection.fileno(), select.POLLIN)
-    return not poll.poll(0)
 
 
 def own_connection(connection: Any) -> Any:
@@ -49,12 +41,6 @@ def own_connection(connection: Any) -> Any:
         return own
     sync = getattr(connection, "sync_connection", connection)
     return getattr(getattr(sync, "connection", None), "driver_connection", connection)
-
-
-def check_connection(connection: psycopg.Connection[Any]) -> None:
-    """Raise if an idle connection is broken, so that the pool takes another."""
-    if not is_quiet(connection):
-        psycopg_pool.ConnectionPool.check_connection(connection)
 
 
 class SyncPsycopgConnector(connector.BaseConnector):
@@ -93,9 +79,13 @@ class SyncPsycopgConnector(connector.BaseConnector):
         self._pool: psycopg_pool.ConnectionPool[Any] | None = None
         self._pool_is_ours = False
         self._pool_args: dict[str, Any] = {
-            "check": check_connection,
+            "reconnect_timeout": psycopg_lending.RECONNECT_TIMEOUT,
             **kwargs,
-            "kwargs": {"autocommit": True, **(kwargs.get("kwargs") or {})},
+            "kwargs": {
+                "autocommit": True,
+                **psycopg_keepalive.defaults_beside(kwargs.get("conninfo")),
+                **(kwargs.get("kwargs") or {}),
+            },
             "configure": self._configure,
             "open": False,
         }
@@ -167,7 +157,7 @@ class SyncPsycopgConnector(connector.BaseConnector):
             return call.decode(rows)
         for attempt in range(1, errors.MAX_TRIES + 1):
             try:
-                with self.pool.connection() as pooled:
+                with psycopg_lending.lent(self.pool) as pooled:
                     rows = self._send(pooled, text, encoded)
                 break
             except psycopg.Error as exc:
@@ -188,17 +178,17 @@ class SyncPsycopgConnector(connector.BaseConnector):
 
     def execute_query(self, query: LiteralString, **arguments: Any) -> None:
         """Run a query for its effect."""
-        with psycopg_errors.translated(), self.pool.connection() as connection:
+        with psycopg_errors.translated(), psycopg_lending.lent(self.pool) as connection:
             connection.execute(query, psycopg_json.wrap_all(arguments, self.json_dumps))
 
     def execute_query_one(self, query: LiteralString, **arguments: Any) -> dict[str, Any]:
         """Run a query and return its first row."""
-        with psycopg_errors.translated(), self.pool.connection() as connection:
+        with psycopg_errors.translated(), psycopg_lending.lent(self.pool) as connection:
             return self._one(connection, query, arguments)
 
     def execute_query_all(self, query: LiteralString, **arguments: Any) -> list[dict[str, Any]]:
         """Run a query and return its rows."""
-        with psycopg_errors.translated(), self.pool.connection() as connection:
+        with psycopg_errors.translated(), psycopg_lending.lent(self.pool) as connection:
             return self._all(connection, query, arguments)
 
     def execute_query_one_with_connection(

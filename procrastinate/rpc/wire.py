@@ -124,6 +124,16 @@ _LIST_JOBS_TO_ABORT = Function(
 _PRUNE_WORKERS = Function(
     name="procrastinate_prune_workers_v1", arguments={"p_older_than": "interval"}
 )
+_RECOVER_JOBS = Function(
+    name="procrastinate_recover_jobs_v1",
+    arguments={
+        "p_older_than": "interval",
+        "p_task_names": "text[]",
+        "p_max_attempts": "integer[]",
+        "p_max_jobs": "integer",
+    },
+    columns=_OUTCOME_COLUMNS,
+)
 _SWEEP = Function(
     name="procrastinate_sweep_v1",
     arguments={"p_max_jobs": "integer"},
@@ -162,6 +172,7 @@ FUNCTIONS = (
     _HEARTBEAT,
     _LIST_JOBS_TO_ABORT,
     _PRUNE_WORKERS,
+    _RECOVER_JOBS,
     _SWEEP,
     _DEFER_JOBS,
     _TRY_DEFER_JOBS,
@@ -188,7 +199,8 @@ class Retry:
 
     job_id: int
     claim_id: int
-    retry_at: datetime.datetime
+    retry_at: datetime.datetime | None
+    """None: at once, whatever this process takes for now."""
     priority: int | None = None
     queue: str | None = None
     lock: str | None = None
@@ -461,6 +473,33 @@ def prune_workers_v1(*, older_than: datetime.timedelta) -> Call[list[int]]:
     """
     return Call(
         function=_PRUNE_WORKERS, args={"p_older_than": older_than}, decode=decode.column
+    )
+
+
+def recover_jobs_v1(
+    *,
+    older_than: datetime.timedelta,
+    max_attempts: Mapping[str, int | None],
+    max_jobs: int = 1000,
+) -> Call[list[values.Outcome]]:
+    """
+    Recover jobs of some tasks whose worker is gone, or silent for longer than ``older_than``.
+
+    ``doing`` -> ``todo``, or ``failed`` where a job has had its task's ``max_attempts`` before
+    this one; None is no limit. The attempt counts. Tasks that are not named are left alone.
+    The outcome of each job is ``retried`` or ``failed``.
+
+    Source: ``sql/functions/wire/recover_jobs_v1.sql``
+    """
+    return Call(
+        function=_RECOVER_JOBS,
+        args={
+            "p_older_than": older_than,
+            "p_task_names": list(max_attempts),
+            "p_max_attempts": list(max_attempts.values()),
+            "p_max_jobs": max_jobs,
+        },
+        decode=_outcomes,
     )
 
 

@@ -369,7 +369,7 @@ class _Lane:
         worker_id = self._worker.registration.worker_id  # the one in the call
         failure: exceptions.ConnectorException | None = None
         try:
-            receive(await self._worker.app.connector.call_async(call))
+            receive(await self._worker.outage.call(call))
         except exceptions.WorkerNotRegistered as exc:
             put_back()  # Nothing was applied.
             failure = exc

@@ -16,6 +16,7 @@ from procrastinate.rpc import wire
 from procrastinate.worker.running import RunningJob
 
 if TYPE_CHECKING:
+    import datetime
     from collections.abc import Callable
 
     from procrastinate import retry as retry_module
@@ -54,6 +55,17 @@ class _Plan:
     task: tasks.Task[Any, Any, Any]
     is_async: bool
     middlewares: tuple[Callable[..., Any], ...]
+
+
+def _when(retry: retry_module.RetryDecision) -> datetime.datetime | None:
+    """
+    Return when a job is to be tried again; None for at once.
+
+    "Now" of a clock that is ahead of the database's would be a delay there, and a worker that
+    is to run all that can run now would end without it.
+    """
+    retry_at = retry.retry_at
+    return None if retry_at is None or retry_at <= utils.utcnow() else retry_at
 
 
 class Executor:
@@ -260,7 +272,7 @@ class Executor:
                 wire.Retry(
                     job_id=job.id,
                     claim_id=running.claim_id,
-                    retry_at=retry.retry_at or utils.utcnow(),
+                    retry_at=_when(retry),
                     priority=retry.priority,
                     queue=retry.queue,
                     lock=retry.lock,

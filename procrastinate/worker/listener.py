@@ -34,7 +34,7 @@ class Listener:
         connector = worker.app.connector
         while True:
             try:
-                channels = await connector.call_async(wire.channels_v1(queues=worker.queues))
+                channels = await worker.outage.call(wire.channels_v1(queues=worker.queues))
                 await connector.listen_notify(
                     on_notification=self._on_notification,
                     channels=channels,
@@ -93,7 +93,7 @@ class AbortPoller:
             if not worker.running:
                 continue
             try:
-                job_ids = await worker.app.connector.call_async(
+                job_ids = await worker.outage.call(
                     wire.list_jobs_to_abort_v1(worker_id=worker.registration.worker_id)
                 )
             except exceptions.DatabaseUnavailable as exc:

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from procrastinate import exceptions
 from procrastinate.worker import waiting
 
 if TYPE_CHECKING:
-    from procrastinate import exceptions
+    from procrastinate.rpc.call import Call
     from procrastinate.worker.worker import Worker
 
 #: Seconds between attempts: the first, and the most while it lasts.
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 5.0
+
+#: Seconds after which a call that has no answer is taken for lost. A network that fails says
+#: nothing; a call that waits for somebody's transaction may take long, and is made again then.
+ANSWER_TIMEOUT = 60.0
+
+T = TypeVar("T")
 
 
 class Outage:
@@ -31,6 +39,21 @@ class Outage:
         self._worker = worker
         self._over = asyncio.Event()
         self._since: float | None = None
+
+    async def call(self, call: Call[T], *, timeout: float | None = None) -> T:
+        """
+        Send a call, and wait for the answer as long as one may wait.
+
+        Raises
+        ------
+        exceptions.DatabaseUnavailable
+            There was none: what was asked for may have been done.
+        """
+        sent = self._worker.app.connector.call_async(call)
+        try:
+            return await waiting.within(timeout or ANSWER_TIMEOUT, sent)
+        except TimeoutError as exc:
+            raise exceptions.DatabaseUnavailable from exc
 
     def begin(self, exc: exceptions.DatabaseUnavailable) -> None:
         """A call failed; said once for all calls until one succeeds."""
@@ -62,7 +85,7 @@ class Outage:
     async def pause(self, attempt: int) -> None:
         """Wait before a further attempt, or until somebody else's succeeded."""
         self._over.clear()
-        await waiting.event_or_deadline(
-            self._over,
-            waiting.backoff(attempt, first=FIRST_PAUSE, most=LONGEST_PAUSE),
-        )
+        seconds = waiting.backoff(attempt, first=FIRST_PAUSE, most=LONGEST_PAUSE)
+        # Not all workers at once when the database is back.
+        seconds *= random.uniform(0.5, 1)  # noqa: S311 (nobody must not guess it)
+        await waiting.event_or_deadline(self._over, seconds)

@@ -39,7 +39,7 @@ class Registration:
     async def register(self) -> None:
         """Write the row."""
         worker = self._worker
-        self._id = worker.worker_id = await worker.app.connector.call_async(
+        self._id = worker.worker_id = await worker.outage.call(
             wire.register_worker_v2(
                 name=worker.worker_name,
                 queues=worker.queues,
@@ -72,9 +72,7 @@ class Registration:
         if self._id is None:
             return
         try:
-            await self._worker.app.connector.call_async(
-                wire.unregister_worker_v2(worker_id=self._id)
-            )
+            await self._worker.outage.call(wire.unregister_worker_v2(worker_id=self._id))
         except exceptions.ConnectorException as exc:
             self._worker.logger.warning(
                 "Could not unregister worker %s: %r",

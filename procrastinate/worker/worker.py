@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from procrastinate.worker import (
     heartbeat,
     listener,
     outage,
+    recovery,
     registration,
     running,
     shutdown,
@@ -61,8 +63,11 @@ class Worker:
         stalled_worker_timeout: float = STALLED_WORKER_TIMEOUT,
         task_middleware: list[middleware.TaskMiddleware] | None = None,
         worker_middleware: list[middleware.WorkerMiddleware] | None = None,
+        stalled_jobs: recovery.Policies | None = None,
     ) -> None:
         self.app = app
+        if isinstance(queues, str):  # An iterable of names, too: of one letter each.
+            raise TypeError(f"queues must be names of queues, not the string {queues!r}")
         self.queues: list[str] | None = None if queues is None else list(queues)
         self.worker_name = name or WORKER_NAME
         self.concurrency = concurrency
@@ -80,6 +85,7 @@ class Worker:
         self.install_signal_handlers = install_signal_handlers
         self.update_heartbeat_interval = update_heartbeat_interval
         self.stalled_worker_timeout = stalled_worker_timeout
+        self.stalled_jobs = recovery.read_policies(stalled_jobs)
         self.task_middleware: list[middleware.TaskMiddleware] = task_middleware or []
         self.worker_middleware: list[middleware.WorkerMiddleware] = worker_middleware or []
         middleware.check_worker_middlewares(
@@ -98,6 +104,7 @@ class Worker:
         self.executor = executor.Executor(self)
         self.heartbeat = heartbeat.Heartbeat(self)
         self.outage = outage.Outage(self)
+        self.recovery = recovery.Recovery(self)
         self.registration = registration.Registration(self)
         self.shutdown = shutdown.Shutdown(self)
 
@@ -191,11 +198,11 @@ class Worker:
 
     async def _run(self) -> None:
         self.app.perform_import_paths()
+        self.recovery.prepare()
         deferrer = periodic.PeriodicDeferrer(
             registry=self.app.periodic_registry, **self.app.periodic_defaults
         )
-        await self.heartbeat.keep_house()
-        await self.registration.register()
+        await self._join()
         self.logger.info(
             "Starting worker on %s",
             utils.queues_display(self.queues),
@@ -223,6 +230,21 @@ class Worker:
         if self.claims.failure is not None:
             raise self.claims.failure
 
+    async def _join(self) -> None:
+        """Do what dead workers left undone, and write a row; wait for the database if need be."""
+        for attempt in itertools.count():
+            try:
+                await self.heartbeat.keep_house()
+                await self.registration.register()
+            except exceptions.DatabaseUnavailable as exc:
+                if self.shutdown.requested:
+                    raise
+                self.outage.begin(exc)
+                await self.outage.pause(attempt)
+            else:
+                self.outage.end()
+                return
+
     def _side_tasks(
         self, claims: asyncio.Task[None], deferrer: periodic.PeriodicDeferrer
     ) -> Iterable[tuple[str, Coroutine[Any, Any, None]]]:
@@ -243,6 +265,15 @@ class Worker:
                 exc,
                 exc_info=exc,
                 extra=self.log_extra("side_task_failed"),
+            )
+            # Once more, where alerts of 3.x look for it.
+            old_name = {"heartbeat": "update_heartbeats"}.get(name, name.replace(" ", "_"))
+            utils.logger.error(
+                "%s error: %r",
+                old_name,
+                exc,
+                exc_info=exc,
+                extra={"action": f"{old_name}_error"},
             )
             self.shutdown.request()
 

@@ -9,7 +9,7 @@ import psycopg2.extras
 import psycopg2.pool
 
 from procrastinate import connector, exceptions
-from procrastinate.connectors import psycopg_sync
+from procrastinate.connectors import psycopg_lending
 from procrastinate.contrib.psycopg2 import psycopg2_errors, psycopg2_json
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ class Psycopg2Connector(connector.BaseConnector):
         """Take a connection of the pool that is not known to be broken."""
         while True:
             connection: Any = pool.getconn()
-            if not connection.closed and psycopg_sync.is_quiet(connection):
+            if psycopg_lending.is_quiet(connection):
                 break
             # The server has said goodbye to it. The pool has as many of these at the most.
             pool.putconn(connection, close=True)

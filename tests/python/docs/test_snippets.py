@@ -14,7 +14,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[3]
 PAGES = [
-    *(ROOT / "docs" / name for name in ("quickstart.md", "python.md")),
+    *(ROOT / "docs" / name for name in ("quickstart.md", "python.md", "worker.md")),
     *sorted((ROOT / "docs" / "howto").glob("*.md")),
 ]
 

@@ -169,6 +169,12 @@ CALLS = (
         reads_whole=DOING,
     ),
     Call(
+        name="recover jobs of tasks",
+        sql=b"select * from procrastinate_recover_jobs_v1('30 seconds', '{t}', '{1}')",
+        prepare=lambda _: (),
+        reads_whole=DOING,
+    ),
+    Call(
         name="sweep",
         sql=b"select * from procrastinate_sweep_v1(100)",
         prepare=lambda _: (),

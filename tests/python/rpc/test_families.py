@@ -290,6 +290,21 @@ def test_pruned_workers_are_named(world: World) -> None:
     assert world.call(wire.prune_workers_v1(older_than=AGO)) == [world.worker_id]
 
 
+def test_a_recovery_says_what_became_of_each_job(world: World) -> None:
+    again, never, left = (world.claim(task_name=name) for name in ("again", "never", "left"))
+
+    def recover() -> set[tuple[int, str, str | None]]:
+        call = wire.recover_jobs_v1(older_than=AGO, max_attempts={"again": None, "never": 0})
+        return {(o.job_id, o.outcome, o.status) for o in world.call(call)}
+
+    assert recover() == {
+        (again.job.id, "retried", "todo"),
+        (never.job.id, "failed", "failed"),
+    }
+    assert recover() == set()
+    assert world.job(left.job.id or 0).status == "doing"
+
+
 def test_a_sweep_of_a_sound_schema_finds_nothing(world: World) -> None:
     assert world.call(wire.sweep_v1()) == values.Sweep(promoted=0, unlinked=0)
 

@@ -193,6 +193,8 @@ class Cable:
         self._writers: set[asyncio.StreamWriter] = set()
         self._swallow: bytes | None = None
         self._is_cut = False
+        self._hush_at: bytes | None = None
+        self._hush: set[asyncio.StreamWriter] = set()
         self.swallowed = asyncio.Event()
 
     @property
@@ -213,6 +215,15 @@ class Cable:
     def mend(self) -> None:
         """Let connections through again."""
         self._is_cut = False
+
+    def hush(self) -> None:
+        """Let nothing more through on the connections that there are, without a word."""
+        self._hush |= self._writers
+
+    def hush_at(self, text: str) -> None:
+        """Hush the connection on which the next statement with this text comes."""
+        self.swallowed.clear()
+        self._hush_at = text.encode()
 
     def lose_answer_to(self, text: str) -> None:
         """Let the server do the next statement with this text, and then cut the wire."""
@@ -267,6 +278,12 @@ class Cable:
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, wanted: list[bool]
     ) -> None:
         while data := await reader.read(65536):
+            if self._hush_at is not None and self._hush_at in data:
+                self._hush_at = None
+                self.hush()
+                self.swallowed.set()
+            if writer in self._hush:
+                continue
             # A statement that is prepared already goes by its number: watched from the start.
             if self._swallow is not None and self._swallow in data:
                 self._swallow, wanted[0] = None, True
@@ -277,6 +294,8 @@ class Cable:
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, wanted: list[bool]
     ) -> None:
         while data := await reader.read(65536):
+            if writer in self._hush:
+                continue
             if wanted[0] and data.endswith(b"Z\x00\x00\x00\x05I"):  # ReadyForQuery: committed
                 self.swallowed.set()
                 return

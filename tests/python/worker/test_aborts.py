@@ -90,6 +90,35 @@ async def test_a_sync_job_sees_it_and_decides(
 
 
 @pytest.mark.parametrize(
+    ("ending", "status", "attempts"), [("returns", "succeeded", 1), ("raises", "failed", 0)]
+)
+async def test_a_sync_job_that_goes_on_is_what_it_ends_as_and_never_retried(
+    app: App,
+    database: Database,
+    start_worker: StartWorker,
+    ending: str,
+    status: str,
+    attempts: int,
+) -> None:
+    pause = threading.Event()
+
+    @app.task(name="t", pass_context=True, retry=True)
+    def task(context: JobContext) -> None:
+        while not context.should_abort():
+            pause.wait(0.005)
+        if ending == "raises":
+            raise ValueError
+
+    job_id = await task.defer_async()
+    run = await start_worker()
+    await run.until_it_runs()
+    await abort(app, job_id)
+    await database.until_status(job_id, status)
+    await run.stop()
+    assert (await database.job(job_id)).attempts == attempts
+
+
+@pytest.mark.parametrize(
     ("ending", "retry", "status", "attempts"),
     [
         ("swallow", False, "succeeded", 1),

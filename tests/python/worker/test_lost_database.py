@@ -16,9 +16,9 @@ import pytest
 from procrastinate import App, RetryStrategy, exceptions
 from procrastinate.rpc import front, wire
 from procrastinate.types import JSONDict
-from procrastinate.worker import heartbeat
+from procrastinate.worker import Worker, heartbeat
 
-from .conftest import PATIENCE, Cable, Database, StartWorker, actions
+from .conftest import PATIENCE, Cable, Database, StartWorker, actions, see_it_end
 
 NEVER = 1000.0
 
@@ -442,6 +442,10 @@ def unreliable(app: App, monkeypatch: pytest.MonkeyPatch) -> Unreliable:
         "procrastinate_list_jobs_to_abort_v1",
         "procrastinate_heartbeat_v1",
         "procrastinate_channels_v1",
+        "procrastinate_prune_workers_v1",
+        "procrastinate_recover_jobs_v1",
+        "procrastinate_sweep_v1",
+        "procrastinate_register_worker_v2",
     ],
 )
 async def test_each_call_may_fail_for_a_while(
@@ -462,6 +466,7 @@ async def test_each_call_may_fail_for_a_while(
         fetch_job_polling_interval=NEVER,
         abort_job_polling_interval=0.02,
         update_heartbeat_interval=0.02,
+        stalled_jobs="retry",
     )
     await until(lambda: unreliable.failed == [function] * 2)
     runs.gate.set()
@@ -469,6 +474,18 @@ async def test_each_call_may_fail_for_a_while(
     await database.until_status(slow, "succeeded")
     await run.stop()
     assert sorted(runs.ran) == [1, 1, 2]
+
+
+async def test_a_worker_that_is_stopped_before_it_has_reached_the_database_ends(
+    app: App, database: Database, unreliable: Unreliable
+) -> None:
+    unreliable.left["procrastinate_register_worker_v2"] = 1000
+    worker = Worker(app, install_signal_handlers=False)
+    task = asyncio.create_task(worker.run())
+    await until(lambda: unreliable.failed)
+    worker.stop()
+    with pytest.raises(exceptions.DatabaseUnavailable):
+        await see_it_end(task)
 
 
 async def test_a_release_is_tried_until_it_succeeds(

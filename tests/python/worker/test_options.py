@@ -66,6 +66,11 @@ def test_an_unknown_option_is_a_type_error(app: App) -> None:
         Worker(app, **options)
 
 
+def test_a_string_is_not_taken_for_queues_of_one_letter_each(app: App) -> None:
+    with pytest.raises(TypeError, match="not the string 'mail'"):
+        Worker(app, queues="mail")
+
+
 @pytest.mark.parametrize("condition", [*DeleteJobCondition, "always"])
 def test_delete_jobs_takes_the_word_or_the_enum(
     app: App, condition: str | DeleteJobCondition

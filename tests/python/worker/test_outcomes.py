@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -27,6 +29,7 @@ ENDS: list[tuple[BaseException | None, str, str, int]] = [
     (Outcome(), "failed", "job_error", logging.ERROR),
     (SystemExit(3), "failed", "job_error", logging.ERROR),
     (KeyboardInterrupt(), "failed", "job_error", logging.ERROR),
+    (GeneratorExit(), "failed", "job_error", logging.ERROR),
     (StopIteration(), "failed", "job_error", logging.ERROR),
     (exceptions.JobAborted(), "aborted", "job_aborted", logging.INFO),
     (asyncio.CancelledError(), "aborted", "job_aborted", logging.INFO),
@@ -309,8 +312,9 @@ async def test_a_context_tells_of_its_job_and_is_its_own(app: App, drain: Drain)
         context.additional_context["mark"] = True
         seen.append(context)
 
+    shared: list[int] = []
     await task.batch_defer_async({}, {})
-    await drain(name="me", queues=["q"], additional_context={"shared": 1}, concurrency=2)
+    await drain(name="me", queues=["q"], additional_context={"shared": shared}, concurrency=2)
 
     first, second = seen
     assert first.app is app
@@ -318,15 +322,72 @@ async def test_a_context_tells_of_its_job_and_is_its_own(app: App, drain: Drain)
     assert first.job.status == "doing"
     assert first.job.id != second.job.id
     assert first.task is task
-    assert first.additional_context["shared"] == 1
+    for context in seen:
+        assert context.additional_context["shared"] is shared
+    assert first.start_timestamp == pytest.approx(time.time(), abs=60)
+    assert first.queues_display == "queues q"
+    assert first.abort_reason() is None
     assert first.should_abort() is False
 
 
-async def test_a_sync_tasks_context_variables_are_those_of_its_run(
+async def test_a_context_of_a_worker_without_options_has_the_defaults(
     app: App, drain: Drain
 ) -> None:
-    import threading
+    seen: list[JobContext] = []
 
+    @app.task(name="t", pass_context=True)
+    async def task(context: JobContext) -> None:
+        seen.append(context)
+
+    await task.defer_async()
+    await drain()
+    (context,) = seen
+    assert (context.worker_name, context.worker_queues) == ("worker", None)
+    assert (context.additional_context, context.job.attempts) == ({}, 0)
+
+
+async def test_what_a_task_returns_does_not_reach_the_database(
+    app: App, database: Database, drain: Drain
+) -> None:
+    @app.task(name="t")
+    async def task() -> str:
+        return "a secret"
+
+    await task.defer_async()
+    await drain()
+    (rows,) = database.conn.execute(
+        "select (select count(*) from procrastinate_results),"
+        " (select string_agg(e::text, '') from procrastinate_events as e),"
+        " (select string_agg(j::text, '') from procrastinate_jobs as j)"
+    ).fetchall()
+    assert rows[0] == 0
+    assert "secret" not in rows[1] + rows[2]
+
+
+async def test_middlewares_run_where_their_kind_runs(app: App, drain: Drain) -> None:
+    loops_thread, threads = threading.current_thread(), dict[str, threading.Thread]()
+
+    async def outer(call_next: Any, context: JobContext, worker: Any) -> Any:
+        threads["worker"] = threading.current_thread()
+        return await call_next()
+
+    def inner(call_next: Any, context: JobContext, worker: Any) -> Any:
+        threads["task middleware"] = threading.current_thread()
+        return call_next()
+
+    @app.task(name="t")
+    def task() -> None:
+        threads["task"] = threading.current_thread()
+
+    await task.defer_async()
+    await drain(worker_middleware=[outer], task_middleware=[inner])
+    assert threads["worker"] is loops_thread
+    assert threads["task middleware"] is threads["task"] is not loops_thread
+
+
+async def test_sync_tasks_run_in_as_many_threads_as_the_worker_has_slots(
+    app: App, drain: Drain
+) -> None:
     threads: set[str] = set()
     barrier = threading.Barrier(3)
 

@@ -291,6 +291,12 @@ async def test_a_side_task_that_fails_stops_the_worker_gracefully(
         record.getMessage()
         == "Side task heartbeat failed with exception: broken, stopping worker"
     )
+    (again,) = [r for r in records.records if r.name == "procrastinate.utils"]
+    assert (again.levelno, again.__dict__["action"], again.getMessage()) == (
+        logging.ERROR,
+        "update_heartbeats_error",
+        "update_heartbeats error: ZeroDivisionError('broken')",
+    )
     assert await database.status(job_id) in {"succeeded", "todo"}
 
 
@@ -304,6 +310,7 @@ async def test_a_bad_cron_expression_stops_the_worker(
     worker = Worker(app, install_signal_handlers=False)
     await run_to_its_end(worker)
     assert "Side task deferrer failed with exception" in records.text
+    assert "deferrer_error" in actions(records)
 
 
 async def test_a_connector_that_cannot_listen_stops_the_worker(
@@ -316,3 +323,4 @@ async def test_a_connector_that_cannot_listen_stops_the_worker(
     worker = Worker(app, install_signal_handlers=False)
     await run_to_its_end(worker)
     assert "Side task listener failed" in records.text
+    assert "listener_error" in actions(records)
