@@ -563,7 +563,7 @@ as $$
 #variable_conflict use_column
 declare
     v_todo bigint[];
-    v_doing bigint[] := '{}';
+    v_doing bigint[] := array[]::bigint[];
 begin
     if p_delete then  -- not those that a user's foreign key check holds: it would wait
         v_todo := array(
@@ -2684,8 +2684,8 @@ as $$
 declare
     v_mine bigint[];
     v_free bigint[];
-    v_done bigint[] := '{}';
-    v_failed bigint[] := '{}';
+    v_done bigint[] := array[]::bigint[];
+    v_failed bigint[];
     v_todo bigint[];
     v_id bigint;
     v_name text;
@@ -2734,7 +2734,7 @@ begin
         v_todo := v_todo[cardinality(v_free) + 1:];
     exception
         when unique_violation then  -- somebody was faster just now: one by one then
-            v_done := '{}';
+            v_done := array[]::bigint[];
     end;
     foreach v_id in array v_todo loop
         begin
@@ -6006,7 +6006,7 @@ to public;
 
 insert into procrastinate_migrations (name, sha256)
 values
-    ('04.00.00_01_pre_baseline', 'a0fef66ff96bc0859615a8053b21288c6c6203c79888a5f7c5388253c8382bd4');
+    ('04.00.00_01_pre_baseline', '4b4339a093ecd06d194b93e1caa26a01243e3c5ffcd2d8263096ea5317323c8d');
 
 -- Back to the caller's search_path.
 do $$

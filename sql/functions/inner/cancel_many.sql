@@ -16,7 +16,7 @@ as $$
 #variable_conflict use_column
 declare
     v_todo bigint[];
-    v_doing bigint[] := '{}';
+    v_doing bigint[] := array[]::bigint[];
 begin
     if p_delete then  -- not those that a user's foreign key check holds: it would wait
         v_todo := array(

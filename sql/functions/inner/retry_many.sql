@@ -16,8 +16,8 @@ as $$
 declare
     v_mine bigint[];
     v_free bigint[];
-    v_done bigint[] := '{}';
-    v_failed bigint[] := '{}';
+    v_done bigint[] := array[]::bigint[];
+    v_failed bigint[];
     v_todo bigint[];
     v_id bigint;
     v_name text;
@@ -66,7 +66,7 @@ begin
         v_todo := v_todo[cardinality(v_free) + 1:];
     exception
         when unique_violation then  -- somebody was faster just now: one by one then
-            v_done := '{}';
+            v_done := array[]::bigint[];
     end;
     foreach v_id in array v_todo loop
         begin
