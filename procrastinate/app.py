@@ -21,6 +21,7 @@ from procrastinate import (
 from procrastinate import connector as connector_module
 
 if TYPE_CHECKING:
+    import datetime
     from collections.abc import Generator, Iterable
     from types import TracebackType
 
@@ -47,6 +48,7 @@ class WorkerOptions(TypedDict):
     stalled_worker_timeout: NotRequired[float]
     task_middleware: NotRequired[list[middleware.TaskMiddleware]]
     worker_middleware: NotRequired[list[middleware.WorkerMiddleware]]
+    retention: NotRequired[datetime.timedelta | float | None]
 
 
 class App(blueprints.Blueprint):
@@ -307,6 +309,10 @@ class App(blueprints.Blueprint):
         worker_middleware : ``Optional[list[WorkerMiddleware]]``
             A list of always-async middlewares wrapping every job this worker runs, on the
             event loop (both sync and async tasks). (defaults to no middleware)
+        retention : ``Optional[timedelta | float]``
+            If set, the worker deletes jobs that ended (whatever their status) longer ago, a
+            ``timedelta`` or a number of seconds. It does so now and then, for all queues.
+            (defaults to ``None``: jobs are kept)
         """
         await self._worker(**kwargs).run()
 

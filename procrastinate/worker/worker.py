@@ -15,12 +15,14 @@ from procrastinate.worker import (
     listener,
     outage,
     registration,
+    retention,
     running,
     shutdown,
     waiting,
 )
 
 if TYPE_CHECKING:
+    import datetime
     from collections.abc import Coroutine, Iterable
 
     from procrastinate import app as app_module
@@ -61,6 +63,7 @@ class Worker:
         stalled_worker_timeout: float = STALLED_WORKER_TIMEOUT,
         task_middleware: list[middleware.TaskMiddleware] | None = None,
         worker_middleware: list[middleware.WorkerMiddleware] | None = None,
+        retention: datetime.timedelta | float | None = None,
     ) -> None:
         self.app = app
         self.queues: list[str] | None = None if queues is None else list(queues)
@@ -86,6 +89,8 @@ class Worker:
             task_middleware=self.task_middleware, worker_middleware=self.worker_middleware
         )
 
+        self.retention = retention
+
         self.logger = logger.getChild(self.worker_name)
         self.worker_id: int | None = None
         self.run_task: asyncio.Task[Any] | None = None
@@ -99,6 +104,7 @@ class Worker:
         self.heartbeat = heartbeat.Heartbeat(self)
         self.outage = outage.Outage(self)
         self.registration = registration.Registration(self)
+        self.retainer = retention.Retention(self)
         self.shutdown = shutdown.Shutdown(self)
 
     def find_task(self, task_name: str) -> tasks.Task[Any, Any, Any]:
@@ -232,6 +238,7 @@ class Worker:
         if self.listen_notify:
             yield "listener", listener.Listener(self).run()
         yield "deferrer", deferrer.worker()
+        yield "retention", self.retainer.run()
 
     async def _side_task(self, name: str, side: Coroutine[Any, Any, None]) -> None:
         try:

@@ -117,7 +117,10 @@ def test_only_jobs_that_pass_the_filter_are_touched(
         "update procrastinate_events set at = at - interval '2 hours' where job_id = %s", mine
     )
 
-    result = verbs.cancel_jobs(**(options | ({"ids": mine} if "ids" in options else {})))
+    filters: dict[str, Any] = {
+        name: mine if name == "ids" else value for name, value in options.items()
+    }
+    result = verbs.cancel_jobs(**filters)
 
     assert result.changed == mine
     assert statuses(conn, mine + other) == ["cancelled"] + ["todo"] * 5
