@@ -136,7 +136,7 @@ def _batches(
         queueing_lock=queueing_lock,
         older_than=older_than,
         newer_than=newer_than,
-        job_ids=None if ids is None else sorted(ids),
+        job_ids=None if ids is None else sorted(set(ids)),
         all_jobs=all,
     )
     if not filters.narrows:
@@ -145,16 +145,18 @@ def _batches(
             "No filter: give a queue, a task, a lock, an age or ids, or say all=True for all jobs"
         )
     outcomes: dict[int, str] = {}
-    after_id = 0
+    after_id, left = 0, filters.job_ids
     while max_jobs is None or len(outcomes) < max_jobs:
         limit = BATCH if max_jobs is None else min(BATCH, max_jobs - len(outcomes))
+        if left is not None:  # a slice a call: a hundred thousand are not sent again and again
+            filters, left = attrs.evolve(filters, job_ids=left[:limit]), left[limit:]
         batch = yield verb(filters=filters, dry_run=dry_run, after_id=after_id, max_jobs=limit)
         outcomes |= batch
         if on_progress is not None:
             on_progress(len(outcomes))
-        if len(batch) < limit:
+        if not left and (left is not None or len(batch) < limit):
             break
-        after_id = max(batch)
+        after_id = max(batch, default=after_id)
     return BulkResult(outcomes=outcomes)
 
 

@@ -1806,9 +1806,13 @@ comment on function _procrastinate_notify(text, text, bigint) is
 -- Which jobs a bulk verb of the front door is about: the next p_max_jobs after p_after_id,
 -- by id. Nothing is locked, so each may have changed by the time it is looked at again.
 --
--- Waiting and running jobs are found in the narrow tables: a million of finished jobs costs
+-- Waiting and running jobs are found in the narrow tables: a million finished jobs cost
 -- nothing then. Failed ones are in no index, so those are found by walking the primary key,
 -- which a caller that goes on from the last id does once in all.
+--
+-- Candidates are taken by some hundreds or thousands and then sifted. In one statement the planner,
+-- which knows no value, expects a row or none, and reads and sorts all that there are in
+-- each call.
 create function _procrastinate_pick_jobs(
     p_statuses procrastinate_job_status[],
     p_queue_name text,
@@ -1828,12 +1832,15 @@ set search_path from current
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
+set max_parallel_workers_per_gather = 0
 set jit = off
 as $$
 declare
     v_now constant timestamptz := procrastinate_now();
+    v_size integer := p_max_jobs;
+    v_at bigint := p_after_id;
+    v_chunk bigint[];
+    v_picked bigint[] := array[]::bigint[];
 begin
     if coalesce(p_max_jobs, 0) < 1 or p_after_id is null then
         perform _procrastinate_raise('PQ003',
@@ -1852,45 +1859,70 @@ begin
             'Name a queue, a task, a lock, an age or ids; or say all_jobs => true.');
     end if;
 
-    return array(
-        select j.id
-        from (
-            select t.job_id
-            from procrastinate_todo as t
-            where p_job_ids is null and 'todo' = any(p_statuses) and t.job_id > p_after_id
-            union all
-            select d.job_id
-            from procrastinate_doing as d
-            where p_job_ids is null and 'doing' = any(p_statuses) and d.job_id > p_after_id
-            union all
-            select f.id
-            from procrastinate_jobs as f
+    loop
+        v_chunk := array(
+            select x.id
+            from (
+                (
+                    select t.job_id as id
+                    from procrastinate_todo as t
+                    where
+                        p_job_ids is null and 'todo' = any(p_statuses) and t.job_id > v_at
+                    order by t.job_id
+                    limit v_size
+                )
+                union all
+                (
+                    select d.job_id
+                    from procrastinate_doing as d
+                    where
+                        p_job_ids is null and 'doing' = any(p_statuses) and d.job_id > v_at
+                    order by d.job_id
+                    limit v_size
+                )
+                union all
+                (
+                    select f.id
+                    from procrastinate_jobs as f
+                    where
+                        p_job_ids is null and 'failed' = any(p_statuses) and f.id > v_at
+                        and f.status = 'failed'
+                    order by f.id
+                    limit v_size
+                )
+                union all
+                select n.id from unnest(p_job_ids) as n (id) where n.id > v_at
+            ) as x
+            order by x.id
+            limit v_size
+        );
+        v_picked := v_picked || array(
+            select j.id
+            from procrastinate_jobs as j
             where
-                p_job_ids is null and 'failed' = any(p_statuses) and f.id > p_after_id
-                and f.status = 'failed'
-            union all
-            select n.id
-            from procrastinate_jobs as n
-            where n.id = any(p_job_ids) and n.id > p_after_id
-        ) as c (job_id)
-        join procrastinate_jobs as j on j.id = c.job_id
-        where
-            j.status = any(p_statuses)
-            and (p_queue_name is null or j.queue_name = p_queue_name)
-            and (p_task_name is null or j.task_name = p_task_name)
-            and (p_lock is null or j.lock = p_lock)
-            and (p_queueing_lock is null or j.queueing_lock = p_queueing_lock)
-            and (
-                p_older_than is null
-                or coalesce(_procrastinate_since(j.id), '-infinity') < v_now - p_older_than
-            )
-            and (
-                p_newer_than is null
-                or _procrastinate_since(j.id) >= v_now - p_newer_than
-            )
-        order by c.job_id
-        limit p_max_jobs
-    );
+                j.id = any(v_chunk)
+                and j.status = any(p_statuses)
+                and (p_queue_name is null or j.queue_name = p_queue_name)
+                and (p_task_name is null or j.task_name = p_task_name)
+                and (p_lock is null or j.lock = p_lock)
+                and (p_queueing_lock is null or j.queueing_lock = p_queueing_lock)
+                and (
+                    p_older_than is null
+                    or coalesce(_procrastinate_since(j.id), '-infinity')
+                    < v_now - p_older_than
+                )
+                and (
+                    p_newer_than is null
+                    or _procrastinate_since(j.id) >= v_now - p_newer_than
+                )
+            order by j.id
+            limit p_max_jobs - cardinality(v_picked)
+        );
+        exit when cardinality(v_chunk) < v_size or cardinality(v_picked) >= p_max_jobs;
+        v_at := v_chunk[v_size];
+        v_size := greatest(v_size, least(v_size * 2, 20000));
+    end loop;
+    return v_picked;
 end;
 $$;
 
@@ -6006,7 +6038,7 @@ to public;
 
 insert into procrastinate_migrations (name, sha256)
 values
-    ('04.00.00_01_pre_baseline', '4b4339a093ecd06d194b93e1caa26a01243e3c5ffcd2d8263096ea5317323c8d');
+    ('04.00.00_01_pre_baseline', 'a558905e158deeb60e01253edc1cae68c5f44b6b58935f8edbe3c564e1abe224');
 
 -- Back to the caller's search_path.
 do $$

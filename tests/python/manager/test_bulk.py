@@ -159,6 +159,18 @@ def test_nothing_is_done_without_a_filter_unless_all_is_meant(
     assert len(verbs.retry_jobs(**options, all=True).changed) == options.get("max_jobs", 6)
 
 
+def test_very_many_ids_may_be_given_in_any_order_and_twice(
+    verbs: JobManager, conn: psycopg.Connection
+) -> None:
+    ids = insert(conn, 12)
+    conn.execute("update procrastinate_jobs set task_name = 'other' where id <= %s", (ids[4],))
+
+    result = verbs.retry_jobs(ids=[*reversed(ids), *ids, 0, 999], task="t")
+
+    assert result.changed == ids[5:]
+    assert statuses(conn, ids) == ["failed"] * 5 + ["todo"] * 7
+
+
 def test_no_ids_are_no_jobs(verbs: JobManager, conn: psycopg.Connection) -> None:
     insert(conn, 2)
 
