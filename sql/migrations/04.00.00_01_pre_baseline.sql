@@ -1810,9 +1810,9 @@ comment on function _procrastinate_notify(text, text, bigint) is
 -- nothing then. Failed ones are in no index, so those are found by walking the primary key,
 -- which a caller that goes on from the last id does once in all.
 --
--- Candidates are taken by some hundreds or thousands and then sifted. In one statement the planner,
--- which knows no value, expects a row or none, and reads and sorts all that there are in
--- each call.
+-- Candidates are taken by some hundreds or thousands and then sifted. In one statement
+-- the planner, which knows no value, expects a row or none, and reads and sorts all that
+-- there are in each call.
 create function _procrastinate_pick_jobs(
     p_statuses procrastinate_job_status[],
     p_queue_name text,
@@ -6038,7 +6038,7 @@ to public;
 
 insert into procrastinate_migrations (name, sha256)
 values
-    ('04.00.00_01_pre_baseline', 'a558905e158deeb60e01253edc1cae68c5f44b6b58935f8edbe3c564e1abe224');
+    ('04.00.00_01_pre_baseline', '50a59d67b58eaacfe88aafd7e51cc8b9291fc9e8b2fab098b76f4d8ab650ccc3');
 
 -- Back to the caller's search_path.
 do $$

@@ -5,9 +5,9 @@
 -- nothing then. Failed ones are in no index, so those are found by walking the primary key,
 -- which a caller that goes on from the last id does once in all.
 --
--- Candidates are taken by some hundreds or thousands and then sifted. In one statement the planner,
--- which knows no value, expects a row or none, and reads and sorts all that there are in
--- each call.
+-- Candidates are taken by some hundreds or thousands and then sifted. In one statement
+-- the planner, which knows no value, expects a row or none, and reads and sorts all that
+-- there are in each call.
 create function _procrastinate_pick_jobs(
     p_statuses procrastinate_job_status[],
     p_queue_name text,
