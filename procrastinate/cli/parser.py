@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import sys
 from typing import TYPE_CHECKING, Any
 
 from procrastinate import jobs, metadata, types, utils
@@ -21,6 +22,8 @@ LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 _PARSER_OPTIONS: dict[str, Any] = {
     "allow_abbrev": False,
     "formatter_class": options.HelpFormatter,
+    # Python 3.14 colours what 3.x did not.
+    **({"color": False} if sys.version_info >= (3, 14) else {}),
 }
 
 
@@ -362,7 +365,7 @@ def configure_retry_parser(subparsers: Any) -> None:
         bulk_commands.retry,
         "Run failed jobs once more: those with the ids given, or all that pass the filters",
     )
-    parser.set_defaults(check=functools.partial(bulk_commands.check_filters, parser))
+    parser.set_defaults(validate=functools.partial(bulk_commands.check_filters, parser))
     _add_filters(
         group,
         statuses=("failed", "doing"),
@@ -393,7 +396,7 @@ def configure_cancel_parser(subparsers: Any) -> None:
         bulk_commands.cancel,
         "Cancel waiting jobs: those with the ids given, or all that pass the filters",
     )
-    parser.set_defaults(check=functools.partial(bulk_commands.check_cancel, parser))
+    parser.set_defaults(validate=functools.partial(bulk_commands.check_cancel, parser))
     _add_filters(
         group,
         statuses=("todo", "doing"),
