@@ -36,9 +36,9 @@ def parsers() -> dict[str, argparse.ArgumentParser]:
     top = cli.create_parser()
     commands: dict[str, argparse.ArgumentParser] = {}
     for action in top._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            subparsers: Any = action.choices
-            commands |= subparsers
+        choices: Any = action.choices
+        if isinstance(choices, dict):
+            commands |= choices
     return {"What holds for all commands": top, **commands}
 
 

@@ -111,11 +111,13 @@ async def test_passes_are_repeated(
 ) -> None:
     monkeypatch.setattr(retention, "SHORTEST_PAUSE", 0.01)
     monkeypatch.setattr(retention, "LONGEST_PAUSE", 0.01)
-    await start_worker(retention=DAY)
-    await database.until("select 1 from procrastinate_workers")
+    ended_jobs(conn, 1, "2 days")
+    run = await start_worker(retention=DAY)
+    await database.until("select 1 where not exists (select from procrastinate_jobs)")
 
     ended_jobs(conn, 1, "2 days")
 
+    assert not run.task.done()
     await database.until("select 1 where not exists (select from procrastinate_jobs)")
 
 
