@@ -21,6 +21,7 @@ from procrastinate import (
 from procrastinate import connector as connector_module
 
 if TYPE_CHECKING:
+    import datetime
     from collections.abc import Generator, Iterable
     from types import TracebackType
 
@@ -49,6 +50,7 @@ class WorkerOptions(TypedDict):
     task_middleware: NotRequired[list[middleware.TaskMiddleware]]
     worker_middleware: NotRequired[list[middleware.WorkerMiddleware]]
     stalled_jobs: NotRequired[recovery.Policies]
+    retention: NotRequired[datetime.timedelta | float | None]
 
 
 class App(blueprints.Blueprint):
@@ -314,6 +316,10 @@ class App(blueprints.Blueprint):
             often as the task's retry strategy allows, or let it ``fail``. One word for all
             tasks of the app, or a mapping from names of tasks, ``"*"`` being all others.
             (defaults to ``leave``)
+        retention : ``Optional[timedelta | float]``
+            If set, the worker deletes jobs that ended (whatever their status) longer ago, a
+            ``timedelta`` or a number of seconds. It does so now and then, for all queues.
+            (defaults to ``None``: jobs are kept)
         """
         await self._worker(**kwargs).run()
 

@@ -6,9 +6,9 @@ import datetime
 import json
 import logging
 import warnings
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, Unpack
 
-from procrastinate import exceptions, utils
+from procrastinate import bulk, exceptions, utils
 from procrastinate import jobs as jobs_module
 from procrastinate.rpc import listing, old_wire, schema_free, wire
 
@@ -352,6 +352,83 @@ class JobManager:
             connection=connection,
         )
         return cancelled is not None
+
+    # Many at once
+
+    def retry_jobs(self, **options: Unpack[bulk.RetryFilters]) -> bulk.BulkResult:
+        """Sync version of `retry_jobs_async`."""
+        return bulk.drive(bulk.retrying(**options), self._sync.call)
+
+    async def retry_jobs_async(self, **options: Unpack[bulk.RetryFilters]) -> bulk.BulkResult:
+        """
+        Run the failed jobs that pass all filters once more, in batches of some hundreds.
+
+        A job that can't be retried is left as it is and reported; the others are retried all
+        the same. Each batch is a transaction of its own.
+
+        Parameters
+        ----------
+        queue :
+            Filter by job queue name
+        task :
+            Filter by job task name
+        status :
+            ``failed`` (the default), or ``doing`` for jobs whose worker is lost
+        lock :
+            Filter by job lock
+        queueing_lock :
+            Filter by job queueing_lock
+        older_than :
+            Only jobs that failed (or were started) longer ago: a ``timedelta``
+        newer_than :
+            Only jobs that failed (or were started) no longer ago: a ``timedelta``
+        ids :
+            Only these jobs
+        all :
+            Must be True if none of the above but the status is given
+        max_jobs :
+            Consider no more than so many jobs, the first ones by id. None is no limit.
+        dry_run :
+            Tell which jobs it would be, and do nothing
+        on_progress :
+            Called after each batch with the number of jobs considered so far
+        retry_at :
+            Run them no sooner than this date & time. Defaults to present time.
+
+        Returns
+        -------
+        :
+            What became of each job: `BulkResult.changed`, `BulkResult.left` and
+            `BulkResult.counts` sum it up.
+
+        Raises
+        ------
+        ValueError
+            There is no filter, and ``all`` is not True.
+        exceptions.InvalidArgument
+            The status is another one.
+        """
+        return await bulk.drive_async(bulk.retrying(**options), self.connector.call_async)
+
+    def cancel_jobs(self, **options: Unpack[bulk.CancelFilters]) -> bulk.BulkResult:
+        """Sync version of `cancel_jobs_async`."""
+        return bulk.drive(bulk.cancelling(**options), self._sync.call)
+
+    async def cancel_jobs_async(self, **options: Unpack[bulk.CancelFilters]) -> bulk.BulkResult:
+        """
+        Cancel the waiting jobs that pass all filters, in batches of some hundreds.
+
+        The filters, what bounds them and the answer are those of `retry_jobs_async`; the status
+        is ``todo`` (the default, together with ``doing`` if ``abort`` is True) or ``doing``.
+
+        Parameters
+        ----------
+        abort :
+            If True, running jobs that pass the filters are asked to abort, too
+        delete_jobs :
+            If True, waiting jobs are deleted instead
+        """
+        return await bulk.drive_async(bulk.cancelling(**options), self.connector.call_async)
 
     # Asking
 

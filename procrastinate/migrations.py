@@ -19,7 +19,7 @@ import attrs
 from procrastinate import exceptions, sql
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
 
 #: A file's name: version, number (pre from 01, post from 50), phase, what it does.
 NAME = re.compile(r"\d{2}\.\d{2}\.\d{2}_\d{2}_(?:pre|post)_[a-z0-9_]+")
@@ -299,9 +299,13 @@ def applying() -> Generator[Query | Script, Answer, None]:
     _rows((yield Script(text=one_file_schema())))
 
 
-def migrating(have: Sequence[Migration]) -> Generator[Query | Script, Answer, list[str]]:
+def migrating(
+    have: Sequence[Migration], on_begin: Callable[[str], None] | None = None
+) -> Generator[Query | Script, Answer, list[str]]:
     """
     Apply what is pending, one transaction each; return the names of what was applied here.
+
+    ``on_begin`` is told the name of each before it is applied.
     """
     done: list[str] = []
     while True:
@@ -309,6 +313,8 @@ def migrating(have: Sequence[Migration]) -> Generator[Query | Script, Answer, li
         todo = pending(have, applied or {})
         if not todo:
             return done
+        if on_begin is not None:
+            on_begin(todo[0].name)
         answer = yield Script(text=todo[0].text)
         if not isinstance(answer, exceptions.ConnectorException):
             done.append(todo[0].name)

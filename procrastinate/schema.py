@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, LiteralString, TypeVar, cast
 from procrastinate import exceptions, migrations, sql
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from procrastinate import connector as connector_module
 
 T = TypeVar("T")
@@ -53,12 +55,17 @@ class SchemaManager:
         """
         await self._drive_async(migrations.applying())
 
-    def migrate(self) -> list[str]:
+    def migrate(self, on_begin: Callable[[str], None] | None = None) -> list[str]:
         """
         Apply the migrations that are pending, and return their names.
 
         Each runs in one transaction. Several callers may do this at once: one applies, the
         others wait, then have nothing to do.
+
+        Parameters
+        ----------
+        on_begin
+            Told the name of each migration before it is applied.
 
         Raises
         ------
@@ -66,13 +73,13 @@ class SchemaManager:
             A migration was edited, is missing, or is newer than this version; or the tables
             are those of procrastinate 3.x. Nothing was changed.
         """
-        return self._drive(migrations.migrating(migrations.known()))
+        return self._drive(migrations.migrating(migrations.known(), on_begin))
 
-    async def migrate_async(self) -> list[str]:
+    async def migrate_async(self, on_begin: Callable[[str], None] | None = None) -> list[str]:
         """
         Apply the migrations that are pending, and return their names: see :meth:`migrate`.
         """
-        return await self._drive_async(migrations.migrating(migrations.known()))
+        return await self._drive_async(migrations.migrating(migrations.known(), on_begin))
 
     def plan(self) -> list[str]:
         """

@@ -13,6 +13,7 @@ import sys
 from typing import TYPE_CHECKING, Any, cast
 
 from procrastinate import exceptions, types, utils
+from procrastinate.cli import progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -124,12 +125,15 @@ async def schema(
         print_stderr("Done")
     elif migrate:
         print_stderr("Applying migrations")
-        for name in await manager.migrate_async():
+        async with progress.progress() as shown:
+            names = await manager.migrate_async(on_begin=shown.tell)
+        for name in names:
             print(name)
         print_stderr("Done")
     else:
         print_stderr("Applying schema")
-        await manager.apply_schema_async()
+        async with progress.progress():
+            await manager.apply_schema_async()
         print_stderr("Done")
 
 

@@ -69,6 +69,9 @@ async def execute_command(parsed: Mapping[str, Any]) -> None:
     kwargs = options.resolve(parsed)
     app = kwargs.pop("app")
     func = kwargs.pop("func")
+    validate = kwargs.pop("validate", None)
+    if validate is not None:  # before a database is asked for that can't be needed
+        validate(kwargs)
     kwargs.pop("command", None)
     if func is commands.schema and not commands.schema_needs_database(**kwargs):
         await func(app, **kwargs)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import functools
+import sys
 from typing import TYPE_CHECKING, Any
 
 from procrastinate import jobs, metadata, types, utils
-from procrastinate.cli import commands, logs, options
+from procrastinate.cli import bulk_commands, commands, durations, logs, options
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -20,6 +22,8 @@ LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 _PARSER_OPTIONS: dict[str, Any] = {
     "allow_abbrev": False,
     "formatter_class": options.HelpFormatter,
+    # Python 3.14 colours what 3.x did not.
+    **({"color": False} if sys.version_info >= (3, 14) else {}),
 }
 
 
@@ -126,6 +130,8 @@ def add_arguments(
         configure_schema_parser(subparsers)
     configure_healthchecks_parser(subparsers, custom_healthchecks)
     configure_shell_parser(subparsers)
+    configure_retry_parser(subparsers)
+    configure_cancel_parser(subparsers)
 
 
 def _add_command(
@@ -183,6 +189,13 @@ def configure_worker_parser(subparsers: Any) -> None:
         type=jobs.DeleteJobCondition,
         help="If set, delete jobs on completion",
         env="DELETE_JOBS",
+    )
+    group.add(
+        "--retention",
+        metavar="AGE",
+        type=durations.retention,
+        help="Delete jobs of all queues that ended longer ago, for example 30d; off keeps them",
+        env="RETENTION",
     )
     group.seal()
 
@@ -342,6 +355,100 @@ def configure_shell_parser(subparsers: Any) -> None:
         subparsers, "shell", commands.shell_, "Administration shell for procrastinate"
     )
     parser.add_argument("shell_command", nargs="*", help="Invoke a shell command and exit")
+
+
+def configure_retry_parser(subparsers: Any) -> None:
+    """Add the command ``retry``."""
+    parser, group = _add_command(
+        subparsers,
+        "retry",
+        bulk_commands.retry,
+        "Run failed jobs once more: those with the ids given, or all that pass the filters",
+    )
+    parser.set_defaults(validate=functools.partial(bulk_commands.check_filters, parser))
+    _add_filters(
+        group,
+        statuses=("failed", "doing"),
+        status_help="failed (the default), or doing for jobs whose worker is lost",
+    )
+    schedule = group.exclusive()
+    schedule.add(
+        "--at",
+        dest="schedule_at",
+        type=utils.parse_datetime,
+        help="ISO-8601 localized datetime after which to run them. Defaults to now",
+    )
+    schedule.add(
+        "--in",
+        dest="schedule_in",
+        type=_in_seconds,
+        help="Number of seconds after which to run them",
+    )
+    _add_bulk_options(group)
+    group.seal()
+
+
+def configure_cancel_parser(subparsers: Any) -> None:
+    """Add the command ``cancel``."""
+    parser, group = _add_command(
+        subparsers,
+        "cancel",
+        bulk_commands.cancel,
+        "Cancel waiting jobs: those with the ids given, or all that pass the filters",
+    )
+    parser.set_defaults(validate=functools.partial(bulk_commands.check_cancel, parser))
+    _add_filters(
+        group,
+        statuses=("todo", "doing"),
+        status_help="todo (the default; together with doing if --abort is given), or doing",
+    )
+    for name, help_text in (
+        ("--abort", "Ask running jobs that pass the filters to abort, too"),
+        ("--delete", "Delete waiting jobs instead of cancelling them"),
+    ):
+        group.add(name, action="store_true", help=help_text)
+    _add_bulk_options(group)
+    group.seal()
+
+
+def _add_filters(
+    group: options.OptionGroup, *, statuses: tuple[str, ...], status_help: str
+) -> None:
+    group.add("ids", nargs="*", type=int, metavar="JOB_ID", help="Only these jobs")
+    for name, help_text in (
+        ("--queue", "Only jobs of this queue"),
+        ("--task", "Only jobs of this task"),
+        ("--lock", "Only jobs with this lock"),
+        ("--queueing-lock", "Only jobs with this queueing lock"),
+    ):
+        group.add(name, help=help_text)
+    group.add("--status", choices=statuses, help=f"Only jobs of this status: {status_help}")
+    for name, help_text in (
+        (
+            "--older-than",
+            "Only jobs that got their status longer ago, for example 90s, 12h or 7d",
+        ),
+        ("--newer-than", "Only jobs that got their status no longer ago"),
+    ):
+        group.add(name, metavar="AGE", type=durations.duration, help=help_text)
+    group.add("--all", action="store_true", help="All jobs: needed without a filter")
+
+
+def _add_bulk_options(group: options.OptionGroup) -> None:
+    group.add(
+        "--max-jobs",
+        type=_at_least_one,
+        help="Consider only so many jobs, the first ones by id",
+    )
+    group.add("--dry-run", action="store_true", help="Count the jobs, and do nothing")
+    group.add("-y", "--yes", action="store_true", help="Don't ask, on a terminal")
+
+
+def _at_least_one(value: str) -> int:
+    number = int(value)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"invalid value: {value!r} (one at least)")
+    return number
 
 
 def cast_queues(queues: str) -> list[str] | None:

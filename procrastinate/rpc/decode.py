@@ -49,6 +49,11 @@ def column(rows: Rows) -> list[Any]:
     return [row[0] for row in rows]
 
 
+def pairs(rows: Rows) -> dict[Any, Any]:
+    """Read a first column, each value of which has one in the second."""
+    return {row[0]: row[1] for row in rows}
+
+
 def job_of(row: Row) -> jobs.Job:
     """Make a job of a row of :data:`JOB_COLUMNS`."""
     return jobs.Job(

@@ -48,6 +48,40 @@ _RETRY_JOB = Function(
         "lock": "text",
     },
 )
+_FILTERS = {
+    "queue_name": "text",
+    "task_name": "text",
+    "status": "procrastinate_job_status",
+    "lock": "text",
+    "queueing_lock": "text",
+    "older_than": "interval",
+    "newer_than": "interval",
+    "job_ids": "bigint[]",
+    "all_jobs": "boolean",
+}
+_RETRY_JOBS = Function(
+    name="procrastinate_retry_jobs",
+    arguments={
+        **_FILTERS,
+        "retry_at": "timestamp with time zone",
+        "dry_run": "boolean",
+        "after_id": "bigint",
+        "max_jobs": "integer",
+    },
+    columns=("job_id", "outcome"),
+)
+_CANCEL_JOBS = Function(
+    name="procrastinate_cancel_jobs",
+    arguments={
+        **_FILTERS,
+        "abort": "boolean",
+        "delete_jobs": "boolean",
+        "dry_run": "boolean",
+        "after_id": "bigint",
+        "max_jobs": "integer",
+    },
+    columns=("job_id", "outcome"),
+)
 _RESCHEDULE_JOB = Function(
     name="procrastinate_reschedule_job",
     arguments={"job_id": "bigint", "scheduled_at": "timestamp with time zone"},
@@ -94,6 +128,8 @@ FUNCTIONS = (
     _CANCEL_JOB,
     _ABORT_JOB,
     _RETRY_JOB,
+    _RETRY_JOBS,
+    _CANCEL_JOBS,
     _RESCHEDULE_JOB,
     _PAUSE_QUEUE,
     _RESUME_QUEUE,
@@ -218,6 +254,78 @@ def retry_job(
             "lock": lock,
         },
         decode=decode.one,
+    )
+
+
+def retry_jobs(
+    *,
+    filters: values.Filters,
+    retry_at: datetime.datetime | None = None,
+    dry_run: bool = False,
+    after_id: int = 0,
+    max_jobs: int = 500,  # below what takes the one key for all locks, had each a lock
+) -> Call[dict[int, str]]:
+    """
+    Run the failed jobs that pass the filters once more: -> ``todo``; an outcome for each.
+
+    They are the next ``max_jobs`` by id after ``after_id``. ``retried``; ``failed``, for one in
+    doing that can't wait; ``queueing_lock_taken`` and ``busy`` (another transaction has it) for
+    those that stay what they are. With ``dry_run``: ``matched``, and nothing is done.
+
+    Raises
+    ------
+    exceptions.InvalidArgument
+        ``PQ003``: nothing filters, or the status is neither failed nor doing.
+
+    Source: ``sql/functions/front/retry_jobs.sql``
+    """
+    return Call(
+        function=_RETRY_JOBS,
+        args={
+            **filters.arguments(),
+            "retry_at": retry_at,
+            "dry_run": dry_run,
+            "after_id": after_id,
+            "max_jobs": max_jobs,
+        },
+        decode=decode.pairs,
+    )
+
+
+def cancel_jobs(
+    *,
+    filters: values.Filters,
+    abort: bool = False,
+    delete_jobs: bool = False,
+    dry_run: bool = False,
+    after_id: int = 0,
+    max_jobs: int = 500,  # below what takes the one key for all locks, had each a lock
+) -> Call[dict[int, str]]:
+    """
+    Cancel the waiting jobs that pass the filters; an outcome for each.
+
+    They are the next ``max_jobs`` by id after ``after_id``. ``cancelled``; ``deleted``, with
+    ``delete_jobs``; ``abort_requested``, with ``abort`` and for one in doing; ``busy`` (another
+    transaction has it) for those that stay. With ``dry_run``: ``matched``, nothing is done.
+
+    Raises
+    ------
+    exceptions.InvalidArgument
+        ``PQ003``: nothing filters, or the status is one that can't be cancelled.
+
+    Source: ``sql/functions/front/cancel_jobs.sql``
+    """
+    return Call(
+        function=_CANCEL_JOBS,
+        args={
+            **filters.arguments(),
+            "abort": abort,
+            "delete_jobs": delete_jobs,
+            "dry_run": dry_run,
+            "after_id": after_id,
+            "max_jobs": max_jobs,
+        },
+        decode=decode.pairs,
     )
 
 

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 if TYPE_CHECKING:
+    import datetime
+    from collections.abc import Sequence
+
     from procrastinate import jobs
 
 
@@ -85,6 +88,47 @@ class TriedDefer:
     job_id: int | None
     conflict: str | None
     """The queueing lock that another waiting job has."""
+
+
+@attrs.frozen(kw_only=True)
+class Filters:
+    """Which jobs a call for many is about: those that pass all. None filters nothing."""
+
+    queue_name: str | None = None
+    task_name: str | None = None
+    status: str | None = None
+    lock: str | None = None
+    queueing_lock: str | None = None
+    older_than: datetime.timedelta | None = None
+    """Got their status longer ago."""
+    newer_than: datetime.timedelta | None = None
+    """Got their status at most so long ago."""
+    job_ids: Sequence[int] | None = None
+    all_jobs: bool = False
+    """To be said if nothing else narrows it."""
+
+    @property
+    def narrows(self) -> bool:
+        """Whether the database accepts it: the status alone is no filter."""
+        return self.all_jobs or any(
+            value is not None
+            for name, value in self.arguments().items()
+            if name not in {"status", "all_jobs"}
+        )
+
+    def arguments(self) -> dict[str, Any]:
+        """Return them by the names that SQL has for them."""
+        return attrs.asdict(self, recurse=False)
+
+
+@attrs.frozen(kw_only=True)
+class Retired:
+    """What one step of retention did."""
+
+    retired: int
+    """Jobs deleted."""
+    next_id: int | None
+    """Where to go on; None if the pass is over."""
 
 
 @attrs.frozen(kw_only=True)

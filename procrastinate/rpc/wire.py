@@ -139,6 +139,11 @@ _SWEEP = Function(
     arguments={"p_max_jobs": "integer"},
     columns=("promoted", "unlinked"),
 )
+_RETIRE_JOBS = Function(
+    name="procrastinate_retire_jobs_v1",
+    arguments={"p_older_than": "interval", "p_after_id": "bigint", "p_max_jobs": "integer"},
+    columns=("retired", "next_id"),
+)
 _DEFER_JOBS = Function(name="procrastinate_defer_jobs_v2", arguments=_DEFER_ARGUMENTS)
 _TRY_DEFER_JOBS = Function(
     name="procrastinate_try_defer_jobs_v1",
@@ -174,6 +179,7 @@ FUNCTIONS = (
     _PRUNE_WORKERS,
     _RECOVER_JOBS,
     _SWEEP,
+    _RETIRE_JOBS,
     _DEFER_JOBS,
     _TRY_DEFER_JOBS,
     _DEFER_PERIODIC_JOB,
@@ -516,6 +522,29 @@ def sweep_v1(*, max_jobs: int = 1000) -> Call[values.Sweep]:
         function=_SWEEP,
         args={"p_max_jobs": max_jobs},
         decode=lambda rows: values.Sweep(promoted=rows[0][0], unlinked=rows[0][1]),
+    )
+
+
+def retire_jobs_v1(
+    *, older_than: datetime.timedelta, after_id: int = 0, max_jobs: int = 1000
+) -> Call[values.Retired]:
+    """
+    Delete what ended longer ago among the next ``max_jobs`` by id after ``after_id``.
+
+    A pass begins at 0 and goes on from ``next_id``. Nobody waits for it; if another caller is at
+    it just then, the pass is over.
+
+    Raises
+    ------
+    exceptions.InvalidArgument
+        ``PQ003``: the age is negative, or there is no job to look at.
+
+    Source: ``sql/functions/wire/retire_jobs_v1.sql``
+    """
+    return Call(
+        function=_RETIRE_JOBS,
+        args={"p_older_than": older_than, "p_after_id": after_id, "p_max_jobs": max_jobs},
+        decode=lambda rows: values.Retired(retired=rows[0][0], next_id=rows[0][1]),
     )
 
 

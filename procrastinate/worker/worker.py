@@ -17,12 +17,14 @@ from procrastinate.worker import (
     outage,
     recovery,
     registration,
+    retention,
     running,
     shutdown,
     waiting,
 )
 
 if TYPE_CHECKING:
+    import datetime
     from collections.abc import Coroutine, Iterable
 
     from procrastinate import app as app_module
@@ -64,6 +66,7 @@ class Worker:
         task_middleware: list[middleware.TaskMiddleware] | None = None,
         worker_middleware: list[middleware.WorkerMiddleware] | None = None,
         stalled_jobs: recovery.Policies | None = None,
+        retention: datetime.timedelta | float | None = None,
     ) -> None:
         self.app = app
         if isinstance(queues, str):  # An iterable of names, too: of one letter each.
@@ -92,6 +95,8 @@ class Worker:
             task_middleware=self.task_middleware, worker_middleware=self.worker_middleware
         )
 
+        self.retention = retention
+
         self.logger = logger.getChild(self.worker_name)
         self.worker_id: int | None = None
         self.run_task: asyncio.Task[Any] | None = None
@@ -106,6 +111,7 @@ class Worker:
         self.outage = outage.Outage(self)
         self.recovery = recovery.Recovery(self)
         self.registration = registration.Registration(self)
+        self.retainer = retention.Retention(self)
         self.shutdown = shutdown.Shutdown(self)
 
     def find_task(self, task_name: str) -> tasks.Task[Any, Any, Any]:
@@ -254,6 +260,7 @@ class Worker:
         if self.listen_notify:
             yield "listener", listener.Listener(self).run()
         yield "deferrer", deferrer.worker()
+        yield "retention", self.retainer.run()
 
     async def _side_task(self, name: str, side: Coroutine[Any, Any, None]) -> None:
         try:

@@ -545,6 +545,83 @@ $$;
 comment on function _procrastinate_cancel(bigint, boolean, boolean) is
 'todo -> cancelled or gone, doing: abort asked; the job, or null where it does not apply.';
 
+-- todo -> cancelled (or gone), doing asked to abort: for many jobs, an outcome for each.
+--
+-- Order: rows of the jobs by id, those that others hold left out -> the keys of their locks
+-- -> todo and doing, in the triggers.
+create function _procrastinate_cancel_many(
+    p_job_ids bigint[], p_abort boolean, p_delete boolean
+)
+returns table (job_id bigint, outcome text)
+language plpgsql volatile parallel unsafe
+set search_path from current
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set jit = off
+as $$
+#variable_conflict use_column
+declare
+    v_todo bigint[];
+    v_doing bigint[] := array[]::bigint[];
+begin
+    if p_delete then  -- not those that a user's foreign key check holds: it would wait
+        v_todo := array(
+            select j.id
+            from procrastinate_jobs as j
+            where j.id = any(p_job_ids) and j.status = 'todo'
+            order by j.id
+            for update skip locked
+        );
+    else
+        v_todo := array(
+            select j.id
+            from procrastinate_jobs as j
+            where j.id = any(p_job_ids) and j.status = 'todo'
+            order by j.id
+            for no key update skip locked
+        );
+    end if;
+    if p_abort then
+        v_doing := array(
+            select j.id
+            from procrastinate_jobs as j
+            where j.id = any(p_job_ids) and j.status = 'doing'
+            order by j.id
+            for no key update skip locked
+        );
+    end if;
+    perform _procrastinate_lock_jobs(v_todo || v_doing, '{}');
+
+    if p_delete then
+        delete from procrastinate_jobs as j where j.id = any(v_todo);
+    end if;
+    update procrastinate_jobs as j
+    set
+        abort_requested = p_abort,
+        status = case
+            when j.status = 'todo' then 'cancelled'::procrastinate_job_status
+            else j.status
+        end
+    where j.id = any(v_todo || v_doing) and j.status in ('todo', 'doing');
+
+    return query
+    select
+        n.id,
+        case
+            when n.id = any(v_doing) then 'abort_requested'
+            when n.id <> all(v_todo) then 'busy'
+            when p_delete then 'deleted'
+            else 'cancelled'
+        end
+    from unnest(p_job_ids) as n (id)
+    order by n.id;
+end;
+$$;
+
+comment on function _procrastinate_cancel_many(bigint[], boolean, boolean) is
+'todo -> cancelled or gone, doing: abort asked; for many jobs, an outcome for each.';
+
 -- A trigger of a user's has made something else of jobs that were to start or to end:
 -- another status, another lock, or nothing at all. What is derived then follows from the
 -- jobs as they are; where it does so already, a trigger of ours has been there.
@@ -1110,6 +1187,134 @@ end;
 comment on function _procrastinate_event_of(
     procrastinate_job_status, procrastinate_job_status
 ) is 'The event that a change from one status to another leaves, if any.';
+
+-- Which jobs a bulk verb of the front door is about: the next p_max_jobs after p_after_id,
+-- by id. Nothing is locked, so each may have changed by the time it is looked at again.
+--
+-- Waiting and running jobs are found in the narrow tables: a million finished jobs cost
+-- nothing then. Failed ones are in no index, so those are found by walking the primary key,
+-- which a caller that goes on from the last id does once in all.
+--
+-- Candidates are taken by some hundreds or thousands and then sifted. In one statement
+-- the planner, which knows no value, expects a row or none, and reads and sorts all that
+-- there are in each call.
+create function _procrastinate_find_jobs(
+    p_statuses procrastinate_job_status[],
+    p_queue_name text,
+    p_task_name text,
+    p_lock text,
+    p_queueing_lock text,
+    p_older_than interval,
+    p_newer_than interval,
+    p_job_ids bigint[],
+    p_all_jobs boolean,
+    p_after_id bigint,
+    p_max_jobs integer
+)
+returns bigint[]
+language plpgsql stable parallel safe
+set search_path from current
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set max_parallel_workers_per_gather = 0
+set jit = off
+as $$
+declare
+    v_now constant timestamptz := procrastinate_now();
+    v_size integer := p_max_jobs;
+    v_at bigint := p_after_id;
+    v_chunk bigint[];
+    v_found bigint[] := array[]::bigint[];
+begin
+    if coalesce(p_max_jobs, 0) < 1 or p_after_id is null then
+        perform _procrastinate_raise('PQ003',
+            'Changing many jobs needs a number of jobs and where to begin',
+            format('max_jobs %s, after_id %s.', coalesce(p_max_jobs::text, 'null'),
+                coalesce(p_after_id::text, 'null')),
+            'Ask for one job or more; begin with 0.');
+    end if;
+    if
+        p_all_jobs is not true
+        and coalesce(p_queue_name, p_task_name, p_lock, p_queueing_lock) is null
+        and p_older_than is null and p_newer_than is null and p_job_ids is null
+    then
+        perform _procrastinate_raise('PQ003',
+            'Changing many jobs needs a filter', null,
+            'Name a queue, a task, a lock, an age or ids; or say all_jobs => true.');
+    end if;
+
+    loop
+        v_chunk := array(
+            select x.id
+            from (
+                (
+                    select t.job_id as id
+                    from procrastinate_todo as t
+                    where
+                        p_job_ids is null and 'todo' = any(p_statuses) and t.job_id > v_at
+                    order by t.job_id
+                    limit v_size
+                )
+                union all
+                (
+                    select d.job_id
+                    from procrastinate_doing as d
+                    where
+                        p_job_ids is null and 'doing' = any(p_statuses) and d.job_id > v_at
+                    order by d.job_id
+                    limit v_size
+                )
+                union all
+                (
+                    select f.id
+                    from procrastinate_jobs as f
+                    where
+                        p_job_ids is null and 'failed' = any(p_statuses) and f.id > v_at
+                        and f.status = 'failed'
+                    order by f.id
+                    limit v_size
+                )
+                union all
+                select n.id from unnest(p_job_ids) as n (id) where n.id > v_at
+            ) as x
+            order by x.id
+            limit v_size
+        );
+        v_found := v_found || array(
+            select j.id
+            from procrastinate_jobs as j
+            where
+                j.id = any(v_chunk)
+                and j.status = any(p_statuses)
+                and (p_queue_name is null or j.queue_name = p_queue_name)
+                and (p_task_name is null or j.task_name = p_task_name)
+                and (p_lock is null or j.lock = p_lock)
+                and (p_queueing_lock is null or j.queueing_lock = p_queueing_lock)
+                and (
+                    p_older_than is null
+                    or coalesce(_procrastinate_since(j.id), '-infinity')
+                    < v_now - p_older_than
+                )
+                and (
+                    p_newer_than is null
+                    or _procrastinate_since(j.id) >= v_now - p_newer_than
+                )
+            order by j.id
+            limit p_max_jobs - cardinality(v_found)
+        );
+        exit when cardinality(v_chunk) < v_size or cardinality(v_found) >= p_max_jobs;
+        v_at := v_chunk[v_size];
+        v_size := greatest(v_size, least(v_size * 2, 20000));
+    end loop;
+    return v_found;
+end;
+$$;
+
+comment on function _procrastinate_find_jobs(
+    procrastinate_job_status[], text, text, text, text, interval, interval, bigint[],
+    boolean, bigint, integer
+) is 'The next jobs by id that pass all filters; null filters nothing. Raises PQ003.';
 
 -- The first of these waiting jobs by priority, then id.
 create function _procrastinate_first_of(p_job_ids bigint[], p_count integer)
@@ -2705,6 +2910,112 @@ $$;
 comment on function _procrastinate_retry(bigint, timestamptz, integer, text, text) is
 'doing or failed -> todo by hand; false where the status of the job does not allow it.';
 
+-- failed (or doing) -> todo for many jobs, an outcome for each: one that cannot be retried
+-- is left and does not take the others back with it.
+--
+-- Order: rows of the jobs by id, those that others hold left out -> the keys of their locks
+-- -> todo and doing, in the triggers.
+create function _procrastinate_retry_many(p_job_ids bigint[], p_retry_at timestamptz)
+returns table (job_id bigint, outcome text)
+language plpgsql volatile parallel unsafe
+set search_path from current
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set jit = off
+as $$
+#variable_conflict use_column
+declare
+    v_mine bigint[];
+    v_free bigint[];
+    v_done bigint[] := array[]::bigint[];
+    v_failed bigint[];
+    v_todo bigint[];
+    v_id bigint;
+    v_name text;
+begin
+    v_mine := array(
+        select j.id
+        from procrastinate_jobs as j
+        where j.id = any(p_job_ids) and j.status in ('failed', 'doing')
+        order by j.id
+        for no key update skip locked
+    );
+    perform _procrastinate_lock_jobs(v_mine, '{}');
+
+    -- of those with the same queueing lock the first; and none where another job waits
+    v_free := array(
+        select distinct on (coalesce(j.queueing_lock, j.id::text), j.queueing_lock) j.id
+        from procrastinate_jobs as j
+        where
+            j.id = any(v_mine)
+            and j.status = 'failed'
+            and (
+                j.queueing_lock is null
+                or not exists (
+                    select
+                    from procrastinate_todo as t
+                    where t.queueing_lock = j.queueing_lock
+                )
+            )
+        order by coalesce(j.queueing_lock, j.id::text), j.queueing_lock, j.id
+    );
+    v_todo := v_free || array(
+        select j.id
+        from procrastinate_jobs as j
+        where j.id = any(v_mine) and j.status = 'doing'
+        order by j.id
+    );
+    begin
+        update procrastinate_jobs as j
+        set
+            status = 'todo',
+            attempts = j.attempts + 1,
+            abort_requested = false,
+            scheduled_at = p_retry_at
+        where j.id = any(v_free) and j.status = 'failed';
+        v_done := v_free;
+        v_todo := v_todo[cardinality(v_free) + 1:];
+    exception
+        when unique_violation then  -- somebody was faster just now: one by one then
+            v_done := array[]::bigint[];
+    end;
+    foreach v_id in array v_todo loop
+        begin
+            if _procrastinate_retry(v_id, p_retry_at, null, null, null) then
+                v_done := v_done || v_id;
+            end if;
+        exception
+            when unique_violation then
+                get stacked diagnostics v_name = constraint_name;
+                if v_name <> 'procrastinate_jobs_queueing_lock_idx_v1' then
+                    raise;
+                end if;
+        end;
+    end loop;
+    v_failed := array(
+        select j.id
+        from procrastinate_jobs as j
+        where j.id = any(v_done) and j.status = 'failed'
+    );
+
+    return query
+    select
+        n.id,
+        case
+            when n.id = any(v_failed) then 'failed'
+            when n.id = any(v_done) then 'retried'
+            when n.id = any(v_mine) then 'queueing_lock_taken'
+            else 'busy'
+        end
+    from unnest(p_job_ids) as n (id)
+    order by n.id;
+end;
+$$;
+
+comment on function _procrastinate_retry_many(bigint[], timestamptz) is
+'failed or doing -> todo for many jobs, an outcome each: one refusal leaves the others.';
+
 -- The first ready jobs of one queue and priority, by id, from the marks on, and among them
 -- the heads of locks that this exchange has released: those hold no question, and count as
 -- free.
@@ -2932,6 +3243,20 @@ $$;
 
 comment on function _procrastinate_see_wide(text[], integer, bigint[], bigint[]) is
 'The first ready jobs of these queues by priority, then id, without marks.';
+
+-- Since when a job is what it is: its newest event. One that says for when the job was
+-- scheduled tells no past, and to be asked to abort is no change of status.
+create function _procrastinate_since(p_job_id bigint)
+returns timestamptz
+language sql stable parallel safe
+begin atomic
+    select max(e.at)
+    from procrastinate_events as e
+    where e.job_id = p_job_id and e.type not in ('scheduled', 'abort_requested');
+end;
+
+comment on function _procrastinate_since(bigint) is
+'When a job got its present status; null for a job without history.';
 
 -- Whether a worker of this one queue may take the straight way, as the priority to read:
 -- no row where there is more to be done than to claim the next jobs in line.
@@ -4059,6 +4384,85 @@ $$;
 comment on function procrastinate_release_jobs_v1(bigint, bigint[], bigint[]) is
 'doing -> todo without counting an attempt, for these claims; an outcome for each job.';
 
+-- Retention, a bounded step a call: of the next jobs by id, those that ended long ago go.
+--
+-- A pass over them begins at 0 and goes on from next_id until that is null. It ends at the
+-- first job that was deferred too lately to have ended long ago, for so were all after it:
+-- what it costs is the jobs that were deferred before, and neither those ended lately nor
+-- ten million in all. One caller at a time; nothing waits for it, and it waits for nobody.
+create function procrastinate_retire_jobs_v1(
+    p_older_than interval, p_after_id bigint default 0, p_max_jobs integer default 1000
+)
+returns table (retired bigint, next_id bigint)
+language plpgsql volatile parallel unsafe
+set search_path from current
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set jit = off
+as $$
+declare
+    v_before constant timestamptz := procrastinate_now() - p_older_than;
+    v_seen bigint[];
+begin
+    if
+        p_older_than is null or p_older_than < interval '0' or p_after_id is null
+        or coalesce(p_max_jobs, 0) < 1
+    then
+        perform _procrastinate_raise('PQ003',
+            'Retention needs an age, where to begin and a number of jobs',
+            format('p_older_than %s, p_after_id %s, p_max_jobs %s.',
+                coalesce(p_older_than::text, 'null'), coalesce(p_after_id::text, 'null'),
+                coalesce(p_max_jobs::text, 'null')),
+            'For example procrastinate_retire_jobs_v1(interval ''30 days'').');
+    end if;
+    retired := 0;
+    -- the keys before it are those of the locks of jobs
+    if not pg_try_advisory_xact_lock(_procrastinate_all_locks_key(2)) then
+        return next;
+        return;
+    end if;
+
+    v_seen := array(
+        select j.id
+        from procrastinate_jobs as j
+        where j.id > p_after_id
+        order by j.id
+        limit p_max_jobs
+    );
+    delete from procrastinate_jobs as j
+    where
+        j.id = any(array(
+            select x.id
+            from procrastinate_jobs as x
+            where
+                x.id = any(v_seen)
+                and x.status not in ('todo', 'doing')
+                and (
+                    select max(e.at) from procrastinate_events as e where e.job_id = x.id
+                ) < v_before
+            order by x.id
+            for update skip locked
+        ));
+    get diagnostics retired = row_count;
+
+    if cardinality(v_seen) = p_max_jobs and not exists (
+        select
+        from procrastinate_events as e
+        where
+            e.job_id = v_seen[p_max_jobs]
+            and e.type = 'deferred'
+            and e.at >= v_before
+    ) then
+        next_id := v_seen[p_max_jobs];
+    end if;
+    return next;
+end;
+$$;
+
+comment on function procrastinate_retire_jobs_v1(interval, bigint, integer) is
+'Deletes what ended long ago among the next jobs by id; where to go on. Raises PQ003.';
+
 -- doing -> todo: runs that failed and are to be tried again, with a new schedule, priority,
 -- queue or lock where given. A job asked to abort, or whose queueing lock is taken by a
 -- waiting job, ends as failed instead.
@@ -4365,6 +4769,66 @@ $$;
 
 comment on function procrastinate_cancel_job(bigint, boolean, boolean) is
 'todo -> cancelled or gone; doing: asks to abort, if abort is true. False: does not apply.';
+
+-- todo -> cancelled (or gone) for the jobs that pass all filters, a bounded number a call;
+-- with abort, those in doing are asked to abort, too. An outcome for each.
+create function procrastinate_cancel_jobs(
+    queue_name text default null,
+    task_name text default null,
+    status procrastinate_job_status default null,
+    lock text default null,
+    queueing_lock text default null,
+    older_than interval default null,
+    newer_than interval default null,
+    job_ids bigint[] default null,
+    all_jobs boolean default false,
+    abort boolean default false,
+    delete_jobs boolean default false,
+    dry_run boolean default false,
+    after_id bigint default 0,
+    max_jobs integer default 500
+)
+returns table (job_id bigint, outcome text)
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+#variable_conflict use_column
+declare
+    v_abort constant boolean := coalesce($10, false);
+    v_statuses procrastinate_job_status[];
+    v_jobs bigint[];
+begin
+    v_statuses := case
+        when $3 is not null then array[$3]
+        when v_abort then '{todo,doing}'
+        else '{todo}'
+    end;
+    if not v_statuses <@ '{todo,doing}' or ($3 = 'doing' and not v_abort) then
+        perform _procrastinate_raise('PQ003',
+            'Only waiting jobs can be cancelled, and running ones asked to abort',
+            format('The status asked for is %s.', $3),
+            'Leave the status out; say abort => true for those in doing.');
+    end if;
+    v_jobs := _procrastinate_find_jobs(
+        v_statuses, $1, $2, $4, $5, $6, $7, $8, $9, $13, $14
+    );
+    if $12 then
+        return query select x.id, 'matched' from unnest(v_jobs) as x (id);
+    else
+        return query
+        select x.job_id, x.outcome
+        from _procrastinate_cancel_many(v_jobs, v_abort, coalesce($11, false)) as x
+        order by x.job_id;
+    end if;
+end;
+$$;
+
+comment on function procrastinate_cancel_jobs(
+    text, text, procrastinate_job_status, text, text, interval, interval, bigint[], boolean,
+    boolean, boolean, boolean, bigint, integer
+) is
+'todo -> cancelled for at most max_jobs that pass the filters; an outcome each. '
+'Raises PQ003.';
 
 -- Is everything derived true? A row for every breach; none is what it should say.
 create function procrastinate_check()
@@ -5078,6 +5542,58 @@ $$;
 comment on function procrastinate_retry_job(bigint, timestamptz, integer, text, text) is
 'failed or doing -> todo, attempts + 1. False: another status. '
 'Raises PQ002, unique_violation.';
+
+-- failed -> todo (or doing -> todo, for jobs whose worker is lost) for the jobs that pass
+-- all filters, by hand and a bounded number a call; an outcome for each.
+create function procrastinate_retry_jobs(
+    queue_name text default null,
+    task_name text default null,
+    status procrastinate_job_status default 'failed',
+    lock text default null,
+    queueing_lock text default null,
+    older_than interval default null,
+    newer_than interval default null,
+    job_ids bigint[] default null,
+    all_jobs boolean default false,
+    retry_at timestamptz default null,
+    dry_run boolean default false,
+    after_id bigint default 0,
+    max_jobs integer default 500
+)
+returns table (job_id bigint, outcome text)
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+#variable_conflict use_column
+declare
+    v_jobs bigint[];
+begin
+    if coalesce($3, 'failed') not in ('failed', 'doing') then
+        perform _procrastinate_raise('PQ003',
+            'Only failed jobs, and those in doing, can be retried',
+            format('The status asked for is %s.', $3),
+            'Leave the status out, or ask for doing if the workers are lost.');
+    end if;
+    v_jobs := _procrastinate_find_jobs(
+        array[coalesce($3, 'failed')], $1, $2, $4, $5, $6, $7, $8, $9, $12, $13
+    );
+    if $11 then
+        return query select x.id, 'matched' from unnest(v_jobs) as x (id);
+    else
+        return query
+        select x.job_id, x.outcome
+        from _procrastinate_retry_many(v_jobs, coalesce($10, procrastinate_now())) as x
+        order by x.job_id;
+    end if;
+end;
+$$;
+
+comment on function procrastinate_retry_jobs(
+    text, text, procrastinate_job_status, text, text, interval, interval, bigint[], boolean,
+    timestamptz, boolean, bigint, integer
+) is
+'failed -> todo for at most max_jobs that pass the filters; an outcome each. '
+'Raises PQ003.';
 
 -- The version of the schema: of the last migration that made it.
 create function procrastinate_version()
@@ -5939,7 +6455,7 @@ to public;
 
 insert into procrastinate_migrations (name, sha256)
 values
-    ('04.00.00_01_pre_baseline', 'aa7c1e7532a12aeb91f2a90049627e1259a59e3883710da051ea8b70eccb4edd');
+    ('04.00.00_01_pre_baseline', '4ccfb42fd87274fa8f0e6c4b9282f0d693186da9b52a557f75c043a767ffad33');
 
 -- Back to the caller's search_path.
 do $$

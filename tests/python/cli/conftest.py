@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import pty
 import subprocess
 import sys
 import textwrap
@@ -138,3 +140,39 @@ def start(tmp_path: pathlib.Path) -> Iterator[Start]:
     for process in processes:
         process.kill()
         process.communicate()
+
+
+class Terminal(Protocol):
+    """Runs a command line on a terminal."""
+
+    def __call__(self, *args: str, answer: str | None = None) -> Outcome: ...
+
+
+@pytest.fixture
+def terminal(tmp_path: pathlib.Path) -> Terminal:
+    """
+    Run ``procrastinate`` on a terminal of its own, where ``answer`` is typed.
+
+    Everything that the terminal shows is ``out`` of what is returned.
+    """
+
+    def run_one(*args: str, answer: str | None = None) -> Outcome:
+        ours, theirs = pty.openpty()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "procrastinate", "-a", "cliapp.app", *args],
+            cwd=tmp_path,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+        )
+        os.close(theirs)
+        if answer is not None:
+            os.write(ours, f"{answer}\n".encode())
+        shown = b""
+        with contextlib.suppress(OSError):  # Linux says EIO where the other end is closed
+            while chunk := os.read(ours, 4096):
+                shown += chunk
+        os.close(ours)
+        return Outcome(process.wait(timeout=30), shown.decode().replace("\r\n", "\n"), "")
+
+    return run_one

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import signal
+import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,7 +17,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from .conftest import Run, Start
+    from .conftest import Run, Start, Terminal
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -179,7 +182,46 @@ def test_a_module_to_import_that_is_missing_is_one_message(
     assert run("healthchecks", app="pathsapp.app").status == 0
 
 
+def test_a_time_without_an_offset_is_utc_wherever_the_program_runs(
+    run: Run, conn: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        for at in ("2030-01-01", "2030-01-01T00:00:00Z", "2030-01-01 01:00:00+0100"):
+            run("defer", "cliapp.add", f"--at={at}")
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+    assert jobs_of(conn, "distinct (scheduled_at at time zone 'utc')::text, id")[0][0] == (
+        "2030-01-01 00:00:00"
+    )
+    assert jobs_of(conn, "(scheduled_at = '2030-01-01Z')") == [(True,)] * 3
+
+
+def test_the_options_of_a_job_may_be_variables(
+    run: Run, conn: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROCRASTINATE_DEFER_JSON_ARGS", '{"a": 1}')
+    monkeypatch.setenv("PROCRASTINATE_DEFER_PRIORITY", "0")
+
+    run("defer", "cliapp.add")
+
+    assert jobs_of(conn, "args, priority") == [({"a": 1}, 0)]
+
+
 # worker
+
+
+def test_a_variable_that_says_no_is_heeded(
+    run: Run, conn: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """3.10 drops it, and waits for ever."""
+    monkeypatch.setenv("PROCRASTINATE_WORKER_WAIT", "0")
+    run("defer", "cliapp.add", '{"a": 3, "b": 5}')
+
+    assert run("worker").out == "8\n"
 
 
 def test_a_worker_runs_what_there_is_and_ends(run: Run, conn: psycopg.Connection) -> None:
@@ -362,6 +404,45 @@ def test_a_database_that_differs_from_the_lock_is_an_error_that_names_the_object
     assert outcome.err == (
         "Checking schema\nThe database does not have the schema of this version.\n"
     )
+
+
+def test_on_a_terminal_a_long_command_says_how_far_it_is(
+    terminal: Terminal, empty_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEST_DSN", empty_dsn)
+
+    outcome = terminal("schema", "--migrate")
+
+    assert outcome.status == 0
+    first, shown, last, end = outcome.out.split("\n")
+    assert (first, last, end) == ("Applying migrations", "Done", "")
+    # each update goes back to the start of the line and erases it, and so does the end
+    *updates, after = shown.split("\r\x1b[K")
+    assert updates[1].startswith("0 s")
+    assert after == "04.00.00_01_pre_baseline"
+
+
+@pytest.mark.parametrize("command", ["--apply", "--migrate"])
+async def test_what_is_done_just_now_is_shown_until_it_is_done(
+    empty_dsn: str, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    from procrastinate import App, PsycopgConnector
+    from procrastinate.cli import commands, progress
+
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setattr(progress, "is_terminal", lambda: True)
+    monkeypatch.setattr(progress, "TICK", 0)
+    app = App(connector=PsycopgConnector(conninfo=empty_dsn, min_size=1))
+    flags = dict.fromkeys(["apply", "migrate", "check", "read", "migrations_path"], False)
+
+    async with app.open_async():
+        await commands.schema(app, **{**flags, command.removeprefix("--"): True})
+
+    shown = stream.getvalue()
+    assert shown.endswith("\r\x1b[KDone\n")
+    assert ("\r\x1b[K0 s: 04.00.00_01_pre_baseline" in shown) is (command == "--migrate")
+    assert "\r\x1b[K0 s" in shown
 
 
 def test_the_path_of_the_migrations_is_data_and_comes_first(run: Run) -> None:

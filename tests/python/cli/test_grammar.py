@@ -74,6 +74,8 @@ def test_the_version_is_data(run: Run) -> None:
     [
         ([], "procrastinate: error: the following arguments are required: command"),
         (["wor"], "procrastinate: error: argument command: invalid choice: 'wor' (choose from"),
+        (["worker", "--retention", "soon"], "argument --retention: invalid duration: 'soon'"),
+        (["worker", "--retention", "0"], "'0' would delete jobs as they end"),
         (["worker", "sums"], "procrastinate: error: unrecognized arguments: sums"),
         (["worker", "--que=x"], "procrastinate: error: unrecognized arguments: --que=x"),
         (["worker", "-c", "x"], "argument -c/--concurrency: invalid int value: 'x'"),
@@ -129,6 +131,8 @@ def test_without_options_the_worker_has_none_so_that_the_app_decides() -> None:
         (["-l"], {"listen_notify": True}),
         (["--no-listen-notify"], {"listen_notify": False}),
         (["--delete-jobs", "always"], {"delete_jobs": jobs.DeleteJobCondition.ALWAYS}),
+        (["--retention", "30d"], {"retention": datetime.timedelta(days=30)}),
+        (["--retention", "off"], {"retention": None}),
     ],
 )
 def test_options_of_the_worker(args: list[str], expected: dict[str, Any]) -> None:
@@ -150,6 +154,8 @@ def test_options_of_the_worker(args: list[str], expected: dict[str, Any]) -> Non
         ("LISTEN_NOTIFY", "false", {"listen_notify": False}),
         ("LISTEN_NOTIFY", "True", {"listen_notify": True}),
         ("DELETE_JOBS", "successful", {"delete_jobs": jobs.DeleteJobCondition.SUCCESSFUL}),
+        ("RETENTION", "1d12h", {"retention": datetime.timedelta(days=1.5)}),
+        ("RETENTION", "off", {"retention": None}),
         ("NAME", "", {}),
     ],
 )
@@ -258,6 +264,8 @@ def test_options_of_defer(args: list[str], expected: dict[str, Any]) -> None:
         ("IN", "5", {"schedule_in": {"seconds": 5}}),
         ("PRIORITY", "0", {"priority": 0}),
         ("UNKNOWN", "1", {"unknown": True}),
+        ("UNKNOWN", "0", {"unknown": False}),
+        ("IN", "-5", {"schedule_in": {"seconds": -5}}),
     ],
 )
 def test_variables_of_defer(
@@ -335,3 +343,64 @@ def test_another_program_may_let_its_users_name_the_app() -> None:
     cli.add_arguments(parser)
 
     assert options.resolve(vars(parser.parse_args(["-a", "x.y", "worker"])))["app"] == "x.y"
+
+
+def test_the_help_has_groups_and_says_what_each_command_is_for(run: Run) -> None:
+    text = run("--help", app=None).out
+    words = " ".join(text.split())
+
+    assert "\nInteract with a Procrastinate app. See subcommands for details.\n" in text
+    titles = [line for line in text.splitlines() if line and line[0] != " " and line[-1] == ":"]
+    assert titles == ["positional arguments:", "options:", "Logging:"]
+    for command in (
+        (
+            "worker Launch a worker, listening on the given queues (or all queues). Values "
+            "default to App.worker_defaults and then App.run_worker() defaults values."
+        ),
+        "defer Create a job from the given task, to be executed by a worker.",
+        (
+            "schema Apply SQL schema to the empty database. This won't work if the schema has "
+            "already been applied."
+        ),
+        "healthchecks Check the state of procrastinate",
+        "shell Administration shell for procrastinate",
+        "retry Run failed jobs once more",
+        "cancel Cancel waiting jobs",
+    ):
+        assert command in words
+
+
+def test_the_commands_of_3x_come_first_where_they_are_listed(run: Run) -> None:
+    err = run("wor").err.replace("'", "").replace("(choose from ", "(")
+
+    assert (
+        "invalid choice: wor (worker, defer, schema, healthchecks, shell, retry, cancel)" in err
+    )
+
+
+def test_a_wrong_variable_of_the_program_concerns_each_command(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROCRASTINATE_VERBOSE", "x")
+
+    outcome = run("schema", "--migrations-path")
+
+    assert outcome.status == 2
+    assert "argument -v/--verbose: invalid int value: 'x'" in outcome.err
+
+
+def test_an_empty_variable_is_no_value(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("APP", "VERBOSE", "LOG_LEVEL", "LOG_FORMAT", "LOG_FORMAT_STYLE"):
+        monkeypatch.setenv(f"PROCRASTINATE_{name}", "")
+
+    outcome = run("schema", "--migrations-path", app=None)
+
+    assert (outcome.status, outcome.err) == (0, "")
+
+
+def test_the_program_that_is_installed_is_this_one() -> None:
+    import importlib.metadata
+
+    (program,) = importlib.metadata.entry_points(group="console_scripts", name="procrastinate")
+
+    assert program.load() is cli.main

@@ -32,9 +32,29 @@ OPEN = {
     "_procrastinate_check_jobs",
 }
 
+FILTERS = [
+    "queue_name",
+    "task_name",
+    "status",
+    "lock",
+    "queueing_lock",
+    "older_than",
+    "newer_than",
+    "job_ids",
+    "all_jobs",
+]
+
 FRONT_PARAMETERS = {
     "procrastinate_abort_job": ["job_id"],
     "procrastinate_cancel_job": ["job_id", "abort", "delete_job"],
+    "procrastinate_cancel_jobs": [
+        *FILTERS,
+        "abort",
+        "delete_jobs",
+        "dry_run",
+        "after_id",
+        "max_jobs",
+    ],
     "procrastinate_check": [],
     "procrastinate_defer_job": [
         "queue_name",
@@ -56,6 +76,13 @@ FRONT_PARAMETERS = {
     "procrastinate_reschedule_job": ["job_id", "scheduled_at"],
     "procrastinate_resume_queue": ["queue_name"],
     "procrastinate_retry_job": ["job_id", "retry_at", "priority", "queue_name", "lock"],
+    "procrastinate_retry_jobs": [
+        *FILTERS,
+        "retry_at",
+        "dry_run",
+        "after_id",
+        "max_jobs",
+    ],
     "procrastinate_version": [],
 }
 
