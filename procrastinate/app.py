@@ -14,7 +14,6 @@ from procrastinate import (
     exceptions,
     jobs,
     manager,
-    schema,
     tasks,
     utils,
 )
@@ -24,9 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
     from types import TracebackType
 
-    from procrastinate import middleware, worker
+    from procrastinate import middleware, schema, worker
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 
 class WorkerOptions(TypedDict):
@@ -113,10 +112,10 @@ class App(blueprints.Blueprint):
     ) -> None:
         super().__init__()
 
-        self.connector = connector
-        self.import_paths = import_paths or []
+        self.connector: connector_module.BaseConnector = connector
+        self.import_paths: Iterable[str] = import_paths or []
         self.worker_defaults: WorkerOptions = worker_defaults or {}
-        self.periodic_defaults = periodic_defaults or {}
+        self.periodic_defaults: dict[str, Any] = periodic_defaults or {}
         self.job_manager = manager.JobManager(self.connector)
 
         builtin_tasks.add_to(self)
@@ -340,6 +339,9 @@ class App(blueprints.Blueprint):
     @property
     def schema_manager(self) -> schema.SchemaManager:
         """What installs and migrates the schema of this app's database."""
+        # Here and not at the top: who only defers does not need the migrations.
+        from procrastinate import schema  # noqa: PLC0415
+
         return schema.SchemaManager(connector=self.connector)
 
     def open(

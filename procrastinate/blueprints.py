@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from procrastinate.job_context import JobContext
     from procrastinate.periodic import Args
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 
 P = ParamSpec("P")

@@ -12,10 +12,15 @@ if TYPE_CHECKING:
 
 NAMESPACE = "builtin"
 
-builtin = blueprints.Blueprint()
+builtin: blueprints.Blueprint = blueprints.Blueprint()
 
 
-async def _remove_old_jobs(
+@builtin.task(
+    name=utils.add_namespace("procrastinate.builtin_tasks.remove_old_jobs", NAMESPACE),
+    aliases=["procrastinate.builtin_tasks.remove_old_jobs"],
+    pass_context=True,
+)
+async def remove_old_jobs(
     context: job_context.JobContext,
     *,
     max_hours: int,
@@ -52,15 +57,6 @@ async def _remove_old_jobs(
         include_cancelled=remove_cancelled,
         include_aborted=remove_aborted,
     )
-
-
-_remove_old_jobs.__name__ = _remove_old_jobs.__qualname__ = "remove_old_jobs"
-
-remove_old_jobs = builtin.task(
-    name=utils.add_namespace("procrastinate.builtin_tasks.remove_old_jobs", NAMESPACE),
-    aliases=["procrastinate.builtin_tasks.remove_old_jobs"],
-    pass_context=True,
-)(_remove_old_jobs)
 
 
 def add_to(app: app_module.App) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from procrastinate.rpc import values
 
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 QUEUEING_LOCK_CONSTRAINT = "procrastinate_jobs_queueing_lock_idx_v1"
 

@@ -33,7 +33,7 @@ MARGIN = 0.5
 # Seconds until a tick is tried again that the database did not take.
 RETRY_DELAY = 5.0
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 
 @attrs.define(frozen=True, slots=False, order=True)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from procrastinate import blueprints, manager
 
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 U = TypeVar("U")
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 _SYNC_CALL_IN_LOOP = (
     "You cannot use AsyncToSync in the same thread as an async event loop - "
