@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
-from benchmarks import deep, defer, exchange, figures, overview, snapshot, triggers
+from benchmarks import deep, defer, exchange, figures, import_time, overview, snapshot, triggers
 from benchmarks import server as servers
 from benchmarks.options import Options
 
@@ -20,6 +20,7 @@ CASES: Mapping[str, Case] = {
     "snapshot": snapshot.run,
     "overview": overview.run,
     "triggers": triggers.run,
+    "import": import_time.run,
 }
 
 
