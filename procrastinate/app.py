@@ -117,6 +117,7 @@ class App(blueprints.Blueprint):
         self.worker_defaults: WorkerOptions = worker_defaults or {}
         self.periodic_defaults: dict[str, Any] = periodic_defaults or {}
         self.job_manager = manager.JobManager(self.connector)
+        self._has_imported = False
 
         builtin_tasks.add_to(self)
 
@@ -184,6 +185,8 @@ class App(blueprints.Blueprint):
         """
         Configure a task for deferring, using its name
 
+        The modules of ``import_paths`` are imported first, if that has not been done.
+
         Parameters
         ----------
         name :
@@ -199,6 +202,7 @@ class App(blueprints.Blueprint):
         `jobs.JobDeferrer`
             Launch ``.defer(**task_kwargs)`` on this object to defer your job.
         """
+        self.perform_import_paths()
         try:
             task = self.tasks[name]
         except KeyError as exc:
@@ -208,12 +212,15 @@ class App(blueprints.Blueprint):
         return task.configure(**kwargs)
 
     def perform_import_paths(self) -> None:
-        """Import the modules of ``import_paths``, so that their tasks are known."""
+        """Import the modules of ``import_paths``, once, so that their tasks are known."""
+        if self._has_imported:
+            return
         utils.import_all(self.import_paths)
         logger.debug(
             "All tasks imported",
             extra={"action": "imported_tasks", "tasks": list(self.tasks)},
         )
+        self._has_imported = True
 
     def _worker(self, **kwargs: Unpack[WorkerOptions]) -> worker.Worker:
         # Here and not at the top: who only defers does not need the engine.

@@ -19,6 +19,7 @@ builtin: blueprints.Blueprint = blueprints.Blueprint()
     name=utils.add_namespace("procrastinate.builtin_tasks.remove_old_jobs", NAMESPACE),
     aliases=["procrastinate.builtin_tasks.remove_old_jobs"],
     pass_context=True,
+    queue=NAMESPACE,
 )
 async def remove_old_jobs(
     context: job_context.JobContext,
@@ -69,6 +70,14 @@ def add_to(app: app_module.App) -> None:
     distinct: dict[int, tasks.Task[Any, Any, Any]] = {
         id(task): task for task in builtin.tasks.values()
     }
+    blueprints.logger.info(
+        "Adding tasks from blueprint",
+        extra={
+            "action": "loading_blueprint",
+            "namespace": NAMESPACE,
+            "tasks": [task.name for task in distinct.values()],
+        },
+    )
     for task in distinct.values():
         app.task(
             name=task.name,
