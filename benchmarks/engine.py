@@ -7,7 +7,17 @@ import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
-from benchmarks import deep, defer, exchange, figures, memory, overview, snapshot, triggers
+from benchmarks import (
+    deep,
+    defer,
+    exchange,
+    figures,
+    import_time,
+    memory,
+    overview,
+    snapshot,
+    triggers,
+)
 from benchmarks import server as servers
 from benchmarks.options import Options
 
@@ -21,6 +31,7 @@ CASES: Mapping[str, Case] = {
     "overview": overview.run,
     "triggers": triggers.run,
     "memory": memory.run,
+    "import": import_time.run,
 }
 
 

@@ -14,7 +14,6 @@ from procrastinate import (
     exceptions,
     jobs,
     manager,
-    schema,
     tasks,
     utils,
 )
@@ -25,10 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
     from types import TracebackType
 
-    from procrastinate import middleware, worker
+    from procrastinate import middleware, schema, worker
     from procrastinate.worker import recovery
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 
 class WorkerOptions(TypedDict):
@@ -117,11 +116,12 @@ class App(blueprints.Blueprint):
     ) -> None:
         super().__init__()
 
-        self.connector = connector
-        self.import_paths = import_paths or []
+        self.connector: connector_module.BaseConnector = connector
+        self.import_paths: Iterable[str] = import_paths or []
         self.worker_defaults: WorkerOptions = worker_defaults or {}
-        self.periodic_defaults = periodic_defaults or {}
+        self.periodic_defaults: dict[str, Any] = periodic_defaults or {}
         self.job_manager = manager.JobManager(self.connector)
+        self._has_imported = False
 
         builtin_tasks.add_to(self)
 
@@ -189,6 +189,8 @@ class App(blueprints.Blueprint):
         """
         Configure a task for deferring, using its name
 
+        The modules of ``import_paths`` are imported first, if that has not been done.
+
         Parameters
         ----------
         name :
@@ -204,6 +206,7 @@ class App(blueprints.Blueprint):
         `jobs.JobDeferrer`
             Launch ``.defer(**task_kwargs)`` on this object to defer your job.
         """
+        self.perform_import_paths()
         try:
             task = self.tasks[name]
         except KeyError as exc:
@@ -213,12 +216,15 @@ class App(blueprints.Blueprint):
         return task.configure(**kwargs)
 
     def perform_import_paths(self) -> None:
-        """Import the modules of ``import_paths``, so that their tasks are known."""
+        """Import the modules of ``import_paths``, once, so that their tasks are known."""
+        if self._has_imported:
+            return
         utils.import_all(self.import_paths)
         logger.debug(
             "All tasks imported",
             extra={"action": "imported_tasks", "tasks": list(self.tasks)},
         )
+        self._has_imported = True
 
     def _worker(self, **kwargs: Unpack[WorkerOptions]) -> worker.Worker:
         # Here and not at the top: who only defers does not need the engine.
@@ -353,6 +359,9 @@ class App(blueprints.Blueprint):
     @property
     def schema_manager(self) -> schema.SchemaManager:
         """What installs and migrates the schema of this app's database."""
+        # Here and not at the top: who only defers does not need the migrations.
+        from procrastinate import schema  # noqa: PLC0415
+
         return schema.SchemaManager(connector=self.connector)
 
     def open(

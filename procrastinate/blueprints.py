@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from procrastinate.job_context import JobContext
     from procrastinate.periodic import Args
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 
 P = ParamSpec("P")
@@ -111,14 +111,14 @@ class Blueprint:
 
     def _register_task(self, task: Task[Any, Any, Any]) -> None:
         """Register a task under its name and its aliases, or, if one is taken, not at all."""
-        added: dict[str, Task[Any, Any, Any]] = {}
-        for name in (task.name, *task.aliases):
-            if name in self.tasks or name in added:
+        # Its own name may be among them, when a name has moved to the aliases too early.
+        names = (task.name, *task.aliases)
+        for name in names:
+            if name in self.tasks:
                 raise exceptions.TaskAlreadyRegistered(
                     f"A task named {name} was already registered"
                 )
-            added[name] = task
-        self.tasks.update(added)
+        self.tasks.update(dict.fromkeys(names, task))
 
     def add_task_alias(self, task: Task[Any, Any, Any], alias: str) -> None:
         """
@@ -156,14 +156,6 @@ class Blueprint:
         TaskAlreadyRegistered:
             When a task of that name exists already. Nothing is changed then.
         """
-        logger.info(
-            "Adding tasks from blueprint",
-            extra={
-                "action": "loading_blueprint",
-                "namespace": namespace,
-                "tasks": list(blueprint.tasks),
-            },
-        )
         namespaced = {
             utils.add_namespace(name, namespace): task for name, task in blueprint.tasks.items()
         }
@@ -179,6 +171,15 @@ class Blueprint:
         # The same tasks, so the blueprint has to know them by their new names.
         blueprint.tasks = dict(namespaced)
         self.tasks.update(namespaced)
+
+        logger.info(
+            "Adding tasks from blueprint",
+            extra={
+                "action": "loading_blueprint",
+                "namespace": namespace,
+                "tasks": list(namespaced),
+            },
+        )
 
         for periodic_task in blueprint.periodic_registry.periodic_tasks.values():
             self.periodic_registry.register_task(

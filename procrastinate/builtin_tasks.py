@@ -12,10 +12,16 @@ if TYPE_CHECKING:
 
 NAMESPACE = "builtin"
 
-builtin = blueprints.Blueprint()
+builtin: blueprints.Blueprint = blueprints.Blueprint()
 
 
-async def _remove_old_jobs(
+@builtin.task(
+    name=utils.add_namespace("procrastinate.builtin_tasks.remove_old_jobs", NAMESPACE),
+    aliases=["procrastinate.builtin_tasks.remove_old_jobs"],
+    pass_context=True,
+    queue=NAMESPACE,
+)
+async def remove_old_jobs(
     context: job_context.JobContext,
     *,
     max_hours: int,
@@ -54,15 +60,6 @@ async def _remove_old_jobs(
     )
 
 
-_remove_old_jobs.__name__ = _remove_old_jobs.__qualname__ = "remove_old_jobs"
-
-remove_old_jobs = builtin.task(
-    name=utils.add_namespace("procrastinate.builtin_tasks.remove_old_jobs", NAMESPACE),
-    aliases=["procrastinate.builtin_tasks.remove_old_jobs"],
-    pass_context=True,
-)(_remove_old_jobs)
-
-
 def add_to(app: app_module.App) -> None:
     """
     Give an app the builtin tasks, each under the same name and alias on every app.
@@ -73,6 +70,14 @@ def add_to(app: app_module.App) -> None:
     distinct: dict[int, tasks.Task[Any, Any, Any]] = {
         id(task): task for task in builtin.tasks.values()
     }
+    blueprints.logger.info(
+        "Adding tasks from blueprint",
+        extra={
+            "action": "loading_blueprint",
+            "namespace": NAMESPACE,
+            "tasks": [task.name for task in distinct.values()],
+        },
+    )
     for task in distinct.values():
         app.task(
             name=task.name,

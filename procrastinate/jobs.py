@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from procrastinate import manager, types
 
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 
 DEFAULT_QUEUE = "default"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from procrastinate.rpc import values
 
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 QUEUEING_LOCK_CONSTRAINT = "procrastinate_jobs_queueing_lock_idx_v1"
 
@@ -150,12 +150,12 @@ class JobManager:
         Raises
         ------
         exceptions.InvalidTimestamp
-            The job's own ``timestamp`` is another one.
+            The job's own ``timestamp`` is another one, or missing.
         exceptions.AlreadyEnqueued
             A waiting job has the queueing lock. The timestamp is free still.
         """
         # Both are what the task gets to know of its tick: they must tell the same.
-        if job.task_kwargs.get("timestamp", defer_timestamp) != defer_timestamp:
+        if job.task_kwargs.get("timestamp") != defer_timestamp:
             raise exceptions.InvalidTimestamp
         try:
             return await self.connector.call_async(

@@ -33,7 +33,7 @@ MARGIN = 0.5
 # Seconds until a tick is tried again that the database did not take.
 RETRY_DELAY = 5.0
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 
 @attrs.define(frozen=True, slots=False, order=True)
@@ -246,6 +246,7 @@ class PeriodicDeferrer:
                         "max_delay": self.max_delay,
                         "defer_timestamp": timestamp,
                         "task": periodic_task.task.name,
+                        "periodic_id": periodic_task.periodic_id,
                         "delay": until - timestamp,
                     },
                 )
@@ -310,7 +311,7 @@ class PeriodicDeferrer:
             "task_name": task.name,
             "periodic_id": periodic_task.periodic_id,
             "defer_timestamp": timestamp,
-            "kwargs": task_kwargs,
+            "kwargs": configure_kwargs,
         }
         job_deferrer = task.configure(**configure_kwargs)
         try:
@@ -325,10 +326,16 @@ class PeriodicDeferrer:
                 "with the queueing lock %s",
                 job_deferrer.job.call_string,
                 job_deferrer.job.queueing_lock,
-                extra={"action": "skip_periodic_task_queueing_lock", **description},
+                extra={
+                    "action": "skip_periodic_task_queueing_lock",
+                    "queueing_lock": job_deferrer.job.queueing_lock,
+                    "job": job_deferrer.job.log_context(),
+                    **description,
+                },
             )
             return
         job = job_deferrer.job.evolve(id=job_id)
+        description["job"] = job.log_context()
         if job_id is None:
             logger.debug(
                 "Periodic job %s skipped for timestamp %s: already deferred",

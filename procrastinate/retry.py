@@ -84,7 +84,8 @@ class RetryDecision:
             raise ValueError("Cannot set both retry_at and retry_in")
         if retry_in is not None:
             retry_at = utils.datetime_from_timedelta_params(retry_in)
-        self.retry_at = retry_at or utils.utcnow()
+        # None means the moment at which the worker reports it.
+        self.retry_at = retry_at
         self.priority = priority
         self.queue = queue
         self.lock = lock

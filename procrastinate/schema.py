@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, LiteralString, TypeVar, cast
 from procrastinate import exceptions, migrations, sql
 
 if TYPE_CHECKING:
+    import pathlib
     from collections.abc import Callable
 
     from procrastinate import connector as connector_module
@@ -18,7 +19,7 @@ T = TypeVar("T")
 Steps = Generator[migrations.Query | migrations.Script, migrations.Answer, T]
 
 #: Directory of the migrations: plain SQL files, to be applied in the order of their names.
-migrations_path = sql.root / "migrations"
+migrations_path: pathlib.Path = sql.root / "migrations"
 
 
 class SchemaManager:

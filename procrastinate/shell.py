@@ -59,8 +59,8 @@ class ProcrastinateShell(cmd.Cmd):
         The manager of an open app. The shell runs in a thread of the app's loop.
     """
 
-    intro = "Welcome to the procrastinate shell.   Type help or ? to list commands.\n"
-    prompt = "procrastinate> "
+    intro: str = "Welcome to the procrastinate shell.   Type help or ? to list commands.\n"
+    prompt: str = "procrastinate> "
 
     def __init__(self, job_manager: manager.JobManager) -> None:
         super().__init__()

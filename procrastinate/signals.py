@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator
 from types import FrameType
 from typing import Any
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

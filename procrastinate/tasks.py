@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from procrastinate import blueprints, manager
 
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -78,7 +78,7 @@ def configure_task(
             lock=options.get("lock"),
             queueing_lock=options.get("queueing_lock"),
             task_name=name,
-            queue=jobs.DEFAULT_QUEUE if queue is None else queue,
+            queue=queue or jobs.DEFAULT_QUEUE,  # no queue is called ""
             priority=jobs.DEFAULT_PRIORITY if priority is None else priority,
             task_kwargs={} if task_kwargs is None else task_kwargs,
             scheduled_at=schedule_at,

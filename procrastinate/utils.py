@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 U = TypeVar("U")
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 _SYNC_CALL_IN_LOOP = (
     "You cannot use AsyncToSync in the same thread as an async event loop - "
@@ -46,15 +46,20 @@ def load_from_path(path: str, allowed_type: type[T] | None = None) -> T:
     ------
     exceptions.LoadFromPathError
         The path has no dot, can't be imported, or leads to another type of object. Any other
-        exception raised while the module is imported comes through as it is.
+        exception raised while the module is imported comes through as it is, an
+        `AttributeError` too.
     """
     module_path, dot, name = path.rpartition(".")
     if not dot or not module_path or not name:
         raise exceptions.LoadFromPathError(f"{path} is not a valid path")
 
     try:
-        loaded = getattr(importlib.import_module(module_path), name)
-    except (ImportError, AttributeError) as exc:
+        module = importlib.import_module(module_path)
+    except ImportError as exc:
+        raise exceptions.LoadFromPathError(str(exc)) from exc
+    try:
+        loaded = getattr(module, name)
+    except AttributeError as exc:
         raise exceptions.LoadFromPathError(str(exc)) from exc
 
     if allowed_type is not None and not isinstance(loaded, allowed_type):
@@ -68,6 +73,11 @@ def load_from_path(path: str, allowed_type: type[T] | None = None) -> T:
 def import_all(import_paths: Iterable[str]) -> None:
     """Import modules for what their import does, here: registering tasks."""
     for import_path in import_paths:
+        logger.debug(
+            "Importing module %s",
+            import_path,
+            extra={"action": "import_module", "module_name": import_path},
+        )
         importlib.import_module(import_path)
 
 

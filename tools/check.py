@@ -37,6 +37,7 @@ STEPS = (
     Step("lint", ("ruff", "check", "--quiet", *PYTHON)),
     Step("types, by pyright", ("basedpyright", "--level", "error")),
     Step("types, by mypy", ("mypy", "--no-error-summary")),
+    Step("types that users see", ("tools.typed_surface",)),
     Step("imports", ("lint-imports", "--no-cache")),
     Step("SQL", ("sqlfluff", "lint", "--nocolor", "--disable-progress-bar", "sql")),
     Step("SQL inside $$", ("tools.sql_style",)),

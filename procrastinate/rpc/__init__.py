@@ -7,17 +7,8 @@ Each returns a :class:`~procrastinate.rpc.call.Call`, which a connector sends:
 
 from __future__ import annotations
 
-from procrastinate.rpc import errors, front, listing, old_wire, schema_free, values, wire
 from procrastinate.rpc.call import Call, Function
 
-__all__ = [
-    "Call",
-    "Function",
-    "errors",
-    "front",
-    "listing",
-    "old_wire",
-    "schema_free",
-    "values",
-    "wire",
-]
+# Each family is imported by those who call it: a program that only defers never needs the front
+# door's.
+__all__ = ["Call", "Function"]

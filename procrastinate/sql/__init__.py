@@ -18,10 +18,10 @@ _here = pathlib.Path(__file__).parent
 _installed = (_here / "install_order.txt").is_file()
 
 #: Directory of the definitions: ``types/``, ``tables/``, … and ``migrations/``.
-root = _here if _installed else _here.parents[1] / "sql"
+root: pathlib.Path = _here if _installed else _here.parents[1] / "sql"
 
 #: What the definitions were when the lock was last written.
-lock_path = (_here if _installed else root.parent) / "schema.lock"
+lock_path: pathlib.Path = (_here if _installed else root.parent) / "schema.lock"
 
 
 def read(name: str) -> str:
@@ -81,4 +81,4 @@ def get_queries() -> dict[str, LiteralString]:
     return parse_query_file((_here / "queries.sql").read_text(encoding="utf-8"))
 
 
-queries = get_queries()
+queries: dict[str, LiteralString] = get_queries()

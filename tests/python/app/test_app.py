@@ -7,6 +7,7 @@ import logging
 import pathlib
 import sys
 import threading
+import types
 from typing import TYPE_CHECKING, Any
 
 import psycopg_pool
@@ -115,12 +116,38 @@ def test_import_paths_are_imported_and_that_is_logged(
     (tmp_path / "somewhere.py").touch()
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
 
-    App(connector=BaseConnector(), import_paths=["somewhere"]).perform_import_paths()
+    app = App(connector=BaseConnector(), import_paths=["somewhere"])
+    app.perform_import_paths()
+    app.perform_import_paths()  # has nothing more to do
 
     assert "somewhere" in sys.modules
     (record,) = caplog.records
     assert (record.levelname, record.message) == ("DEBUG", "All tasks imported")
     assert record.__dict__["action"] == "imported_tasks"
+
+
+def test_a_task_of_an_import_path_is_configured_by_name_with_its_own_defaults(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = App(connector=BaseConnector(), import_paths=["module_of_tasks"])
+    (tmp_path / "module_of_tasks.py").write_text(
+        "import app_of_the_test\n"
+        "app_of_the_test.app.task(name='late', queue='q')(lambda: None)\n"
+    )
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    module = types.ModuleType("app_of_the_test")
+    monkeypatch.setattr(module, "app", app, raising=False)
+    monkeypatch.setitem(sys.modules, "app_of_the_test", module)
+
+    assert app.configure_task("late", allow_unknown=False).job.queue == "q"
+
+
+def test_an_import_path_that_is_missing_is_looked_for_each_time() -> None:
+    app = App(connector=BaseConnector(), import_paths=["no.such.module"])
+
+    for _ in range(2):
+        with pytest.raises(ModuleNotFoundError):
+            app.configure_task("late")
 
 
 # opening

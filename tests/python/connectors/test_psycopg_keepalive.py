@@ -43,7 +43,7 @@ def test_a_dead_peer_is_noticed_soon() -> None:
         ("can't be = read", set[str]()),
         (lambda: "dbname=x", set[str]()),
     ],
-    ids=repr,
+    ids=["none", "empty", "a name", "an interval", "a timeout", "unreadable", "a function"],
 )
 def test_what_a_connection_string_says_stands(conninfo: Any, open_: set[str]) -> None:
     assert set(defaults_beside(conninfo)) == open_

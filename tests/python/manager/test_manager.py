@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
-from procrastinate import PsycopgConnector, SyncPsycopgConnector, exceptions, jobs, manager
+from procrastinate import (
+    PsycopgConnector,
+    SyncPsycopgConnector,
+    exceptions,
+    jobs,
+    manager,
+    types,
+)
 from procrastinate.manager import JobManager
 
 if TYPE_CHECKING:
@@ -168,18 +175,23 @@ async def test_a_periodic_job_is_deferred_once(verbs: JobManager) -> None:
     assert await verbs.defer_periodic_job(job=job, periodic_id="q", defer_timestamp=5)
 
 
-async def test_a_periodic_jobs_timestamp_is_that_of_its_tick(verbs: JobManager) -> None:
+@pytest.mark.parametrize("task_kwargs", [{"timestamp": 4}, {}])
+async def test_a_periodic_jobs_timestamp_is_that_of_its_tick(
+    verbs: JobManager, task_kwargs: types.JSONDict
+) -> None:
     with pytest.raises(exceptions.InvalidTimestamp):
         await verbs.defer_periodic_job(
-            job=a_job(task_kwargs={"timestamp": 4}), periodic_id="p", defer_timestamp=5
+            job=a_job(task_kwargs=task_kwargs), periodic_id="p", defer_timestamp=5
         )
+
+    assert await verbs.list_jobs_async() == []
 
 
 async def test_a_periodic_job_whose_queueing_lock_is_taken_leaves_its_tick(
     verbs: JobManager,
 ) -> None:
     waiting = await defer(verbs, queueing_lock="ql")
-    job = a_job(queueing_lock="ql")
+    job = a_job(queueing_lock="ql", task_kwargs={"timestamp": 5})
 
     with pytest.raises(exceptions.AlreadyEnqueued, match="queueing lock ql"):
         await verbs.defer_periodic_job(job=job, periodic_id="p", defer_timestamp=5)

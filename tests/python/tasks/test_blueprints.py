@@ -49,7 +49,6 @@ def test_a_task_is_known_by_its_name_and_each_alias(app: app_module.App) -> None
         ("a", [], "a"),
         ("new", ["t"], "t"),
         ("new", ["a"], "a"),
-        ("new", ["new"], "new"),
     ],
 )
 def test_a_name_that_is_taken_leaves_nothing_behind(
@@ -64,6 +63,15 @@ def test_a_name_that_is_taken_leaves_nothing_behind(
         app.task(name=name, aliases=aliases)(f)
 
     assert own_names(app) == ["t", "a"]
+
+
+@pytest.mark.parametrize("aliases", [["t"], ["a", "a"]])
+def test_a_task_may_repeat_a_name_of_its_own(app: app_module.App, aliases: list[str]) -> None:
+    task = app.task(name="t", aliases=aliases)(f)
+
+    assert own_names(app) == list(dict.fromkeys(["t", *aliases]))
+    assert all(app.tasks[name] is task for name in own_names(app))
+    assert task.aliases == aliases
 
 
 def test_an_alias_can_be_added_and_is_no_attribute_of_the_task(app: app_module.App) -> None:
@@ -154,7 +162,7 @@ def test_a_clash_of_names_changes_nothing_on_either_side(app: app_module.App) ->
 def test_adding_tasks_is_logged(app: app_module.App, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, logger="procrastinate.blueprints")
     blueprint = Blueprint()
-    blueprint.task(name="c")(f)
+    blueprint.task(name="c", aliases=["former"])(f)
 
     app.add_tasks_from(blueprint, namespace="ns")
 
@@ -163,8 +171,22 @@ def test_adding_tasks_is_logged(app: app_module.App, caplog: pytest.LogCaptureFi
     assert {key: record.__dict__[key] for key in ("action", "namespace", "tasks")} == {
         "action": "loading_blueprint",
         "namespace": "ns",
-        "tasks": ["c"],
+        "tasks": ["ns:c", "ns:former"],
     }
+
+
+def test_tasks_that_could_not_be_added_are_not_logged(
+    app: app_module.App, caplog: pytest.LogCaptureFixture
+) -> None:
+    app.task(name="ns:c")(f)
+    blueprint = Blueprint()
+    blueprint.task(name="c")(f)
+    caplog.set_level(logging.INFO, logger="procrastinate.blueprints")
+
+    with pytest.raises(exceptions.TaskAlreadyRegistered):
+        app.add_tasks_from(blueprint, namespace="ns")
+
+    assert caplog.records == []
 
 
 def test_periodic_tasks_come_along_under_their_new_names(app: app_module.App) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+
+import pytest
+
 from procrastinate import app as app_module
 from procrastinate import builtin_tasks
 from procrastinate.connector import BaseConnector
@@ -18,6 +22,7 @@ def test_every_app_has_them_under_the_same_name_and_alias() -> None:
         assert app.tasks[ALIAS] is task
         assert (task.name, task.aliases, task.pass_context) == (NAME, [ALIAS], True)
         assert task.blueprint is app
+        assert task.queue == "builtin"
 
 
 def test_each_app_defers_its_own() -> None:
@@ -35,6 +40,20 @@ def test_the_one_of_the_module_defers_to_the_app_made_last() -> None:
 
     assert deferrer.job_manager is last.job_manager
     assert deferrer.job.task_name == NAME
+
+
+def test_that_they_are_added_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="procrastinate.blueprints")
+
+    app_module.App(connector=BaseConnector())
+
+    (record,) = caplog.records
+    assert (record.levelname, record.message) == ("INFO", "Adding tasks from blueprint")
+    assert {key: record.__dict__[key] for key in ("action", "namespace", "tasks")} == {
+        "action": "loading_blueprint",
+        "namespace": "builtin",
+        "tasks": [NAME],
+    }
 
 
 def test_it_is_an_async_function_with_the_published_name() -> None:

@@ -282,8 +282,15 @@ async def test_a_tick_becomes_a_job_with_its_options_and_timestamp(
         "task_name": "t",
         "periodic_id": "",
         "defer_timestamp": START,
-        "kwargs": {"a": 1, "timestamp": START},
+        "kwargs": {
+            "queue": "q",
+            "priority": 7,
+            "lock": "l",
+            "queueing_lock": "ql",
+            "task_kwargs": {"a": 1, "timestamp": START},
+        },
     }
+    assert record.__dict__["job"]["call_string"] == f"t[1](a=1, timestamp={START})"
 
 
 async def test_a_tick_becomes_one_job_whatever_the_number_of_workers_and_restarts(
@@ -356,6 +363,7 @@ async def test_a_taken_queueing_lock_skips_the_tick_and_nothing_else(
         f"Periodic job locked[None](timestamp={START}) cannot be enqueued: there is already "
         "a job in the queue with the queueing lock ql"
     )
+    assert record.__dict__["queueing_lock"] == record.__dict__["job"]["queueing_lock"] == "ql"
 
 
 async def test_a_tick_that_the_database_did_not_take_comes_again(

@@ -177,6 +177,20 @@ def test_none_means_the_default(app: app_module.App) -> None:
     assert job_of(task, **nothing) == job_of(task)
 
 
+def test_an_empty_queue_name_means_the_default_of_all(app: app_module.App) -> None:
+    task = app.task(name="t", queue="q")(add)
+
+    assert job_of(task, queue="").queue == "default"
+
+
+def test_zero_and_empty_strings_are_values_of_the_other_options(app: app_module.App) -> None:
+    task = app.task(name="t", queue="q", priority=7, lock="l", queueing_lock="ql")(add)
+
+    job = job_of(task, priority=0, lock="", queueing_lock="")
+
+    assert (job.priority, job.lock, job.queueing_lock) == (0, "", "")
+
+
 def test_a_delay_becomes_a_schedule(
     app: app_module.App, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -105,8 +105,8 @@ def test_a_strategy_is_kept_as_it_is() -> None:
     assert retry.get_retry_strategy(strategy) is strategy
 
 
-def test_a_decision_without_time_means_now() -> None:
-    assert retry.RetryDecision().retry_at == NOW
+def test_a_decision_without_time_has_none_and_the_worker_takes_its_own() -> None:
+    assert retry.RetryDecision(priority=1).retry_at is None
 
 
 def test_a_decision_may_be_a_delay() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import datetime
 import functools
+import logging
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -58,19 +59,33 @@ def test_an_object_of_another_type_is_refused_with_both_types_named() -> None:
         utils.load_from_path("json.dumps", str)
 
 
+@pytest.mark.parametrize(
+    ("name", "program", "error"),
+    [
+        ("broken_by_design", "1 / 0", ZeroDivisionError),
+        ("broken_by_an_attribute", "None.nope", AttributeError),
+    ],
+)
 def test_an_error_while_a_module_is_imported_comes_through(
-    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    program: str,
+    error: type[Exception],
 ) -> None:
-    (tmp_path / "broken_by_design.py").write_text("1 / 0\n")
+    (tmp_path / f"{name}.py").write_text(program)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
 
-    with pytest.raises(ZeroDivisionError):
-        utils.load_from_path("broken_by_design.app")
+    with pytest.raises(error) as raised:
+        utils.load_from_path(f"{name}.app")
+
+    assert type(raised.value) is error
 
 
 def test_all_paths_are_imported(
-    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.DEBUG, logger="procrastinate.utils")
     for name in ("first_of_two", "second_of_two"):
         (tmp_path / f"{name}.py").touch()
         monkeypatch.delitem(sys.modules, name, raising=False)
@@ -79,6 +94,12 @@ def test_all_paths_are_imported(
     utils.import_all(iter(["first_of_two", "second_of_two"]))
 
     assert {"first_of_two", "second_of_two"} <= sys.modules.keys()
+    assert [(record.levelname, record.message) for record in caplog.records] == [
+        ("DEBUG", "Importing module first_of_two"),
+        ("DEBUG", "Importing module second_of_two"),
+    ]
+    assert caplog.records[1].__dict__["action"] == "import_module"
+    assert caplog.records[1].__dict__["module_name"] == "second_of_two"
 
 
 def test_a_path_to_import_that_is_missing_raises_what_python_raises() -> None:
