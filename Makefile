@@ -8,6 +8,8 @@ NEW := import sys; sys.exit(sys.version_info < (3, 11))
 find = $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	$$p -c '$(1)$(NEW)' 2>/dev/null && echo $$p && break; done)
 PYTHON ?= $(or $(call find,import ensurepip; import venv; ),$(call find))
+# Two processes, a file of tests at a time: each has its own server, unless one was given.
+SPLIT := -n 2 --dist loadfile
 VENV := .venv
 RUN := $(VENV)/bin/python
 
@@ -31,10 +33,10 @@ demo: venv
 	@$(RUN) -m tools.demo
 
 test: venv
-	@$(RUN) -m pytest $(PYTEST)
+	@$(RUN) -m pytest $(SPLIT) $(PYTEST)
 
 check: venv
-	@$(RUN) -m tools.check $(PYTEST)
+	@$(RUN) -m tools.check $(SPLIT) $(PYTEST)
 
 bench: venv
 	@$(RUN) -m benchmarks $(BENCH)

@@ -41,6 +41,9 @@ BY_SQLSTATE_CLASS: dict[str, type[exceptions.ConnectorException]] = {
 #: The whole statement was undone because of others: doing it again at once is right.
 TO_BE_REPEATED = frozenset({"40001", "40P01"})
 
+# A function, a table, a column, a type or a schema is not there.
+_MISSING = frozenset({"42883", "42P01", "42703", "42704", "3F000"})
+
 #: How often a statement is sent in all while others get in its way.
 MAX_TRIES = 4
 
@@ -91,6 +94,13 @@ def exception_for(
             exceptions.DatabaseUnavailable()
             if connection_lost
             else exceptions.ConnectorException()
+        )
+    # The sentence is in the server's language, but the name in it is ours.
+    if sqlstate in _MISSING and "procrastinate_" in (message or ""):
+        return exceptions.SchemaMismatch(
+            "The database does not have the schema of this version, or its search_path does not "
+            f"lead there ({message}). `procrastinate schema --apply` installs it, "
+            "`procrastinate schema --migrate` brings it up to date"
         )
     by_class = BY_SQLSTATE_CLASS.get(sqlstate[:2], exceptions.ConnectorException)
     # What PostgreSQL says itself stays in the cause: 3.x showed "Database error." and no more.

@@ -10,6 +10,7 @@ import psycopg_pool
 import pytest
 
 from procrastinate import (
+    App,
     BaseConnector,
     PsycopgConnector,
     SyncPsycopgConnector,
@@ -295,3 +296,9 @@ async def test_a_connector_that_takes_no_connections_says_so(
         await published.call_async(pid(), connection=object())
     with pytest.raises(exceptions.SyncConnectorConfigurationError):
         published.get_async_twin()
+
+
+def test_a_database_without_the_schema_says_so(empty_dsn: str) -> None:
+    app = App(connector=SyncPsycopgConnector(conninfo=empty_dsn, min_size=1))
+    with app.open(), pytest.raises(exceptions.SchemaMismatch, match="schema --apply"):
+        app.configure_task("t").defer()

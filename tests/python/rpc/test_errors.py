@@ -47,6 +47,17 @@ def test_our_own_errors_speak_in_the_databases_words_and_others_in_those_of_3_x(
     assert "Database error." in str(other)
 
 
+@pytest.mark.parametrize("code", ["42883", "42P01", "42703", "42704", "3F000"])
+def test_what_the_schema_lacks_is_a_mismatch_and_says_what_to_do(code: str) -> None:
+    ours = errors.exception_for(sqlstate=code, message="« procrastinate_jobs » manque")
+    other = errors.exception_for(sqlstate=code, message='relation "users" does not exist')
+
+    assert type(ours) is exceptions.SchemaMismatch
+    assert "« procrastinate_jobs » manque" in str(ours)
+    assert "schema --apply" in str(ours)
+    assert type(other) is exceptions.ConnectorException
+
+
 def test_a_driver_that_lost_its_connection_has_no_code() -> None:
     lost = errors.exception_for(sqlstate=None, message=None, connection_lost=True)
     other = errors.exception_for(sqlstate=None, message=None)
