@@ -42,6 +42,12 @@ def test_the_one_of_the_module_defers_to_the_app_made_last() -> None:
     assert deferrer.job.task_name == NAME
 
 
+def test_jobs_of_the_builtin_tasks_go_to_a_queue_of_their_own() -> None:
+    app = app_module.App(connector=BaseConnector())
+
+    assert app.tasks[ALIAS].configure().job.queue == "builtin"
+
+
 def test_that_they_are_added_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, logger="procrastinate.blueprints")
 

@@ -1,0 +1,53 @@
+"""Retries of a real worker: where a strategy's decision ends up."""
+
+from __future__ import annotations
+
+import datetime
+from typing import TYPE_CHECKING
+
+from procrastinate import App, BaseRetryStrategy, RetryDecision, RetryStrategy, utils
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from procrastinate.jobs import Job
+
+
+async def test_a_wait_beyond_the_end_of_time_does_not_lose_the_job(
+    open_app: App, conn: psycopg.Connection
+) -> None:
+    @open_app.task(name="t", retry=RetryStrategy(exponential_wait=10))
+    async def task() -> None:
+        raise ValueError
+
+    job_id = await task.defer_async()
+    conn.execute("update procrastinate_jobs set attempts = 1_000_000 where id = %s", [job_id])
+
+    await open_app.run_worker_async(wait=False)
+
+    (job,) = await open_app.job_manager.list_jobs_async()
+    assert (job.status, job.attempts) == ("todo", 1_000_001)
+    assert job.scheduled_at is not None
+    assert job.scheduled_at.year >= 9998
+    assert conn.execute("select * from procrastinate_check()").fetchall() == []
+
+
+async def test_a_decision_without_a_time_retries_now(open_app: App) -> None:
+    class Once(BaseRetryStrategy):
+        def get_retry_decision(
+            self, *, exception: BaseException, job: Job
+        ) -> RetryDecision | None:
+            assert job.status == "doing"
+            return None if job.attempts else RetryDecision(priority=3)
+
+    @open_app.task(name="t", retry=Once())
+    def task() -> None:
+        raise ValueError
+
+    await task.defer_async()
+    await open_app.run_worker_async(wait=False)
+
+    (job,) = await open_app.job_manager.list_jobs_async()
+    assert (job.status, job.attempts, job.priority) == ("failed", 2, 3)
+    assert job.scheduled_at is not None
+    assert abs(job.scheduled_at - utils.utcnow()) < datetime.timedelta(minutes=5)
