@@ -28,7 +28,6 @@ def name_of(query: str) -> str:
     if query not in names:
         refusals.refuse_sql()
     return names[query]
-    return None
 
 
 def _through(function: str, *columns: str, **renamed: str) -> Answer:
