@@ -56,7 +56,8 @@ def _new_jobs(
             p_priorities,
             p_locks,
             p_queueing_locks,
-            p_args,
+            # A null of SQL, unlike the null of JSON in a job to defer, means none.
+            [{} if args is None else args for args in p_args],
             p_scheduled_ats,
             strict=True,
         )
@@ -98,7 +99,13 @@ def _defer_periodic_job(
     p_args: Any,
 ) -> Rows:
     row = transitions.job_row(
-        p_queue_name, p_task_name, p_priority, p_lock, p_queueing_lock, p_args, None
+        p_queue_name,
+        p_task_name,
+        p_priority,
+        p_lock,
+        p_queueing_lock,
+        {} if p_args is None else p_args,
+        None,
     )
     refusals.check_text(p_periodic_id, "periodic id", required=False)
     if p_defer_timestamp is None:

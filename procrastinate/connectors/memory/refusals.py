@@ -101,9 +101,15 @@ def check_column(value: str | None) -> None:
 
 def check_args(args: Any) -> None:
     """Refuse arguments that have no names."""
-    if args is None or isinstance(args, Mapping):
+    if isinstance(args, Mapping):
         return
-    kinds: dict[type, str] = {bool: "boolean", int: "number", float: "number", str: "string"}
+    kinds: dict[type, str] = {
+        type(None): "null",
+        bool: "boolean",
+        int: "number",
+        float: "number",
+        str: "string",
+    }
     kind = next((kind for known, kind in kinds.items() if isinstance(args, known)), "array")
     raise exceptions.InvalidArgument(f"The arguments of a job are a JSON object, not {kind}")
 

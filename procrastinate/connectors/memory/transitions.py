@@ -33,7 +33,7 @@ def job_row(
         "lock": lock,
         "queueing_lock": queueing_lock,
         # A dictionary of its own, as each run gets; what it holds is shared.
-        "args": dict(args or {}),
+        "args": dict(args),
         "status": "todo",
         "scheduled_at": scheduled_at,
         "attempts": 0,

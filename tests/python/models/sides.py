@@ -158,6 +158,18 @@ class Side:
             ],
         )
 
+    def learn_claims(self) -> None:
+        """Name the claims of a fetch that did not tell them, as that of 3.x."""
+        known = {claim_id for _, claim_id in self.claims}
+        for worker_id in self.worker_ids:
+            try:
+                held = self.call(wire.heartbeat_v1(worker_id=worker_id))
+            except exceptions.WorkerNotRegistered:
+                continue
+            self.claims += [
+                (one.job_id, one.claim_id) for one in held if one.claim_id not in known
+            ]
+
 
 class DatabaseSide(Side):
     """PostgreSQL, on one connection: the clock is a setting of it."""

@@ -37,6 +37,10 @@ def test_the_memory_connector_and_postgresql_agree_after_each_command(
         deadline=None,
         derandomize="MODEL_EXAMPLES" not in os.environ,
         database=None,
-        suppress_health_check=list(hypothesis.HealthCheck),
+        suppress_health_check=[
+            hypothesis.HealthCheck.too_slow,
+            hypothesis.HealthCheck.filter_too_much,
+            hypothesis.HealthCheck.data_too_large,
+        ],
     )
     run_state_machine_as_test(machine.run_on(database), settings=settings)
