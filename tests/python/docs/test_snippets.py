@@ -13,7 +13,10 @@ import attrs
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[3]
-PAGES = [ROOT / "docs" / name for name in ("quickstart.md", "python.md")]
+PAGES = [
+    *(ROOT / "docs" / name for name in ("quickstart.md", "python.md")),
+    *sorted((ROOT / "docs" / "howto").glob("*.md")),
+]
 
 BLOCK = re.compile(
     r"^```(?P<language>python|text|console)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
