@@ -7,13 +7,13 @@ import re
 import threading
 from typing import TYPE_CHECKING, Any, LiteralString, TypeVar
 
-from procrastinate import connector, exceptions, types
-from procrastinate.connectors.memory import answers, published, refusals
+from procrastinate import connector, types
+from procrastinate.connectors.memory import answers, named_queries, published, refusals
 from procrastinate.connectors.memory.store import EventRow, JobRow, Store
 
 if TYPE_CHECKING:
     import datetime
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from procrastinate.rpc.call import Call
 
@@ -31,7 +31,7 @@ _BATCH = (
 )
 
 
-class InMemoryConnector(connector.BaseAsyncConnector):
+class InMemoryConnector(named_queries.NamedQueries, connector.BaseAsyncConnector):
     """
     A connector for tests: the whole queue is in memory, and gone with this object.
 
@@ -40,57 +40,56 @@ class InMemoryConnector(connector.BaseAsyncConnector):
     are, and that transactions and connections of the caller's mean nothing to it.
     """
 
-    #: The main table is always there, unless a test says that it is not.
-    table_exists: bool = True
-
     def __init__(self) -> None:
-        self._store = Store()
+        store = self._store = Store()
         # Sync tasks call from threads of their own.
         self._access = threading.RLock()
-        self.queries: list[tuple[str, dict[str, Any]]] = []
-        """What was asked: names and arguments, in order."""
-        self.states: list[str] = []
-        """``open``, ``open_async``, ``closed``, ``closed_async``: what was done to it."""
-        self.notify_channels: list[str] = []
-        """The channels that the last worker listens on."""
-
-    def reset(self) -> None:
-        """Empty everything, and let ids start at 1 again. Who listens goes on listening."""
-        with self._access:
-            self._store.empty()
-            self.queries.clear()
-            self.states.clear()
-            self.notify_channels.clear()
-
-    @property
-    def jobs(self) -> dict[int, JobRow]:
+        self.jobs: dict[int, JobRow] = store.jobs
         """
         The jobs by their ids: dictionaries with the columns of ``procrastinate_jobs``.
 
         ``id queue_name task_name priority lock queueing_lock args status scheduled_at attempts
         abort_requested worker_id``; the status is a string.
         """
-        return self._store.jobs
-
-    @property
-    def events(self) -> dict[int, list[EventRow]]:
+        self.events: dict[int, list[EventRow]] = store.events
         """What happened to each job: dictionaries with ``type`` and ``at``."""
-        return self._store.events
-
-    @property
-    def workers(self) -> dict[int, datetime.datetime]:
+        self.workers: dict[int, datetime.datetime] = store.workers
         """The last heartbeat of each worker, by its id."""
-        return self._store.workers
-
-    @property
-    def periodic_defers(self) -> dict[tuple[str, str], int]:
+        self.periodic_defers: dict[tuple[str, str], int] = store.periodic_defers
         """The last tick of each periodic task, by its name and periodic id."""
-        return self._store.periodic_defers
+        self.job_counter: Iterator[int] = store.job_ids
+        """Where ids come from."""
+        self.queries: list[tuple[str, dict[str, Any]]] = []
+        """What was asked: names and arguments, in order."""
+        self.states: list[str] = []
+        """``open``, ``open_async``, ``closed``, ``closed_async``: what was done to it."""
+        self.notify_channels: list[str] = []
+        """The channels that the last worker listens on."""
+        self.on_notification: connector.Notify | None = None
+        """What the last worker wants to be called for each notification."""
+        self.table_exists: bool = True
+        """Whether the main table is there: a test may say that it is not."""
+        self.reverse_queries: dict[str, str] = published.names()
+        """The names of the published queries, by their texts."""
+
+    def reset(self) -> None:
+        """Empty everything, and let ids start at 1 again. Who listens goes on listening."""
+        with self._access:
+            self._store.empty()
+            self.job_counter = self._store.job_ids
+            self.queries.clear()
+            self.states.clear()
+            self.notify_channels.clear()
 
     @property
     def finished_jobs(self) -> list[JobRow]:
         """The jobs that succeeded or failed."""
         return self._store.with_status("succeeded", "failed")
+
+    @property
+    def current_locks(self) -> Iterable[str]:
+        """The locks of the jobs in doing."""
+        return self._store.held_locks()
 
     @property
     def clock(self) -> Callable[[], datetime.datetime]:
@@ -141,6 +140,11 @@ class InMemoryConnector(connector.BaseAsyncConnector):
             refusals.check_values(function, call.args)
             return call.decode(self._run(answers.ANSWERS[function.name], **call.args))
 
+    async def set_job_status_run(self, id: int, status: str) -> None:  # noqa: A002 (as in 3.10)
+        """Change the status of a job, as an ``UPDATE`` would."""
+        with self._access:
+            self._run(lambda store: store.change(store.jobs[id], status=status))
+
     def _run(self, answer: Callable[..., T], **arguments: Any) -> T:
         news = self._store.news
         try:
@@ -158,28 +162,35 @@ class InMemoryConnector(connector.BaseAsyncConnector):
             return
         raise RuntimeError(self._IN_LOOP_MESSAGE)
 
-    def _query(self, query: str, arguments: dict[str, Any]) -> list[dict[str, Any]]:
-        name = published.name_of(query)
+    def answer_text(self, query: str, arguments: dict[str, Any]) -> list[dict[str, Any]]:
+        """Answer a published query, given by its text, and note that it was asked."""
+        if query not in self.reverse_queries:
+            refusals.refuse_sql()
+        name = self.reverse_queries[query]
+        self.queries.append((name, arguments))
+        return self.answer_published(name, **arguments)
+
+    def answer_published(self, name: str, **arguments: Any) -> list[dict[str, Any]]:
+        """Answer a published query, given by its name."""
+        if name == "check_connection":
+            return [{"check": "procrastinate_jobs" if self.table_exists else None}]
         with self._access:
-            self.queries.append((name, arguments))
-            if name == "check_connection":
-                return [{"check": "procrastinate_jobs" if self.table_exists else None}]
             return self._run(published.ANSWERS[name], **arguments)
 
     def execute_query(self, query: LiteralString, **arguments: Any) -> None:
         """Answer one of the published queries, for its effect."""
         self._refuse_in_loop()
-        self._query(query, arguments)
+        self.answer_text(query, arguments)
 
     def execute_query_one(self, query: LiteralString, **arguments: Any) -> dict[str, Any]:
         """Answer one of the published queries: its first row."""
         self._refuse_in_loop()
-        return _first(self._query(query, arguments))
+        return named_queries.first(self.answer_text(query, arguments))
 
     def execute_query_all(self, query: LiteralString, **arguments: Any) -> list[dict[str, Any]]:
         """Answer one of the published queries: its rows."""
         self._refuse_in_loop()
-        return self._query(query, arguments)
+        return self.answer_text(query, arguments)
 
     def execute_query_one_with_connection(
         self, connection: Any, query: LiteralString, **arguments: Any
@@ -195,31 +206,31 @@ class InMemoryConnector(connector.BaseAsyncConnector):
 
     async def execute_query_async(self, query: LiteralString, **arguments: Any) -> None:
         """Answer one of the published queries, for its effect."""
-        self._query(query, arguments)
+        self.answer_text(query, arguments)
 
     async def execute_query_one_async(
         self, query: LiteralString, **arguments: Any
     ) -> dict[str, Any]:
         """Answer one of the published queries: its first row."""
-        return _first(self._query(query, arguments))
+        return named_queries.first(self.answer_text(query, arguments))
 
     async def execute_query_all_async(
         self, query: LiteralString, **arguments: Any
     ) -> list[dict[str, Any]]:
         """Answer one of the published queries: its rows."""
-        return self._query(query, arguments)
+        return self.answer_text(query, arguments)
 
     async def execute_query_one_async_with_connection(
         self, connection: Any, query: LiteralString, **arguments: Any
     ) -> dict[str, Any]:
         """Answer one of the published queries, whatever the connection: its first row."""
-        return _first(self._query(query, arguments))
+        return named_queries.first(self.answer_text(query, arguments))
 
     async def execute_query_all_async_with_connection(
         self, connection: Any, query: LiteralString, **arguments: Any
     ) -> list[dict[str, Any]]:
         """Answer one of the published queries, whatever the connection: its rows."""
-        return self._query(query, arguments)
+        return self.answer_text(query, arguments)
 
     async def listen_notify(
         self,
@@ -228,6 +239,7 @@ class InMemoryConnector(connector.BaseAsyncConnector):
         on_listening: Callable[[], None] | None = None,
     ) -> None:
         """Listen on channels until cancelled; see :meth:`BaseConnector.listen_notify`."""
+        self.on_notification = on_notification
         self.notify_channels = list(channels)
         with self._store.news.listen(frozenset(self.notify_channels)) as listener:
             if on_listening:
@@ -235,12 +247,6 @@ class InMemoryConnector(connector.BaseAsyncConnector):
             while True:
                 channel, payload = await listener.inbox.get()
                 await on_notification(channel=channel, payload=payload)
-
-
-def _first(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    if not rows:
-        raise exceptions.NoResult
-    return rows[0]
 
 
 def _as_query(name: str, args: Any) -> tuple[str, dict[str, Any]]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from procrastinate import sql
-from procrastinate.connectors.memory import answers, listing, refusals
+from procrastinate.connectors.memory import answers, listing
 
 if TYPE_CHECKING:
     from procrastinate.connectors.memory.store import Store
@@ -15,19 +15,9 @@ if TYPE_CHECKING:
 Answer: TypeAlias = Callable[..., list[dict[str, Any]]]
 
 
-def name_of(query: str) -> str:
-    """
-    Return the name of a published query.
-
-    Raises
-    ------
-    exceptions.ConnectorException
-        It is none of them: SQL is not understood here.
-    """
-    names = {str(text): name for name, text in sql.queries.items()}
-    if query not in names:
-        refusals.refuse_sql()
-    return names[query]
+def names() -> dict[str, str]:
+    """Return the names of the published queries, by their texts."""
+    return {str(text): name for name, text in sql.queries.items()}
 
 
 def _through(function: str, *columns: str, **renamed: str) -> Answer:

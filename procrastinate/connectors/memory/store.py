@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
@@ -11,7 +12,7 @@ from procrastinate import utils
 from procrastinate.connectors.memory import listeners
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
 JobRow: TypeAlias = dict[str, Any]
 EventRow: TypeAlias = dict[str, Any]
@@ -34,6 +35,10 @@ EVENT_OF = {
 def _utcnow() -> datetime.datetime:
     # Looked up at each call: tests patch it.
     return utils.utcnow()
+
+
+def _from_one() -> Iterator[int]:
+    return itertools.count(1)
 
 
 @attrs.frozen(kw_only=True)
@@ -86,7 +91,7 @@ class Store:
     late_ticks: set[tuple[str, str, int]] = attrs.field(factory=set[tuple[str, str, int]])
     """Ticks that were deferred after a newer one."""
     clock: Callable[[], datetime.datetime] = _utcnow
-    last_job_id: int = 0
+    job_ids: Iterator[int] = attrs.field(factory=_from_one)
     last_worker_id: int = 0
     last_claim_id: int = 0
     news: listeners.News = attrs.field(factory=listeners.News)
@@ -104,7 +109,8 @@ class Store:
             self.late_ticks,
         ):
             table.clear()
-        self.last_job_id = self.last_worker_id = self.last_claim_id = 0
+        self.job_ids = _from_one()
+        self.last_worker_id = self.last_claim_id = 0
 
     def with_status(self, *statuses: str) -> list[JobRow]:
         """Return the jobs that have one of these statuses, by id."""
@@ -146,8 +152,7 @@ class Store:
 
     def insert(self, job: JobRow) -> int:
         """Write a new job in todo; return its id."""
-        self.last_job_id += 1
-        job_id = self.last_job_id
+        job_id = next(self.job_ids)
         self.jobs[job_id] = {
             **job,
             "id": job_id,
