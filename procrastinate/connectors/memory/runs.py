@@ -1,0 +1,204 @@
+"""The answers to a worker: what it claims, and what it reports of its runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from procrastinate.connectors.memory import listing, refusals, transitions
+
+if TYPE_CHECKING:
+    import datetime
+    from collections.abc import Sequence
+
+    from procrastinate.connectors.memory.store import JobRow, Store
+    from procrastinate.rpc.call import Row, Rows
+
+# The columns of an exchange; what a row does not say is null.
+_EXCHANGE_WIDTH = 17
+
+
+def _exchange_row(outcome: str, job: JobRow | None = None, **values: Any) -> Row:
+    row: list[Any] = [None] * _EXCHANGE_WIDTH
+    row[0] = outcome
+    if job is not None:
+        row[1:13] = (
+            job["id"],
+            None,
+            *(job[name] for name in ("status", "queue_name", "task_name", "priority")),
+            *(job[name] for name in ("lock", "queueing_lock")),
+            dict(job["args"]),
+            *(job[name] for name in ("scheduled_at", "attempts", "abort_requested")),
+        )
+    for place, name in (
+        (1, "job_id"),
+        (2, "claim_id"),
+        (13, "next_due_in"),
+        (14, "contended"),
+        (15, "more"),
+    ):
+        if name in values:
+            row[place] = values[name]
+    return row
+
+
+def fetch_jobs(store: Store, **values: Any) -> Rows:
+    """Todo -> doing for a worker's next jobs, then a summary."""
+    return finish_and_fetch(
+        store, **values, p_job_ids=[], p_claim_ids=[], p_statuses=[], p_delete=[]
+    )
+
+
+def finish_and_fetch(
+    store: Store,
+    *,
+    p_worker_id: int,
+    p_queues: Sequence[str] | None,
+    p_limit: int,
+    p_marks: Sequence[int] | None,
+    p_job_ids: Sequence[int],
+    p_claim_ids: Sequence[int],
+    p_statuses: Sequence[str],
+    p_delete: Sequence[bool],
+) -> Rows:
+    """Doing -> ended for a report, todo -> doing for the free slots, then a summary."""
+    refusals.check_limit(p_limit)
+    refusals.check_report(p_worker_id, p_statuses)
+    if p_limit > 0:  # Before the ends: a transaction that raises undoes them.
+        refusals.check_worker(store.workers, p_worker_id)
+    ended = _end(store, p_worker_id, p_job_ids, p_claim_ids, p_statuses, p_delete)
+    rows = [
+        _exchange_row("not_held", store.jobs.get(job_id), job_id=job_id, claim_id=claim_id)
+        for job_id, claim_id in zip(p_job_ids, p_claim_ids, strict=True)
+        if job_id not in ended
+    ]
+    claimed = transitions.claim(store, worker_id=p_worker_id, queues=p_queues, limit=p_limit)
+    rows += [
+        _exchange_row("claimed", job, claim_id=store.claims[job["id"]].claim_id)
+        for job in claimed
+    ]
+    full = len(claimed) >= p_limit
+    due = None if full else transitions.next_due_in(store, p_queues)
+    return [*rows, _exchange_row("summary", next_due_in=due, contended=False, more=False)]
+
+
+def _end(
+    store: Store,
+    worker_id: int,
+    job_ids: Sequence[int],
+    claim_ids: Sequence[int],
+    statuses: Sequence[str],
+    deletes: Sequence[bool],
+) -> set[int]:
+    ended: set[int] = set()
+    for job_id, claim_id, status, delete in zip(
+        job_ids, claim_ids, statuses, deletes, strict=True
+    ):
+        job = transitions.held(store, worker_id=worker_id, job_id=job_id, claim_id=claim_id)
+        if job is not None:
+            transitions.end(store, job, status=status, delete=delete)
+            ended.add(job_id)
+    return ended
+
+
+def _status(store: Store, job_id: int) -> str | None:
+    return store.jobs[job_id]["status"] if job_id in store.jobs else None
+
+
+def finish_jobs(
+    store: Store,
+    *,
+    p_worker_id: int,
+    p_job_ids: Sequence[int],
+    p_claim_ids: Sequence[int],
+    p_statuses: Sequence[str],
+    p_delete: Sequence[bool],
+) -> Rows:
+    """Doing -> ended for these claims; an outcome for each."""
+    refusals.check_report(p_worker_id, p_statuses)
+    ended = _end(store, p_worker_id, p_job_ids, p_claim_ids, p_statuses, p_delete)
+    return [
+        (job_id, "finished" if job_id in ended else "not_held", _status(store, job_id))
+        for job_id in p_job_ids
+    ]
+
+
+def retry_jobs(
+    store: Store,
+    *,
+    p_worker_id: int,
+    p_job_ids: Sequence[int],
+    p_claim_ids: Sequence[int],
+    p_retry_ats: Sequence[datetime.datetime | None],
+    p_priorities: Sequence[int | None],
+    p_queue_names: Sequence[str | None],
+    p_locks: Sequence[str | None],
+) -> Rows:
+    """Doing -> todo for these claims, attempts + 1; an outcome for each."""
+    refusals.check_report(p_worker_id)
+    for queue_name in p_queue_names:
+        if queue_name is not None:
+            refusals.check_text(queue_name, "queue name")
+    rows: list[Row] = []
+    retries = zip(
+        p_job_ids,
+        p_claim_ids,
+        p_retry_ats,
+        p_priorities,
+        p_queue_names,
+        p_locks,
+        strict=True,
+    )
+    for job_id, claim_id, retry_at, priority, queue_name, lock in sorted(
+        retries, key=lambda retry: retry[0]
+    ):
+        job = transitions.held(store, worker_id=p_worker_id, job_id=job_id, claim_id=claim_id)
+        if job is not None:
+            transitions.put_back(
+                store,
+                job,
+                counted=1,
+                retry_at=retry_at or store.clock(),
+                priority=priority,
+                queue_name=queue_name,
+                lock=lock,
+            )
+        rows.append(_put_back_row(store, job_id, was_held=job is not None, done="retried"))
+    return rows
+
+
+def release_jobs(
+    store: Store,
+    *,
+    p_worker_id: int,
+    p_job_ids: Sequence[int],
+    p_claim_ids: Sequence[int],
+) -> Rows:
+    """Doing -> todo for these claims, uncounted; an outcome for each."""
+    refusals.check_report(p_worker_id)
+    rows: list[Row] = []
+    for job_id, claim_id in sorted(zip(p_job_ids, p_claim_ids, strict=True)):
+        job = transitions.held(store, worker_id=p_worker_id, job_id=job_id, claim_id=claim_id)
+        if job is not None:
+            transitions.put_back(store, job, counted=0)
+        rows.append(_put_back_row(store, job_id, was_held=job is not None, done="released"))
+    return rows
+
+
+def _put_back_row(store: Store, job_id: int, *, was_held: bool, done: str) -> Row:
+    status = _status(store, job_id)
+    if not was_held:
+        return job_id, "not_held", status
+    return job_id, done if status == "todo" else status, status
+
+
+def fetch_job(
+    store: Store, *, target_queue_names: Sequence[str] | None, p_worker_id: int
+) -> Rows:
+    """Todo -> doing for the next job of a worker of 3.x."""
+    refusals.check_worker(store.workers, p_worker_id)
+    return [
+        listing.as_row(job)
+        for job in transitions.claim(
+            store, worker_id=p_worker_id, queues=target_queue_names, limit=1
+        )
+    ]

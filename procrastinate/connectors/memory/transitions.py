@@ -1,0 +1,299 @@
+"""From one status to another: what the functions on jobs do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from procrastinate.connectors.memory import refusals
+from procrastinate.connectors.memory.store import Claim, JobRow, Store, in_order
+
+if TYPE_CHECKING:
+    import datetime
+    from collections.abc import Sequence
+
+
+def job_row(
+    queue_name: str,
+    task_name: str,
+    priority: int | None,
+    lock: str | None,
+    queueing_lock: str | None,
+    args: Any,
+    scheduled_at: datetime.datetime | None,
+) -> JobRow:
+    """Make the row of a new job; refuse names and arguments that it can't have."""
+    refusals.check_text(queue_name, "queue name")
+    refusals.check_text(task_name, "task name")
+    refusals.check_args(args)
+    return {
+        "id": None,
+        "queue_name": queue_name,
+        "task_name": task_name,
+        "priority": 0 if priority is None else priority,
+        "lock": lock,
+        "queueing_lock": queueing_lock,
+        # A dictionary of its own, as each run gets; what it holds is shared.
+        "args": dict(args),
+        "status": "todo",
+        "scheduled_at": scheduled_at,
+        "attempts": 0,
+        "abort_requested": False,
+        "worker_id": None,
+    }
+
+
+def defer(store: Store, rows: Sequence[JobRow]) -> list[int]:
+    """Nothing -> todo for all of these jobs, or none."""
+    taken: set[str] = set()
+    for row in rows:
+        queueing_lock = row["queueing_lock"]
+        if queueing_lock in taken or store.waiting_with(queueing_lock):
+            refusals.refuse_taken(queueing_lock)
+        if queueing_lock is not None:
+            taken.add(queueing_lock)
+    ids = [store.insert(row) for row in rows]
+    _announce(store, ids)
+    return ids
+
+
+def try_defer(store: Store, rows: Sequence[JobRow]) -> list[int | None]:
+    """Nothing -> todo for each job whose queueing lock is free; None for the others."""
+    ids = [
+        None if store.waiting_with(row["queueing_lock"]) else store.insert(row) for row in rows
+    ]
+    _announce(store, [job_id for job_id in ids if job_id is not None])
+    return ids
+
+
+def _announce(store: Store, ids: Sequence[int]) -> None:
+    told: set[str] = set()
+    for job_id in ids:
+        queue_name = store.jobs[job_id]["queue_name"]
+        if queue_name not in told:
+            told.add(queue_name)
+            store.news.announce(queue_name, "job_inserted", job_id)
+
+
+def defer_periodic(
+    store: Store, row: JobRow, *, periodic_id: str, timestamp: int
+) -> int | None:
+    """Nothing -> todo for one tick of a periodic task, once; None if the tick was taken."""
+    key = (row["task_name"], periodic_id)
+    newest = store.periodic_defers.get(key)
+    late = (*key, timestamp)
+    if newest == timestamp or late in store.late_ticks:
+        return None
+    (job_id,) = defer(store, [row])
+    if newest is None or newest < timestamp:
+        store.periodic_defers[key] = timestamp
+        store.late_ticks = {tick for tick in store.late_ticks if tick[:2] != key}
+    else:
+        store.late_ticks = {
+            tick for tick in store.late_ticks if tick[:2] != key or tick[2] > timestamp
+        } | {late}
+    return job_id
+
+
+def claim(
+    store: Store, *, worker_id: int, queues: Sequence[str] | None, limit: int
+) -> list[JobRow]:
+    """Todo -> doing for a worker's next jobs: highest priority first, then lowest id."""
+    now = store.clock()
+    heads, held = store.heads(), store.held_locks()
+    may_run = [
+        job
+        for job in store.jobs.values()
+        if job["status"] == "todo"
+        and (queues is None or job["queue_name"] in queues)
+        and (job["scheduled_at"] is None or job["scheduled_at"] <= now)
+        and (job["lock"] is None or (job["lock"] not in held and heads[job["lock"]] is job))
+        and not store.is_paused(job["queue_name"])
+    ]
+    claimed = sorted(may_run, key=in_order)[:limit]
+    for job in claimed:
+        store.last_claim_id += 1
+        store.change(job, status="doing", worker_id=worker_id)
+        store.claims[job["id"]] = Claim(
+            claim_id=store.last_claim_id, worker_id=worker_id, started_at=now
+        )
+    return claimed
+
+
+def next_due_in(store: Store, queues: Sequence[str] | None) -> float | None:
+    """Return the seconds until something in these queues may run that may not run now."""
+    now = store.clock()
+    heads = store.heads()
+    moments = [
+        job["scheduled_at"]
+        for job in store.jobs.values()
+        if job["status"] == "todo"
+        and job["scheduled_at"] is not None
+        and (queues is None or job["queue_name"] in queues)
+        and (job["lock"] is None or heads[job["lock"]] is job)
+        and not store.is_paused(job["queue_name"])
+        and job["scheduled_at"] > now
+    ]
+    moments += [
+        pause.until
+        for queue_name, pause in store.pauses.items()
+        if pause.until is not None
+        and pause.until > now
+        and (queues is None or queue_name in queues)
+    ]
+    if not moments:
+        return None
+    due: datetime.datetime = min(moments)
+    return (due - now).total_seconds()
+
+
+def held(store: Store, *, worker_id: int, job_id: int, claim_id: int | None) -> JobRow | None:
+    """Return a job in doing if that claim still holds it for that worker."""
+    job = store.jobs.get(job_id)
+    taken = store.claims.get(job_id)
+    if job is None or taken is None or job["status"] != "doing":
+        return None
+    if taken.claim_id != claim_id:
+        return None
+    # A pruned worker's job has no worker: its claim counts.
+    return job if job["worker_id"] in (None, worker_id) else None
+
+
+def end(store: Store, job: JobRow, *, status: str, delete: bool | None) -> None:
+    """Doing -> ended, or gone."""
+    if delete:
+        store.delete(job)
+    else:
+        store.change(job, status=status, attempts=job["attempts"] + 1, abort_requested=False)
+
+
+def finish_by_id(store: Store, *, job_id: int, status: str, delete: bool) -> None:
+    """Doing or todo -> ended, or gone, whoever holds the job."""
+    if status not in refusals.END_STATUSES:
+        refusals.refuse(
+            f'End status should be either "succeeded", "failed" or "aborted" (job id: {job_id})'
+        )
+    job = store.jobs.get(job_id)
+    if job is None or job["status"] not in ("todo", "doing"):
+        refusals.refuse(
+            f'Job was not found or not in "doing" or "todo" status (job id: {job_id})'
+        )
+    if delete:
+        store.delete(job)
+    else:
+        counted = 1 if job["status"] == "doing" else 0
+        store.change(
+            job,
+            status=status,
+            attempts=job["attempts"] + counted,
+            abort_requested=False,
+        )
+
+
+def put_back(
+    store: Store,
+    job: JobRow,
+    *,
+    counted: int,
+    retry_at: datetime.datetime | None = None,
+    priority: int | None = None,
+    queue_name: str | None = None,
+    lock: str | None = None,
+) -> None:
+    """
+    Doing -> todo; failed where the job was asked to abort, or its queueing lock is taken.
+
+    Nothing stays in doing because something is in the way.
+    """
+    moved: dict[str, Any] = {
+        "priority": job["priority"] if priority is None else priority,
+        "queue_name": job["queue_name"] if queue_name is None else queue_name,
+        "lock": job["lock"] if lock is None else lock,
+    }
+    refusals.check_column(queue_name)
+    if job["abort_requested"]:
+        store.change(job, status="failed", **moved)
+    elif store.waiting_with(job["queueing_lock"]):
+        store.change(
+            job,
+            status="failed",
+            attempts=job["attempts"] + counted,
+            error="Not put back: another job waits with the queueing lock "
+            f"{job['queueing_lock']}",
+        )
+    else:
+        store.change(
+            job,
+            status="todo",
+            attempts=job["attempts"] + counted,
+            scheduled_at=retry_at if counted else job["scheduled_at"],
+            **moved,
+        )
+
+
+def retry_by_id(
+    store: Store,
+    *,
+    job_id: int,
+    retry_at: datetime.datetime | None,
+    priority: int | None,
+    queue_name: str | None,
+    lock: str | None,
+    statuses: Sequence[str] = ("doing", "failed"),
+) -> bool:
+    """Doing or failed -> todo by hand; False where the status does not allow it."""
+    job = store.jobs.get(job_id)
+    if job is None or job["status"] not in statuses:
+        return False
+    if job["status"] == "doing":
+        put_back(
+            store,
+            job,
+            counted=1,
+            retry_at=retry_at,
+            priority=priority,
+            queue_name=queue_name,
+            lock=lock,
+        )
+        return True
+    refusals.check_column(queue_name)
+    if store.waiting_with(job["queueing_lock"]):
+        refusals.refuse_taken(job["queueing_lock"])
+    store.change(
+        job,
+        status="todo",
+        attempts=job["attempts"] + 1,
+        abort_requested=False,
+        scheduled_at=retry_at,
+        priority=job["priority"] if priority is None else priority,
+        queue_name=job["queue_name"] if queue_name is None else queue_name,
+        lock=job["lock"] if lock is None else lock,
+    )
+    return True
+
+
+def cancel(store: Store, *, job_id: int, abort: bool, delete: bool) -> int | None:
+    """Todo -> cancelled, or gone; doing: abort asked. None where neither applies."""
+    job = store.jobs.get(job_id)
+    if job is None or job["status"] not in ("todo", "doing"):
+        return None
+    if job["status"] == "doing":
+        if not abort:
+            return None
+        store.change(job, abort_requested=True)
+    elif delete:
+        store.delete(job)
+    elif abort:
+        store.change(job, status="cancelled", abort_requested=True)
+    else:
+        store.change(job, status="cancelled")
+    return job_id
+
+
+def reschedule(store: Store, *, job_id: int, scheduled_at: datetime.datetime | None) -> bool:
+    """Give a waiting job another time; False if it does not wait."""
+    refusals.check_job(store.jobs, job_id)
+    job = store.jobs[job_id]
+    if job["status"] != "todo":
+        return False
+    store.change(job, scheduled_at=scheduled_at)
+    return True
