@@ -30,6 +30,8 @@ async def _remove_old_jobs(
 
     Parameters
     ----------
+    context :
+        Given by the worker.
     max_hours :
         Only jobs which were finished more than ``max_hours`` ago will be deleted.
     queue :
@@ -61,6 +63,7 @@ remove_old_jobs = builtin.task(
     aliases=["procrastinate.builtin_tasks.remove_old_jobs"],
     pass_context=True,
 )(_remove_old_jobs)
+"""Deletes jobs that ended long ago. Every app has it as a task of its own, by this name."""
 
 
 def add_to(app: app_module.App) -> None:

@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 ROOT = pathlib.Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 CHANGELOG = "changelog.md"
-HELP_COLUMNS = "92"
+HELP_COLUMNS = "88"  # what fits beside the navigation
 HELPS = "<!-- On the site, the help of each command stands here. -->\n"
 
 # The order of those pages that have one. Any other page of a directory follows, by its name.
-BEGIN = ("index", "sql", "quickstart", "python")
+BEGIN = ("sql", "quickstart", "python")
 OPERATE = ("operations", "worker", "schema", "errors", "benchmarks")
 MOVE = ("coming-from-procrastinate", "differences")
 HOWTO = (
@@ -106,6 +106,7 @@ def navigation() -> list[Any]:
         [top.pop(name) for name in names] for names in (BEGIN, OPERATE, MOVE)
     )
     return [
+        {"Home": top.pop("index")},
         *begin,
         {"How to": pages("howto", HOWTO)},
         {"Operations": operate},
