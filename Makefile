@@ -13,12 +13,13 @@ SPLIT := -n 2 --dist loadfile
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: help venv demo test check bench migration clean
+.PHONY: help venv demo test check docs bench migration clean
 
 help:
 	@echo 'make demo       set up all, then do the main job on real input, and show it'
 	@echo 'make test       set up all, then run the tests, SQL and Python'
 	@echo 'make check      test, and format, lint, types, imports, SQL style and lock'
+	@echo 'make docs       build the site of docs/ into build/site; a warning is an error'
 	@echo 'make bench      print the figures that the decisions quote'
 	@echo 'make migration WHAT=what_it_does  draft a migration from what changed since the lock'
 	@echo 'make venv       set up the environment, in .venv; the others do it themselves'
@@ -37,6 +38,10 @@ test: venv
 
 check: venv
 	@$(RUN) -m tools.check $(SPLIT) $(PYTEST)
+
+docs: venv
+	@NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --quiet --strict
+	@echo build/site/index.html
 
 bench: venv
 	@$(RUN) -m benchmarks $(BENCH)

@@ -1,7 +1,7 @@
 """
 A job queue whose whole behaviour lives in PostgreSQL.
 
-Make an :class:`App`, declare tasks with :meth:`App.task`, defer jobs, run a worker.
+Make an `App`, declare tasks with `App.task`, defer jobs, run a worker.
 """
 
 from __future__ import annotations

@@ -31,7 +31,9 @@ logger: logging.Logger = logging.getLogger(__name__)
 
 
 class WorkerOptions(TypedDict):
-    """The options of `App.run_worker_async` and of ``worker_defaults``."""
+    """
+    The options of `App.run_worker_async`, which says what they mean, and of ``worker_defaults``.
+    """
 
     queues: NotRequired[Iterable[str]]
     name: NotRequired[str]
@@ -103,6 +105,11 @@ class App(blueprints.Blueprint):
         ----------
         dotted_path :
             Dotted path to the object to load (e.g. ``mymodule.submodule.procrastinate_app``)
+
+        Raises
+        ------
+        exceptions.LoadFromPathError
+            Nothing could be imported from there, or it is no app.
         """
         return utils.load_from_path(dotted_path, cls)
 
@@ -205,6 +212,11 @@ class App(blueprints.Blueprint):
         -------
         `jobs.JobDeferrer`
             Launch ``.defer(**task_kwargs)`` on this object to defer your job.
+
+        Raises
+        ------
+        exceptions.TaskNotFound
+            This app does not know the name, and ``allow_unknown`` is False.
         """
         self.perform_import_paths()
         try:
@@ -337,6 +349,11 @@ class App(blueprints.Blueprint):
 
         An app with a `SyncPsycopgConnector` works, too: the worker then uses a
         `PsycopgConnector` with the same arguments.
+
+        Parameters
+        ----------
+        **kwargs :
+            The options of `App.run_worker_async`.
         """
         asyncio.run(self._open_and_run_worker(**kwargs))
 

@@ -351,8 +351,8 @@ class Blueprint:
             Cron-like string. Optionally add a 6th column for seconds.
         periodic_id :
             Task name suffix. Used to distinguish periodic tasks with different kwargs.
-        **kwargs :
-            Additional parameters are passed to `Task.configure`.
+        **configure_kwargs :
+            Options of `Task.configure` for each job that a tick defers.
         """
         return self.periodic_registry.periodic_decorator(
             cron=cron, periodic_id=periodic_id, **configure_kwargs

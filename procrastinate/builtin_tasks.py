@@ -36,6 +36,8 @@ async def remove_old_jobs(
 
     Parameters
     ----------
+    context :
+        Given by the worker.
     max_hours :
         Only jobs which were finished more than ``max_hours`` ago will be deleted.
     queue :

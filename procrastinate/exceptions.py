@@ -1,8 +1,8 @@
 """
 Every exception that this package raises on purpose.
 
-All derive from :class:`ProcrastinateException`. What comes from a database is always a
-:class:`ConnectorException`; the driver's own error is its ``__cause__``.
+All derive from `ProcrastinateException`. What comes from a database is always a
+`ConnectorException`; the driver's own error is its ``__cause__``.
 """
 
 from __future__ import annotations
@@ -19,6 +19,14 @@ class ProcrastinateException(Exception):  # noqa: N818  (3.x published the name)
     """
 
     def __init__(self, message: str | None = None) -> None:
+        """
+        Make an exception.
+
+        Parameters
+        ----------
+        message
+            What happened; by default, what the class says of itself.
+        """
         # The docstring is the message, newlines and all: that is what 3.x showed, and the
         # command line prints it.
         super().__init__(message or self.__doc__)

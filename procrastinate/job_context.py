@@ -22,8 +22,10 @@ class AbortReason(enum.Enum):
     An enumeration of reasons a job is being aborted
     """
 
-    USER_REQUEST = "user_request"  #: The user requested to abort the job
-    SHUTDOWN = "shutdown"  #: The job is being aborted as part of shutting down the worker
+    USER_REQUEST = "user_request"
+    """The user requested to abort the job."""
+    SHUTDOWN = "shutdown"
+    """The job is being aborted as part of shutting down the worker."""
 
 
 @attrs.define(kw_only=True, slots=False, order=True)
@@ -72,7 +74,14 @@ class JobContext:
     """Says why the job is asked to abort; None if it is not"""
 
     def evolve(self, **update: Any) -> JobContext:
-        """Return a copy with some attributes changed."""
+        """
+        Return a copy with some attributes changed.
+
+        Parameters
+        ----------
+        **update
+            New values by the names of the attributes.
+        """
         return attrs.evolve(self, **update)
 
     @property
@@ -87,8 +96,8 @@ class JobContext:
 
     def should_abort(self) -> bool:
         """
-        Returns True if the job should be aborted: in that case,
-        the job should stop processing as soon as possible and raise
-        raise `exceptions.JobAborted`
+        Tell whether the job should abort: because somebody asked for it, or because its worker
+        stops (`abort_reason` says which). A task should then stop as soon as it can, and raise
+        `exceptions.JobAborted`. It costs no query.
         """
         return self.abort_reason() is not None

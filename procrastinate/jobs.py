@@ -35,13 +35,20 @@ class Status(enum.Enum):
     An enumeration with all the possible job statuses.
     """
 
-    TODO = "todo"  #: The job is waiting in a queue
-    DOING = "doing"  #: A worker is running the job
-    SUCCEEDED = "succeeded"  #: The job ended successfully
-    FAILED = "failed"  #: The job ended with an error
-    CANCELLED = "cancelled"  #: The job was cancelled
-    ABORTING = "aborting"  #: legacy, not used anymore
-    ABORTED = "aborted"  #: The job was aborted
+    TODO = "todo"
+    """The job is waiting in a queue."""
+    DOING = "doing"
+    """A worker is running the job."""
+    SUCCEEDED = "succeeded"
+    """The job ended successfully."""
+    FAILED = "failed"
+    """The job ended with an error."""
+    CANCELLED = "cancelled"
+    """The job was cancelled."""
+    ABORTING = "aborting"
+    """Not used any more: no job has this status."""
+    ABORTED = "aborted"
+    """The job was aborted."""
 
 
 class DeleteJobCondition(enum.Enum):
@@ -49,9 +56,12 @@ class DeleteJobCondition(enum.Enum):
     An enumeration with all the possible conditions to delete a job.
     """
 
-    NEVER = "never"  #: Keep jobs in database after completion
-    SUCCESSFUL = "successful"  #: Delete only successful jobs
-    ALWAYS = "always"  #: Always delete jobs at completion
+    NEVER = "never"
+    """Keep jobs in database after completion."""
+    SUCCESSFUL = "successful"
+    """Delete only successful jobs."""
+    ALWAYS = "always"
+    """Always delete jobs at completion."""
 
 
 class StalledJobPolicy(enum.Enum):
@@ -89,35 +99,42 @@ class Job:
     """
 
     id: int | None = None
-    """Internal id uniquely identifying the job."""
+    """Id of the job's row; None before it was deferred."""
     status: str | None = None
-    """Status of the job."""
+    """Status of the job: the value of a `Status`; None before it was deferred."""
     queue: str
     """Queue name the job will be run in."""
     priority: int = DEFAULT_PRIORITY
-    """Priority of the job."""
+    """Priority of the job: higher ones run first; may be negative."""
     lock: str | None
-    """No two jobs with the same lock string can run simultaneously"""
+    """No two jobs with the same lock run at the same time; those that wait run in order."""
     queueing_lock: str | None
     """No two jobs with the same queueing lock can be waiting in the queue."""
     task_name: str
     """Name of the associated task."""
     task_kwargs: types.JSONDict = attrs.field(factory=dict)
-    """Arguments used to call the task."""
+    """Arguments used to call the task: what JSON can say."""
     scheduled_at: datetime.datetime | None = attrs.field(
         default=None, validator=attrs.validators.optional(check_aware)
     )
-    """Date and time after which the job is expected to run."""
+    """Date and time before which the job does not run, with a timezone; None: at once."""
     attempts: int = 0
-    """Number of times the job has been tried."""
+    """Number of times the job has been tried, not counting a run that has not ended."""
     abort_requested: bool = False
-    """True if the job is requested to abort"""
+    """True if somebody asked the job to abort."""
     worker_id: int | None = None
-    """ID of the worker that is processing the job"""
+    """Id of the worker that has the job, or had it last; None if none has."""
 
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> Job:
-        """Make a job of a row of ``procrastinate_jobs``; other columns are ignored."""
+        """
+        Make a job of a row of ``procrastinate_jobs``.
+
+        Parameters
+        ----------
+        row
+            The row's columns by their names; those that a job has not are ignored.
+        """
         return cls(
             id=row["id"],
             status=row["status"],
@@ -146,7 +163,14 @@ class Job:
         return context
 
     def evolve(self, **kwargs: Any) -> Job:
-        """Return a copy with some fields changed."""
+        """
+        Return a copy with some fields changed.
+
+        Parameters
+        ----------
+        **kwargs
+            New values by the names of the fields.
+        """
         return attrs.evolve(self, **kwargs)
 
     @functools.cached_property
@@ -181,7 +205,14 @@ class JobDeferrer:
         self.connection = connection
 
     def make_new_job(self, **task_kwargs: types.JSONValue) -> Job:
-        """Return the template with these arguments added to its own."""
+        """
+        Return a copy of the template with more arguments.
+
+        Parameters
+        ----------
+        **task_kwargs
+            Arguments for the task; one that the template has, too, replaces it.
+        """
         return self.job.evolve(task_kwargs={**self.job.task_kwargs, **task_kwargs})
 
     def defer(self, **task_kwargs: types.JSONValue) -> int:

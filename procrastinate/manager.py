@@ -144,8 +144,19 @@ class JobManager:
         Defer a periodic job, ensuring that no other worker will defer a job for the
         same timestamp.
 
-        If the job was deferred, return its id.
-        If the job was not deferred, return None.
+        Parameters
+        ----------
+        job :
+            The job to defer; it is given the tick as its argument ``timestamp``.
+        periodic_id :
+            What tells several schedules of one task apart.
+        defer_timestamp :
+            The tick, in seconds since the epoch.
+
+        Returns
+        -------
+        :
+            The id of the job, or None if another worker has deferred this tick.
 
         Raises
         ------
@@ -191,7 +202,7 @@ class JobManager:
         Parameters
         ----------
         queues :
-            Filter by job queue names
+            Names of the queues to take from, or None for all.
         worker_id :
             The worker that will run it; it must be registered.
 
@@ -225,7 +236,18 @@ class JobManager:
     async def finish_job_by_id_async(
         self, job_id: int, status: jobs_module.Status, delete_job: bool
     ) -> None:
-        """Set a job, given by its id, to its final state; see `finish_job`."""
+        """
+        Set a job, given by its id, to its final state.
+
+        Parameters
+        ----------
+        job_id :
+            The id of the job to finish
+        status :
+            ``succeeded``, ``failed`` or ``aborted``
+        delete_job :
+            If True, the job is deleted instead
+        """
         await self.connector.call_async(
             old_wire.finish_job_v1(job_id=job_id, status=status.value, delete=delete_job)
         )
@@ -292,9 +314,28 @@ class JobManager:
         lock: str | None = None,
     ) -> None:
         """
-        Indicates that a job, given by its id, should be retried later; see `retry_job`.
+        Indicates that a job, given by its id, should be retried later.
 
         Only a job that is doing or failed can be.
+
+        Parameters
+        ----------
+        job_id :
+            The id of the job to retry
+        retry_at :
+            The job will be retried no sooner than this date & time, with a timezone. At
+            present time or in the past: at once.
+        priority :
+            The priority of the retry; None leaves it unchanged.
+        queue :
+            The queue of the retry; None leaves it unchanged.
+        lock :
+            The lock of the retry; None leaves it unchanged.
+
+        Raises
+        ------
+        exceptions.ConnectorException
+            There is no such job, or it is neither doing nor failed.
         """
         await self.connector.call_async(
             old_wire.retry_job_v2(
@@ -451,6 +492,11 @@ class JobManager:
         connection :
             Optional external database connection to use for the query.
 
+        Returns
+        -------
+        :
+            The status
+
         Raises
         ------
         exceptions.NoResult
@@ -530,7 +576,7 @@ class JobManager:
         task :
             Filter by job task name
         status :
-            Filter by job status (``todo``/``doing``/``succeeded``/``failed``)
+            Filter by job status: the value of a `Status`
         lock :
             Filter by job lock
         queueing_lock :
@@ -590,7 +636,7 @@ class JobManager:
         task :
             Filter by job task name
         status :
-            Filter by job status (``todo``/``doing``/``succeeded``/``failed``)
+            Filter by job status: the value of a `Status`
         lock :
             Filter by job lock
 
@@ -627,7 +673,26 @@ class JobManager:
         status: str | None = None,
         lock: str | None = None,
     ) -> Iterable[dict[str, Any]]:
-        """List all tasks and number of jobs per status for each; see `list_queues_async`."""
+        """
+        List all tasks and number of jobs per status for each task.
+
+        Parameters
+        ----------
+        queue :
+            Filter by job queue name
+        task :
+            Filter by job task name
+        status :
+            Filter by job status: the value of a `Status`
+        lock :
+            Filter by job lock
+
+        Returns
+        -------
+        :
+            A list of dictionaries with the keys of those of `list_queues_async`; ``name`` is
+            the task.
+        """
         return _as_dicts(
             await self.connector.call_async(
                 listing.list_tasks(queue=queue, task=task, status=status, lock=lock)
@@ -655,7 +720,26 @@ class JobManager:
         status: str | None = None,
         lock: str | None = None,
     ) -> Iterable[dict[str, Any]]:
-        """List all locks and number of jobs per status for each; see `list_queues_async`."""
+        """
+        List all locks and number of jobs per status for each lock.
+
+        Parameters
+        ----------
+        queue :
+            Filter by job queue name
+        task :
+            Filter by job task name
+        status :
+            Filter by job status: the value of a `Status`
+        lock :
+            Filter by job lock
+
+        Returns
+        -------
+        :
+            A list of dictionaries with the keys of those of `list_queues_async`; ``name`` is
+            the lock.
+        """
         return _as_dicts(
             await self.connector.call_async(
                 listing.list_locks(queue=queue, task=task, status=status, lock=lock)
@@ -678,7 +762,12 @@ class JobManager:
 
     async def list_jobs_to_abort_async(self, queue: str | None = None) -> Iterable[int]:
         """
-        List ids of running jobs to abort
+        List the ids of running jobs that were asked to abort.
+
+        Parameters
+        ----------
+        queue :
+            Filter by job queue name
         """
         return await self.connector.call_async(listing.list_jobs_to_abort(queue=queue))
 
@@ -771,7 +860,7 @@ class JobManager:
         Parameters
         ----------
         worker_id :
-            The ID of the worker to update the heartbeat
+            The ID of the worker that is alive
         """
         await self.connector.call_async(old_wire.update_heartbeat_v1(worker_id=worker_id))
 
@@ -800,8 +889,7 @@ class JobManager:
         queues: Iterable[str] | None = None,
     ) -> None:
         """
-        Listens to job notifications from the database, and invokes the callback each time an
-        notification is received.
+        Listen for notifications of jobs, and call back for each one.
 
         This coroutine either returns ``None`` upon calling if it cannot start
         listening or does not return and needs to be cancelled to end.

@@ -100,7 +100,16 @@ class BaseRetryStrategy:
     def get_retry_exception(
         self, exception: BaseException, job: Job
     ) -> exceptions.JobRetry | None:
-        """Return what tells the worker to retry, or None if the job has failed for good."""
+        """
+        Return what tells the worker to retry, or None if the job has failed for good.
+
+        Parameters
+        ----------
+        exception
+            What the task raised.
+        job
+            The job that failed.
+        """
         decision = self._decide(exception=exception, job=job)
         return None if decision is None else exceptions.JobRetry(decision)
 
@@ -125,6 +134,8 @@ class BaseRetryStrategy:
 
     def get_schedule_in(self, *, exception: BaseException, attempts: int) -> int | None:
         """
+        Say when a job that failed is run again: the old way, without its job.
+
         Parameters
         ----------
         exception
@@ -152,12 +163,20 @@ class BaseRetryStrategy:
 
     def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision | None:
         """
+        Say whether, when and how a job that failed is run again: what a subclass has to do.
+
         Parameters
         ----------
         exception
-            The exception raised by the job
+            What the task raised.
         job
-            The current job
+            The job that failed. Its ``attempts`` do not count the run that just ended: they are
+            0 the first time.
+
+        Returns
+        -------
+        RetryDecision | None
+            The decision, or None: the job has failed.
         """
         raise NotImplementedError("Missing implementation of 'get_retry_decision'.")
 
@@ -180,7 +199,7 @@ class RetryStrategy(BaseRetryStrategy):
     Parameters
     ----------
     max_attempts
-        The maximum number of attempts the job should be retried
+        How often the job is retried at most, after its first run; None for without end.
     wait
         Use this if you want to use a constant backoff. Give a number of seconds as
         argument, it will be used to compute the backoff. (e.g. if 3, then successive runs
@@ -205,7 +224,16 @@ class RetryStrategy(BaseRetryStrategy):
     retry_exceptions: Iterable[type[Exception]] | None = None
 
     def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision | None:
-        """Retry after the wait of the formula, as long as there are attempts left."""
+        """
+        Retry after the wait of the formula, as long as there are attempts left.
+
+        Parameters
+        ----------
+        exception
+            What the task raised. It must be one of ``retry_exceptions``, if there are any.
+        job
+            The job that failed.
+        """
         if self.max_attempts and job.attempts >= self.max_attempts:
             return None
         # An iterator would be used up by the first failure.

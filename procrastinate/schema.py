@@ -25,6 +25,11 @@ migrations_path: pathlib.Path = sql.root / "migrations"
 class SchemaManager:
     """
     What an app does with its database's schema: ``app.schema_manager``.
+
+    Parameters
+    ----------
+    connector
+        What talks to the database.
     """
 
     def __init__(self, connector: connector_module.BaseConnector) -> None:
@@ -78,19 +83,19 @@ class SchemaManager:
 
     async def migrate_async(self, on_begin: Callable[[str], None] | None = None) -> list[str]:
         """
-        Apply the migrations that are pending, and return their names: see :meth:`migrate`.
+        Apply the migrations that are pending, and return their names: see `migrate`.
         """
         return await self._drive_async(migrations.migrating(migrations.known(), on_begin))
 
     def plan(self) -> list[str]:
         """
-        Return the names of the migrations that :meth:`migrate` would apply.
+        Return the names of the migrations that `migrate` would apply.
         """
         return self._drive(migrations.planning(migrations.known()))
 
     async def plan_async(self) -> list[str]:
         """
-        Return the names of the migrations that :meth:`migrate_async` would apply.
+        Return the names of the migrations that `migrate_async` would apply.
         """
         return await self._drive_async(migrations.planning(migrations.known()))
 

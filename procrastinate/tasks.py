@@ -91,7 +91,16 @@ def configure_task(
 class Task(Generic[P, R, Args]):
     """
     A task is a function that should be executed later. It is linked to a
-    default queue, and expects keyword arguments.
+    default queue, and expects keyword arguments. `App.task` makes them.
+
+    Parameters
+    ----------
+    func
+        The function.
+    blueprint
+        The blueprint or app that the task belongs to.
+    retry
+        What `App.task` takes: whether and how a job that fails is tried again.
     """
 
     name: str
@@ -161,7 +170,14 @@ class Task(Generic[P, R, Args]):
         functools.update_wrapper(self, func, updated=())
 
     def add_namespace(self, namespace: str) -> None:
-        """Prefix the task's name and aliases with a namespace."""
+        """
+        Prefix the task's name and aliases with a namespace.
+
+        Parameters
+        ----------
+        namespace
+            The namespace, without the colon that will follow it.
+        """
         self.name = utils.add_namespace(self.name, namespace)
         self.aliases = [utils.add_namespace(alias, namespace) for alias in self.aliases]
 
@@ -179,6 +195,23 @@ class Task(Generic[P, R, Args]):
         Create a job from this task and the given arguments.
         The job will be created with default parameters, if you want to better
         specify when and how to launch this job, see `Task.configure`.
+
+        Parameters
+        ----------
+        **task_kwargs
+            Arguments for the task: what JSON can say.
+
+        Returns
+        -------
+        int
+            The id of the job.
+
+        Raises
+        ------
+        exceptions.AlreadyEnqueued
+            A job that waits has the task's queueing lock.
+        exceptions.AppNotOpen
+            The app is not open.
         """
         return await self.configure().defer_async(**cast("types.JSONDict", task_kwargs))
 
@@ -187,20 +220,69 @@ class Task(Generic[P, R, Args]):
         Create a job from this task and the given arguments.
         The job will be created with default parameters, if you want to better
         specify when and how to launch this job, see `Task.configure`.
+
+        Parameters
+        ----------
+        **task_kwargs
+            Arguments for the task: what JSON can say.
+
+        Returns
+        -------
+        int
+            The id of the job.
+
+        Raises
+        ------
+        exceptions.AlreadyEnqueued
+            A job that waits has the task's queueing lock.
+        exceptions.AppNotOpen
+            The app is not open.
         """
         return self.configure().defer(**cast("types.JSONDict", task_kwargs))
 
     async def batch_defer_async(self, *task_kwargs: types.JSONDict) -> list[int]:
         """
-        Create one job for each dictionary of arguments, all or none of them, and return
-        their ids in the same order.
+        Create one job for each dictionary of arguments, all or none of them.
+
+        Parameters
+        ----------
+        *task_kwargs
+            The arguments of each job: what JSON can say.
+
+        Returns
+        -------
+        list[int]
+            The ids of the jobs, in the same order.
+
+        Raises
+        ------
+        exceptions.AlreadyEnqueued
+            A job that waits, or another of these, has a job's queueing lock.
+        exceptions.AppNotOpen
+            The app is not open.
         """
         return await self.configure().batch_defer_async(*task_kwargs)
 
     def batch_defer(self, *task_kwargs: types.JSONDict) -> list[int]:
         """
-        Create one job for each dictionary of arguments, all or none of them, and return
-        their ids in the same order.
+        Create one job for each dictionary of arguments, all or none of them.
+
+        Parameters
+        ----------
+        *task_kwargs
+            The arguments of each job: what JSON can say.
+
+        Returns
+        -------
+        list[int]
+            The ids of the jobs, in the same order.
+
+        Raises
+        ------
+        exceptions.AlreadyEnqueued
+            A job that waits, or another of these, has a job's queueing lock.
+        exceptions.AppNotOpen
+            The app is not open.
         """
         return self.configure().batch_defer(*task_kwargs)
 
@@ -271,7 +353,16 @@ class Task(Generic[P, R, Args]):
     def get_retry_exception(
         self, exception: BaseException, job: jobs.Job
     ) -> exceptions.JobRetry | None:
-        """Return what tells the worker to retry the job, or None if there is to be no retry."""
+        """
+        Return what tells the worker to retry the job, or None if there is to be no retry.
+
+        Parameters
+        ----------
+        exception
+            What the task raised.
+        job
+            The job that failed.
+        """
         if self.retry_strategy is None:
             return None
         return self.retry_strategy.get_retry_exception(exception=exception, job=job)

@@ -17,7 +17,7 @@ JSONDict: TypeAlias = dict[str, JSONValue]
 
 
 class TimeDeltaParams(TypedDict):
-    """The arguments of :class:`datetime.timedelta`, as ``schedule_in`` takes them."""
+    """The arguments of `datetime.timedelta`, as ``schedule_in`` takes them."""
 
     weeks: NotRequired[int]
     days: NotRequired[int]

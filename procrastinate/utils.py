@@ -42,6 +42,13 @@ def load_from_path(path: str, allowed_type: type[T] | None = None) -> T:
     """
     Import the object at a dotted path, whose last component is the attribute.
 
+    Parameters
+    ----------
+    path
+        The dotted path: ``package.module.attribute``.
+    allowed_type
+        The type that the object must be of; None for any.
+
     Raises
     ------
     exceptions.LoadFromPathError
@@ -71,7 +78,14 @@ def load_from_path(path: str, allowed_type: type[T] | None = None) -> T:
 
 
 def import_all(import_paths: Iterable[str]) -> None:
-    """Import modules for what their import does, here: registering tasks."""
+    """
+    Import modules for what their import does, here: registering tasks.
+
+    Parameters
+    ----------
+    import_paths
+        The modules' dotted paths.
+    """
     for import_path in import_paths:
         logger.debug(
             "Importing module %s",
@@ -84,6 +98,11 @@ def import_all(import_paths: Iterable[str]) -> None:
 def get_full_path(obj: Any) -> str:
     """
     Name an object by its module and its own ``__name__``.
+
+    Parameters
+    ----------
+    obj
+        A function, or whatever else has both.
 
     Raises
     ------
@@ -102,6 +121,11 @@ def get_full_path(obj: Any) -> str:
 def caller_module_name(prefix: str = "procrastinate") -> str:
     """
     Find the first module up the stack that is not one of ours.
+
+    Parameters
+    ----------
+    prefix
+        The package whose modules are ours.
 
     Raises
     ------
@@ -144,6 +168,11 @@ def parse_datetime(raw: str) -> datetime.datetime:
     """
     Read a date, with or without a time. Without an offset it is in UTC.
 
+    Parameters
+    ----------
+    raw
+        The date as text: ISO 8601, or what people write.
+
     Raises
     ------
     ValueError
@@ -163,23 +192,53 @@ def parse_datetime(raw: str) -> datetime.datetime:
 
 
 def datetime_from_timedelta_params(params: TimeDeltaParams) -> datetime.datetime:
-    """Return the moment that is so far from now, given the arguments of a timedelta."""
+    """
+    Return the moment that is so far from now, given the arguments of a timedelta.
+
+    Parameters
+    ----------
+    params
+        The arguments.
+    """
     return utcnow() + datetime.timedelta(**params)
 
 
 def add_namespace(name: str, namespace: str) -> str:
-    """Prefix a task's name with the namespace of a blueprint."""
+    """
+    Prefix a task's name with the namespace of a blueprint.
+
+    Parameters
+    ----------
+    name
+        The task's name.
+    namespace
+        The namespace, without the colon.
+    """
     return f"{namespace}:{name}"
 
 
 def queues_display(queues: Iterable[str] | None) -> str:
-    """Say which queues a worker serves: ``all queues`` or ``queues a, b``."""
+    """
+    Say which queues a worker serves: ``all queues`` or ``queues a, b``.
+
+    Parameters
+    ----------
+    queues
+        Their names; None, or no name, for all.
+    """
     names = list(queues or ())
     return f"queues {', '.join(names)}" if names else "all queues"
 
 
 def causes(exc: BaseException | None) -> Generator[BaseException, None, None]:
-    """Yield an exception, then what it was raised from or in, and so on."""
+    """
+    Yield an exception, then what it was raised from or in, and so on.
+
+    Parameters
+    ----------
+    exc
+        The exception to begin with.
+    """
     while exc is not None:
         yield exc
         exc = exc.__cause__ or exc.__context__
@@ -190,7 +249,16 @@ def async_to_sync(awaitable: Callable[..., Awaitable[T]], *args: Any, **kwargs: 
     Call an async function from sync code and wait for its result.
 
     It runs on the event loop that this thread works for, if there is one (a sync task, or
-    anything else called through :func:`sync_to_async`), or else on a loop of its own.
+    anything else called through `sync_to_async`), or else on a loop of its own.
+
+    Parameters
+    ----------
+    awaitable
+        The function.
+    *args
+        Its positional arguments.
+    **kwargs
+        Its keyword arguments.
 
     Raises
     ------
@@ -214,7 +282,18 @@ def async_to_sync(awaitable: Callable[..., Awaitable[T]], *args: Any, **kwargs: 
 
 
 async def sync_to_async(func: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-    """Call a sync function in a thread of the loop's default executor."""
+    """
+    Call a sync function in a thread of the loop's default executor.
+
+    Parameters
+    ----------
+    func
+        The function.
+    *args
+        Its positional arguments.
+    **kwargs
+        Its keyword arguments.
+    """
     return await call_in_executor(None, func, *args, **kwargs)
 
 
@@ -225,6 +304,17 @@ async def call_in_executor(
     Call a sync function in a thread, with this task's context variables.
 
     Sync calls of ours made there come back to this loop.
+
+    Parameters
+    ----------
+    executor
+        Whose thread it is; None for the loop's default executor.
+    func
+        The function.
+    *args
+        Its positional arguments.
+    **kwargs
+        Its keyword arguments.
     """
     loop = asyncio.get_running_loop()
     context = contextvars.copy_context()
@@ -309,9 +399,9 @@ class MovedElsewhere:
         )
 
     def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Raise :class:`exceptions.MovedElsewhere`."""
+        """Raise `exceptions.MovedElsewhere`."""
         self._raise()
 
     def __getattr__(self, item: str) -> NoReturn:
-        """Raise :class:`exceptions.MovedElsewhere`."""
+        """Raise `exceptions.MovedElsewhere`."""
         self._raise()

@@ -23,6 +23,11 @@ BLOCK = re.compile(
 )
 MODULE = re.compile(r"# (?P<name>\w+\.py)\n")  # the first line of what is to be saved
 
+HOWTO = [
+    ROOT / "docs" / "howto" / f"{name}.md"
+    for name in ("shutdown-and-aborts", "monitoring", "schema-in-deployments")
+]
+
 # A page may await at the top level, as an asyncio REPL does.
 RUN = """\
 import ast, asyncio, inspect, sys
@@ -92,7 +97,7 @@ class Reader:
         return answered
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", [*PAGES, *HOWTO], ids=lambda page: page.stem)
 def test_a_reader_sees_what_the_page_says(
     page: pathlib.Path,
     tmp_path: pathlib.Path,
