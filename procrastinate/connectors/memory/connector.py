@@ -143,7 +143,7 @@ class InMemoryConnector(named_queries.NamedQueries, connector.BaseAsyncConnector
     async def set_job_status_run(self, id: int, status: str) -> None:  # noqa: A002 (as in 3.10)
         """Change the status of a job, as an ``UPDATE`` would."""
         with self._access:
-            self._run(lambda store: store.change(store.jobs[id], status=status))
+            self._run(Store.set_status, job_id=id, status=status)
 
     def _run(self, answer: Callable[..., T], **arguments: Any) -> T:
         news = self._store.news

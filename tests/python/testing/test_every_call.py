@@ -103,7 +103,7 @@ def test_every_call_that_can_be_sent_is_answered() -> None:
         for value in vars(module).values()
         if isinstance(value, Function)
     }
-    assert can_be_sent - {"check_connection"} == set(answers.ANSWERS)
+    assert can_be_sent - set(answers.ANSWERS) == {"check_connection"}  # by the connector
 
 
 def test_every_query_that_3x_published_is_answered_and_compared_below() -> None:
