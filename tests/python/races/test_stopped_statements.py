@@ -298,7 +298,7 @@ def test_a_job_that_changes_between_being_seen_and_being_claimed_is_left(
         change_it = f"update procrastinate_jobs set {change} where id = {queue.jobs[1]}"
         return verbs.fetch(worker, 1, ["a"]), [("other", change_it)]
 
-    for run in scene.explore(queue, setup, every=EVERY or 1):
+    for run in scene.explore(queue, setup, every=EVERY or 4):
         assert run.first.sqlstate is None, run
         claims = harness.Exchange.of(run.first.rows).claims
         for claim in [] if run.waited else claims:
