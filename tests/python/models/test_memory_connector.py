@@ -35,6 +35,7 @@ def test_the_memory_connector_and_postgresql_agree_after_each_command(
         max_examples=EXAMPLES,
         stateful_step_count=40,
         deadline=None,
+        report_multiple_bugs=False,
         derandomize="MODEL_EXAMPLES" not in os.environ,
         database=None,
         suppress_health_check=[

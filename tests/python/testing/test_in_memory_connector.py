@@ -126,6 +126,18 @@ def test_two_of_a_batch_with_one_queueing_lock_are_both_refused(
     assert connector.jobs == {}
 
 
+def test_of_two_queueing_locks_that_are_taken_the_first_by_name_is_told(
+    app: App, connector: InMemoryConnector
+) -> None:
+    waiting = [
+        jobs.Job(queue="q", lock=None, queueing_lock=name, task_name="task") for name in "pq"
+    ]
+    app.job_manager.batch_defer_jobs(waiting)
+    with pytest.raises(exceptions.AlreadyEnqueued, match="queueing lock p"):
+        app.job_manager.batch_defer_jobs(waiting[::-1])
+    assert list(connector.jobs) == [1, 2]
+
+
 @pytest.mark.parametrize(
     ("call", "said"),
     [
