@@ -240,6 +240,29 @@ async def test_a_job_put_in_doing_by_hand_holds_its_lock_and_can_be_finished(
     assert job.id == 2
 
 
+def test_a_late_end_by_a_claim_that_was_lost_changes_nothing(
+    app: App, connector: InMemoryConnector
+) -> None:
+    app.configure_task("task").defer()
+    worker_id = connector.call(wire.register_worker_v2())
+
+    def fetch() -> int:
+        fetched = connector.call(wire.fetch_jobs_v1(worker_id=worker_id, queues=None, limit=1))
+        return fetched.claimed[0].claim_id
+
+    lost = fetch()
+    assert connector.call(front.retry_job(job_id=1))
+    claim_id = fetch()
+
+    def finish(claim: int) -> str:
+        end = wire.End(job_id=1, claim_id=claim, status="succeeded")
+        (outcome,) = connector.call(wire.finish_jobs_v1(worker_id=worker_id, ends=[end]))
+        return outcome.outcome
+
+    assert (finish(lost), connector.jobs[1]["status"]) == ("not_held", "doing")
+    assert (finish(claim_id), connector.jobs[1]["status"]) == ("finished", "succeeded")
+
+
 def test_a_reset_empties_everything_and_starts_at_one_again(
     app: App, connector: InMemoryConnector
 ) -> None:
