@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 #: More of them find what these miss: MODEL_EXAMPLES=2000 takes a quarter of an hour.
-EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "40"))
+EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "60"))
 
 
 @pytest.fixture

@@ -263,6 +263,21 @@ def test_a_late_end_by_a_claim_that_was_lost_changes_nothing(
     assert (finish(claim_id), connector.jobs[1]["status"]) == ("finished", "succeeded")
 
 
+def test_a_paused_queue_gives_no_job_until_its_pause_is_over(
+    app: App, connector: InMemoryConnector
+) -> None:
+    app.configure_task("task").defer()
+    worker_id = connector.call(wire.register_worker_v2())
+    in_a_minute = NOON + datetime.timedelta(minutes=1)
+    connector.call(front.pause_queue(queue_name="q", until=in_a_minute))
+
+    fetch = wire.fetch_jobs_v1(worker_id=worker_id, queues=None, limit=1)
+    while_paused = connector.call(fetch)
+    assert (while_paused.claimed, while_paused.next_due_in) == ([], 60)
+    connector.clock = lambda: in_a_minute
+    assert [claim.job.id for claim in connector.call(fetch).claimed] == [1]
+
+
 def test_a_reset_empties_everything_and_starts_at_one_again(
     app: App, connector: InMemoryConnector
 ) -> None:

@@ -206,6 +206,24 @@ async def test_a_waiting_worker_hears_of_a_job_that_a_thread_defers(app: App) ->
 
 
 @pytest.mark.usefixtures("worker")
+async def test_a_waiting_worker_hears_of_a_lock_that_becomes_free(
+    app: App, connector: InMemoryConnector
+) -> None:
+    ran = asyncio.Event()
+
+    @app.task(name="locked", lock="l")
+    async def locked() -> None:
+        ran.set()
+
+    await app.configure_task("locked", queue="other", schedule_in={"hours": 1}).defer_async()
+    await locked.defer_async()
+    await until_nothing_is_asked(connector)
+    assert not ran.is_set()
+    await app.job_manager.cancel_job_by_id_async(1)
+    await asyncio.wait_for(ran.wait(), PATIENCE)
+
+
+@pytest.mark.usefixtures("worker")
 async def test_a_waiting_worker_hears_of_a_retry_by_hand(
     app: App, connector: InMemoryConnector
 ) -> None:
