@@ -76,9 +76,7 @@ def retry_jobs(
     """Failed or doing -> todo for the jobs that pass the filters; an outcome for each."""
     wanted = refusals.plain_status(status or "failed")
     if wanted not in ("failed", "doing"):
-        raise exceptions.InvalidArgument(
-            "Only failed jobs, and those in doing, can be retried"
-        )
+        raise exceptions.InvalidArgument("Only failed jobs, and those in doing, can be retried")
     found = _find(store, statuses=[wanted], **filters)
     if dry_run:
         return [(job["id"], "matched") for job in found]
@@ -123,9 +121,7 @@ def cancel_jobs(
     rows: list[tuple[int, str]] = []
     for job in found:
         was_waiting = job["status"] == "todo"
-        transitions.cancel(
-            store, job_id=job["id"], abort=bool(abort), delete=bool(delete_jobs)
-        )
+        transitions.cancel(store, job_id=job["id"], abort=bool(abort), delete=bool(delete_jobs))
         done = "deleted" if delete_jobs else "cancelled"
         rows.append((job["id"], done if was_waiting else "abort_requested"))
     return rows
@@ -169,7 +165,12 @@ def retire_jobs(
     p_max_jobs: int | None,
 ) -> Rows:
     """Delete what ended long ago among the next jobs by id; how many, and where to go on."""
-    if p_older_than is None or p_older_than < NONE or p_after_id is None or (p_max_jobs or 0) < 1:
+    if (
+        p_older_than is None
+        or p_older_than < NONE
+        or p_after_id is None
+        or (p_max_jobs or 0) < 1
+    ):
         raise exceptions.InvalidArgument(
             "Retention needs an age, where to begin and a number of jobs"
         )

@@ -45,12 +45,13 @@ def job_row(
 def defer(store: Store, rows: Sequence[JobRow]) -> list[int]:
     """Nothing -> todo for all of these jobs, or none."""
     taken: set[str] = set()
-    for row in rows:
-        queueing_lock = row["queueing_lock"]
+    # Of several that are taken the first by name is told, as the trigger meets them.
+    for queueing_lock in sorted(
+        row["queueing_lock"] for row in rows if row["queueing_lock"] is not None
+    ):
         if queueing_lock in taken or store.waiting_with(queueing_lock):
             refusals.refuse_taken(queueing_lock)
-        if queueing_lock is not None:
-            taken.add(queueing_lock)
+        taken.add(queueing_lock)
     ids = [store.insert(row) for row in rows]
     _announce(store, ids)
     return ids

