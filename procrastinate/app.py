@@ -257,20 +257,20 @@ class App(blueprints.Blueprint):
 
         Parameters
         ----------
-        queues : ``Optional[Iterable[str]]``
+        queues : Iterable[str] | None
             List of queues to listen to, or None to listen to every queue (defaults to
             ``None``).
-        wait : ``bool``
+        wait : bool
             If False, the worker will terminate as soon as it has caught up with the queues.
             If True, the worker will work until it is stopped by a signal (``ctrl+c``,
             ``SIGINT``, ``SIGTERM``) (defaults to ``True``).
-        concurrency : ``int``
-            Indicates how many asynchronous jobs the worker can run in parallel. Do not use
-            concurrency if you have synchronous blocking tasks. (defaults to ``1``).
-        name : ``Optional[str]``
+        concurrency : int
+            How many jobs the worker runs at the same time: coroutines in its event loop,
+            other functions in as many threads. (defaults to ``1``).
+        name : str | None
             Name of the worker. Will be passed in the `JobContext` and used in the logs
             (defaults to ``None`` which will result in the worker named ``worker``).
-        fetch_job_polling_interval : ``float``
+        fetch_job_polling_interval : float
             Maximum time (in seconds) between database job polls.
 
             Controls the frequency of database queries for new jobs to start.
@@ -279,22 +279,22 @@ class App(blueprints.Blueprint):
             and can reasonably be set to a higher value.
 
             (defaults to 5.0)
-        abort_job_polling_interval : ``float``
+        abort_job_polling_interval : float
             Maximum time (in seconds) between database abort request polls.
 
-            Controls the frequency of database queries for abort requests
+            Controls the frequency of database queries for abort requests.
 
             When `listen_notify` is True, the polling interval acts as a fallback mechanism
             and can reasonably be set to a higher value.
 
             (defaults to 5.0)
-        shutdown_graceful_timeout : ``float``
+        shutdown_graceful_timeout : float
             Indicates the maximum duration (in seconds) the worker waits for jobs to complete
             when requested to stop. Jobs that have not been completed by that time are
             aborted. A value of None corresponds to no timeout.
 
             (defaults to None)
-        listen_notify : ``bool``
+        listen_notify : bool
             If ``True``, allocates a connection from the pool to listen for:
 
             - new job availability
@@ -304,29 +304,30 @@ class App(blueprints.Blueprint):
 
             Note: Worker polls the database regardless of this setting. (defaults to
             ``True``)
-        delete_jobs : ``str``
+        delete_jobs : str
             If ``always``, the worker will automatically delete all jobs on completion.
             If ``successful`` the worker will only delete successful jobs.
             If ``never``, the worker will keep the jobs in the database.
             (defaults to ``never``)
-        additional_context : ``Optional[Dict[str, Any]]``
+        additional_context : dict[str, Any] | None
             If set extend the context received by the tasks when ``pass_context`` is set to
             ``True`` in the task definition.
-        install_signal_handlers : ``bool``
+        install_signal_handlers : bool
             If ``True``, the worker will install signal handlers to gracefully stop the
             worker. Use ``False`` if you want to handle signals yourself (e.g. if you run the
             work as an async task in a bigger application) (defaults to ``True``)
-        update_heartbeat_interval : ``float``
+        update_heartbeat_interval : float
             Time in seconds between heartbeat updates of the worker. (defaults to 10)
-        stalled_worker_timeout : ``float``
+        stalled_worker_timeout : float
             Time in seconds after which a worker is considered stalled if no heartbeat has
-            been received. A worker prunes stalled workers from the database at startup.
+            been received. A worker prunes stalled workers from the database when it starts
+            and then regularly.
             (defaults to 30)
-        task_middleware : ``Optional[list[TaskMiddleware]]``
+        task_middleware : list[TaskMiddleware] | None
             A list of middlewares wrapping every task this worker runs. Sync middlewares
             apply to sync tasks, async middlewares to async tasks.
             (defaults to no middleware)
-        worker_middleware : ``Optional[list[WorkerMiddleware]]``
+        worker_middleware : list[WorkerMiddleware] | None
             A list of always-async middlewares wrapping every job this worker runs, on the
             event loop (both sync and async tasks). (defaults to no middleware)
         stalled_jobs : ``str`` or ``Mapping[str, str]``

@@ -73,3 +73,9 @@ def test_the_help_of_each_command_is_on_its_page(site: pathlib.Path) -> None:
     page = (site / "reference" / "command-line.html").read_text()
     for command in ("worker", "defer", "schema", "healthchecks", "shell"):
         assert f"usage: procrastinate {command} " in page
+
+
+def test_names_in_docstrings_lead_to_where_they_are_shown(site: pathlib.Path) -> None:
+    page = (site / "reference" / "manager.html").read_text()
+    target = "#procrastinate.manager.JobManager.defer_job_async"
+    assert re.search(rf'Sync version of <a [^>]*href="{target}"', page)

@@ -18,6 +18,8 @@ import pytest
 if TYPE_CHECKING:
     import psycopg
 
+    import procrastinate
+
 ROOT = pathlib.Path(__file__).parents[3]
 MODULE = re.compile(
     r"^```python\n(?P<text># (?P<name>\w+)\.py\n.*?)^```$", re.MULTILINE | re.DOTALL
@@ -36,7 +38,8 @@ def directory(
     """A directory with the modules of the page, that Python imports from."""
     for name, text in MODULES.items():
         (tmp_path / f"{name}.py").write_text(text)
-    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    importlib.invalidate_caches()
     monkeypatch.setenv("DATABASE_URL", dsn)
     yield tmp_path
     for name in MODULES:
@@ -107,7 +110,7 @@ async def test_a_job_that_runs_when_the_server_stops_may_end(
     directory: pathlib.Path, conn: psycopg.Connection
 ) -> None:
     app = importlib.import_module("one_process").app
-    tasks = importlib.import_module("shop").tasks
+    tasks: procrastinate.App = importlib.import_module("shop").tasks
     stopping = asyncio.Event()
 
     @tasks.task(name="see_the_end")
