@@ -9,6 +9,5 @@ from __future__ import annotations
 
 from procrastinate.rpc.call import Call, Function
 
-# Each family is imported by those who call it: a program that only defers never needs the front
-# door's.
+# Each family is imported by those who call it: no program needs all of them.
 __all__ = ["Call", "Function"]

@@ -16,7 +16,6 @@ LATER = {
     "dateutil",
     "importlib.metadata",
     "procrastinate.migrations",
-    "procrastinate.rpc.front",
     "procrastinate.worker",
     "psycopg",
     "psycopg_pool",

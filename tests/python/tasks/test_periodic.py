@@ -512,6 +512,11 @@ async def test_a_wrong_cron_stops_the_worker_which_returns(
 
     await asyncio.wait_for(open_app.run_worker_async(install_signal_handlers=False), timeout=30)
 
-    (record,) = (record for record in caplog.records if record.levelname == "ERROR")
+    (record,) = (
+        record
+        for record in caplog.records
+        if getattr(record, "action", None) == "side_task_failed"
+    )
+    assert record.levelname == "ERROR"
     assert record.message.startswith("Side task deferrer failed with exception: ")
     assert record.__dict__["action"] == "side_task_failed"
