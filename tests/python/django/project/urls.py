@@ -1,0 +1,14 @@
+"""The views of the project."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.urls import path
+
+from tests.python.django.project.shop import views
+
+urlpatterns = [
+    path("admin/", admin.site.urls),
+    path("order/", views.order),
+    path("order-async/", views.order_async),
+]
