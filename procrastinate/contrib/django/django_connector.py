@@ -98,7 +98,8 @@ class DjangoConnector(connector.BaseAsyncConnector):
         import importlib  # noqa: PLC0415  (the other driver may not be there)
 
         aiopg: Any = importlib.import_module("procrastinate.contrib.aiopg")
-        return aiopg.AiopgConnector(**parameters)
+        other: connector.BaseAsyncConnector = aiopg.AiopgConnector(**parameters)
+        return other
 
     def open(self, pool: None = None) -> None:
         """Do nothing: Django opens its connections."""

@@ -13,6 +13,8 @@ from procrastinate.contrib.django import exceptions, settings
 if TYPE_CHECKING:
     import datetime
 
+    from django.db.models.fields.related_descriptors import RelatedManager
+
 _READ_ONLY = (
     "Procrastinate models exposed in Django, such as ProcrastinateJob are read-only. "
     "Please use the procrastinate CLI to interact with jobs."
@@ -126,8 +128,8 @@ class ProcrastinateJob(ProcrastinateReadOnlyModelMixin, models.Model):
     objects = ProcrastinateReadOnlyManager()
 
     # Made by Django, for the relations below.
-    procrastinateevent_set: models.Manager[ProcrastinateEvent]
-    procrastinateperiodicdefer_set: models.Manager[ProcrastinatePeriodicDefer]
+    procrastinateevent_set: RelatedManager[ProcrastinateEvent]
+    procrastinateperiodicdefer_set: RelatedManager[ProcrastinatePeriodicDefer]
 
     class Meta:
         managed = False

@@ -8,14 +8,13 @@ from typing import Any
 
 import psycopg.conninfo
 
-_GIVEN: dict[str, Any] = json.loads(os.environ.get("SHOP_SETTINGS", "{}"))
-
 
 def database(dsn: str, **options: Any) -> dict[str, Any]:
+    """Describe a database as Django wants it."""
     parts = psycopg.conninfo.conninfo_to_dict(dsn)
     return {
         "ENGINE": "django.db.backends.postgresql",
-        "NAME": parts.get("dbname"),
+        "NAME": parts.get("dbname", ""),
         "HOST": parts.get("host", ""),
         "PORT": parts.get("port", ""),
         "USER": parts.get("user", ""),
@@ -29,8 +28,11 @@ ALLOWED_HOSTS = ["*"]
 ROOT_URLCONF = "tests.python.django.project.urls"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True
+TIME_ZONE = "UTC"
 STATIC_URL = "static/"
-DATABASES = {"default": database(os.environ["SHOP_DSN"])}
+LOGGING_CONFIG = None
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # quick
+DATABASES = {"default": database(os.environ.get("SHOP_DSN", ""))}
 INSTALLED_APPS = [
     "django.contrib.admin",
     "django.contrib.auth",
@@ -60,4 +62,4 @@ TEMPLATES = [
     }
 ]
 
-globals().update(_GIVEN)
+globals().update(json.loads(os.environ.get("SHOP_SETTINGS", "{}")))

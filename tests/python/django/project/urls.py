@@ -10,5 +10,6 @@ from tests.python.django.project.shop import views
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("order/", views.order),
+    path("order-then-fail/", views.order_then_fail),
     path("order-async/", views.order_async),
 ]

@@ -28,6 +28,12 @@ def order(request: HttpRequest) -> http.HttpResponse:
     return http.HttpResponse(str(job_id))
 
 
+def order_then_fail(request: HttpRequest) -> http.HttpResponse:
+    """Fail after a defer that nothing but ATOMIC_REQUESTS makes part of a transaction."""
+    tasks.send.defer(order=request.GET["name"])
+    raise Refused
+
+
 async def order_async(request: HttpRequest) -> http.HttpResponse:
     """Order, from an event loop."""
     job_id = await tasks.send.defer_async(order=request.GET["name"])
