@@ -14,6 +14,7 @@ from procrastinate import exceptions
 from procrastinate.contrib.django import models, settings
 from procrastinate.contrib.django.apps import ProcrastinateConfig
 from procrastinate.jobs import Status
+from procrastinate.rpc import front
 
 if TYPE_CHECKING:
     import datetime
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
 
     from procrastinate.app import App
-    from procrastinate.manager import JobManager
+    from procrastinate.rpc.call import Call
 
     _EventInline = admin.StackedInline[models.ProcrastinateEvent, models.ProcrastinateJob]
     _JobAdmin = admin.ModelAdmin[models.ProcrastinateJob]
@@ -152,62 +153,57 @@ class ProcrastinateJobAdmin(_JobAdmin):
     @admin.action(description="Retry Job", permissions=["manage"])
     def retry(self, request: HttpRequest, queryset: QuerySet[models.ProcrastinateJob]) -> None:
         """Put the jobs back into their queues, to run at once."""
-        now = timezone.now()
-
-        def retry_one(manager: JobManager, job_id: int) -> bool:
-            manager.retry_job_by_id(job_id, retry_at=_aware(now))
-            return True
-
-        self._apply(request, queryset, retry_one, "retried")
+        self._apply(request, queryset, lambda job_id: front.retry_job(job_id=job_id), "retried")
 
     @admin.action(description="Cancel Job (only 'todo' jobs)", permissions=["manage"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[models.ProcrastinateJob]) -> None:
         """Cancel those of the jobs that wait."""
-
-        def cancel_one(manager: JobManager, job_id: int) -> bool:
-            return manager.cancel_job_by_id(job_id)
-
-        self._apply(request, queryset, cancel_one, "cancelled")
+        self._apply(
+            request, queryset, lambda job_id: front.cancel_job(job_id=job_id), "cancelled"
+        )
 
     @admin.action(
         description="Abort Job (includes 'todo' & 'doing' jobs)", permissions=["manage"]
     )
     def abort(self, request: HttpRequest, queryset: QuerySet[models.ProcrastinateJob]) -> None:
         """Cancel those of the jobs that wait, and ask those that run to abort."""
-
-        def abort_one(manager: JobManager, job_id: int) -> bool:
-            return manager.cancel_job_by_id(job_id, abort=True)
-
-        self._apply(request, queryset, abort_one, "cancelled or asked to abort")
+        self._apply(
+            request,
+            queryset,
+            lambda job_id: front.cancel_job(job_id=job_id, abort=True),
+            "cancelled or asked to abort",
+        )
 
     def _apply(
         self,
         request: HttpRequest,
         queryset: QuerySet[models.ProcrastinateJob],
-        change: Callable[[JobManager, int], bool],
+        change: Callable[[int], Call[bool]],
         done: str,
     ) -> None:
         """Change each job by itself: one that refuses does not hold back the others."""
-        manager = _app().job_manager
-        changed, refused = list[int](), list[int]()
+        connector = _app().connector.get_sync_connector()
+        changed, refused, held_back = list[int](), list[int](), list[int]()
         for job_id in queryset.order_by("pk").values_list("pk", flat=True):
             try:
                 # A savepoint: a refusal must not end the transaction of the request.
                 with transaction.atomic(using=settings.settings.DATABASE_ALIAS):
-                    applied = change(manager, job_id)
-            except (
-                exceptions.AlreadyEnqueued,
-                exceptions.IllegalTransition,
-                exceptions.JobNotFound,
-                exceptions.UniqueViolation,
-            ):
-                applied = False
-            (changed if applied else refused).append(job_id)
+                    applied = connector.call(change(job_id))
+            except exceptions.UniqueViolation:
+                held_back.append(job_id)
+            except exceptions.JobNotFound:  # since the page was made
+                refused.append(job_id)
+            else:
+                (changed if applied else refused).append(job_id)
         if changed:
-            self.message_user(request, f"{_listed(changed)} {done}.", messages.SUCCESS)
-        if refused:
-            text = f"{_listed(refused)} not {done}: the status does not allow it any more."
-            self.message_user(request, text, messages.WARNING)
+            self.message_user(request, f"{_listed(changed)} {done}", messages.SUCCESS)
+        for job_ids, reason in (
+            (refused, "the status does not allow it"),
+            (held_back, "another job waits with the same queueing lock"),
+        ):
+            if job_ids:
+                text = f"{_listed(job_ids)} not {done}: {reason}"
+                self.message_user(request, text, messages.WARNING)
 
 
 def _app() -> App:
@@ -218,7 +214,7 @@ def _app() -> App:
 
 def _listed(job_ids: list[int]) -> str:
     shown = ", ".join(map(str, job_ids))
-    return f"Job {shown}: was" if len(job_ids) == 1 else f"Jobs {shown}: were"
+    return f"Job {shown} was" if len(job_ids) == 1 else f"Jobs {shown} were"
 
 
 def _summary_lines(
@@ -255,7 +251,3 @@ def _moment(at: datetime.datetime | None) -> tuple[safestring.SafeString, str]:
     now = timezone.now()
     text = f"in {timesince.timeuntil(at)}" if at > now else f"{timesince.timesince(at)} ago"
     return title, text
-
-
-def _aware(moment: datetime.datetime) -> datetime.datetime:
-    return moment if timezone.is_aware(moment) else timezone.make_aware(moment)
