@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django import apps, db, test
 from django.core.exceptions import ImproperlyConfigured
+from django.utils.connection import ConnectionDoesNotExist
 
 import procrastinate
 from procrastinate import app as app_module
@@ -104,7 +105,8 @@ def test_before_it_is_ready_tasks_are_taken_and_all_else_is_refused(shop_dsn: st
 
 
 def test_the_app_is_a_proxy_of_a_django_app() -> None:
-    assert not isinstance(django.app, app_module.App)
+    proxy: Any = django.app
+    assert not isinstance(proxy, app_module.App)
     assert isinstance(procrastinate_app.current_app, django.DjangoApp)
     assert repr(django.app) == repr(procrastinate_app.current_app)
     assert isinstance(django.app.connector, django_connector.DjangoConnector)
@@ -121,7 +123,7 @@ def test_once_ready_tasks_are_found_and_the_project_is_told(
         current_app.ready()
 
     assert "late" in django.app.tasks
-    assert sys.modules[path].SEEN == [current_app.app]
+    assert [current_app.app] == sys.modules[path].SEEN
     assert current_app.app is procrastinate_app.current_app
 
 
@@ -194,7 +196,7 @@ def test_without_settings_there_are_defaults() -> None:
 
 
 def test_an_alias_that_is_no_database_is_named() -> None:
-    with pytest.raises(db.utils.ConnectionDoesNotExist, match="queue"):
+    with pytest.raises(ConnectionDoesNotExist, match="queue"):
         new_app(PROCRASTINATE_DATABASE_ALIAS="queue").check_connection()
 
 
@@ -257,7 +259,11 @@ def test_without_psycopg_3_the_worker_connector_is_aiopgs(
     module = type(sys)("procrastinate.contrib.aiopg")
     module.__dict__["AiopgConnector"] = Aiopg
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    monkeypatch.setattr(utils, "package_is_version", lambda name, major: False)
+
+    def no_version(name: str, major: int) -> bool:
+        return False
+
+    monkeypatch.setattr(utils, "package_is_version", no_version)
 
     connector: Any = django_connector.DjangoConnector().get_worker_connector()
 

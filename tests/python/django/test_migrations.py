@@ -11,57 +11,58 @@ import psycopg
 import pytest
 from django import db
 from django.core import management
+from django.db.migrations.exceptions import IrreversibleError
 from django.db.migrations.loader import MigrationLoader
 
-from procrastinate import migrations
+from procrastinate import exceptions, migrations
 from procrastinate.contrib.django import migrations_utils
 from tests.python.django import conftest
 from tests.python.django.project import settings as project_settings
 from tools import upstream
 
-UPSTREAM = """\
-0001_initial
-0002_drop_started_at_column
-0003_drop_started_at_column
-0004_drop_procrastinate_version_table
-0005_fix_procrastinate_fetch_job
-0006_fix_trigger_status_events_insert
-0007_add_queueing_lock_column
-0008_close_fetch_job_race_condition
-0009_add_defer_job_function
-0010_add_procrastinate_periodic_defers
-0011_add_foreign_key_index
-0012_add_locks_to_periodic_defer
-0013_fix_procrastinate_defer_periodic_job
-0014_add_finish_job_and_retry_job_functions
-0015_add_trigger_on_job_deletion
-0016_delete_finished_jobs
-0017_add_checks_to_finish_job
-0018_add_checks_to_retry_job
-0019_fix_finish_job_compat_issue
-0020_add_index_on_procrastinate_jobs
-0021_add_kwargs_to_defer_periodic_job
-0022_null_locks_excluded
-0023_remove_old_finish_job_function
-0024_job_id_bigint
-0025_add_models
-0026_add_job_priority
-0027_add_periodic_job_priority
-0028_add_cancel_states
-0029_add_additional_params_to_retry_job
-0030_alter_procrastinateevent_options
-0031_add_indexes_for_fetch_job
-0032_pre_cancel_notification
-0033_post_cancel_notification
-0034_pre_add_heartbeat
-0035_post_add_heartbeat
-0036_add_worker_model
-0037_pre_batch_defer_jobs
-0038_post_batch_defer_jobs
-0039_pre_priority_lock_fetch_job
-0040_pre_retry_failed_job
-0041_post_retry_failed_job
-""".split()
+UPSTREAM = [
+    "0001_initial",
+    "0002_drop_started_at_column",
+    "0003_drop_started_at_column",
+    "0004_drop_procrastinate_version_table",
+    "0005_fix_procrastinate_fetch_job",
+    "0006_fix_trigger_status_events_insert",
+    "0007_add_queueing_lock_column",
+    "0008_close_fetch_job_race_condition",
+    "0009_add_defer_job_function",
+    "0010_add_procrastinate_periodic_defers",
+    "0011_add_foreign_key_index",
+    "0012_add_locks_to_periodic_defer",
+    "0013_fix_procrastinate_defer_periodic_job",
+    "0014_add_finish_job_and_retry_job_functions",
+    "0015_add_trigger_on_job_deletion",
+    "0016_delete_finished_jobs",
+    "0017_add_checks_to_finish_job",
+    "0018_add_checks_to_retry_job",
+    "0019_fix_finish_job_compat_issue",
+    "0020_add_index_on_procrastinate_jobs",
+    "0021_add_kwargs_to_defer_periodic_job",
+    "0022_null_locks_excluded",
+    "0023_remove_old_finish_job_function",
+    "0024_job_id_bigint",
+    "0025_add_models",
+    "0026_add_job_priority",
+    "0027_add_periodic_job_priority",
+    "0028_add_cancel_states",
+    "0029_add_additional_params_to_retry_job",
+    "0030_alter_procrastinateevent_options",
+    "0031_add_indexes_for_fetch_job",
+    "0032_pre_cancel_notification",
+    "0033_post_cancel_notification",
+    "0034_pre_add_heartbeat",
+    "0035_post_add_heartbeat",
+    "0036_add_worker_model",
+    "0037_pre_batch_defer_jobs",
+    "0038_post_batch_defer_jobs",
+    "0039_pre_priority_lock_fetch_job",
+    "0040_pre_retry_failed_job",
+    "0041_post_retry_failed_job",
+]
 
 OLD_TABLES = "create table procrastinate_jobs (id bigserial primary key)"
 CARRIED_OVER = """\
@@ -169,7 +170,7 @@ def test_the_tables_of_3_x_are_left_alone_and_named(empty_dsn: str, recorded: bo
     if recorded:
         carry_over(empty_dsn)
 
-    with pytest.raises(migrations.exceptions.SchemaMismatch) as raised:
+    with pytest.raises(exceptions.SchemaMismatch) as raised:
         migrate(empty_dsn, "procrastinate")
 
     message = str(raised.value)
@@ -189,7 +190,7 @@ def test_the_schema_of_3_10_itself_is_refused(empty_dsn: str) -> None:
     upstream.apply_schema(empty_dsn)
     carry_over(empty_dsn)
 
-    with pytest.raises(migrations.exceptions.SchemaMismatch, match="3.x"):
+    with pytest.raises(exceptions.SchemaMismatch, match=r"3\.x"):
         migrate(empty_dsn, "procrastinate")
 
 
@@ -197,7 +198,7 @@ def test_going_back_before_the_schema_is_refused_before_anything_changed(dsn: st
     migrate(dsn, "procrastinate")
     before = applied(dsn)
 
-    with pytest.raises(db.migrations.exceptions.IrreversibleError):
+    with pytest.raises(IrreversibleError):
         migrate(dsn, "procrastinate", "zero")
 
     assert applied(dsn) == before

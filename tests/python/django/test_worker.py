@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from asgiref.sync import sync_to_async
 from django import db
+from django.db import transaction
 
-from procrastinate import manager
-from procrastinate.contrib.django import app, db_cleanup, models
+from procrastinate import exceptions
+from procrastinate.contrib.django import app, db_cleanup, django_connector, models
 from procrastinate.rpc import errors
 from tests.python.django.project.shop import models as shop_models
 from tests.python.django.project.shop import tasks
@@ -18,7 +19,9 @@ pytestmark = pytest.mark.usefixtures("shop")
 
 
 def run_worker(**options: Any) -> None:
-    with app.replace_connector(app.connector.get_worker_connector()):
+    connector = app.connector
+    assert isinstance(connector, django_connector.DjangoConnector)
+    with app.replace_connector(connector.get_worker_connector()):
         app.run_worker(
             wait=False, install_signal_handlers=False, listen_notify=False, **options
         )
@@ -149,8 +152,8 @@ def test_a_deadlock_is_tried_again_where_the_statement_stands_alone(
             assert tasks.send.defer(order="tea")
         else:
             with (
-                pytest.raises(manager.exceptions.DatabaseUnavailable),
-                db.transaction.atomic(),
+                pytest.raises(exceptions.DatabaseUnavailable),
+                transaction.atomic(),
             ):
                 tasks.send.defer(order="tea")
     finally:
