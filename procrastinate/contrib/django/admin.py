@@ -136,7 +136,7 @@ class ProcrastinateJobAdmin(_JobAdmin):
         if len(text) > _ONE_LINE:
             text = json.dumps(instance.args, ensure_ascii=False, indent=2)
         return html.format_html(
-            '<pre style="margin: 0; white-space: pre-wrap; overflow-wrap: anywhere">{}</pre>',
+            '<pre style="margin: 0; padding: 0; white-space: pre-wrap; overflow-wrap: anywhere">{}</pre>',
             text,
         )
 
@@ -148,7 +148,7 @@ class ProcrastinateJobAdmin(_JobAdmin):
             '<li style="list-style-type: none">{}{} <strong{}>{}</strong></li>',
             _summary_lines(instance),
         )
-        return html.format_html('<ul style="padding: 0; margin: 0">{}</ul>', lines)
+        return html.format_html('<ul style="padding: 0; margin: 0; min-width: 13em">{}</ul>', lines)
 
     @admin.action(description="Retry Job", permissions=["manage"])
     def retry(self, request: HttpRequest, queryset: QuerySet[models.ProcrastinateJob]) -> None:
