@@ -53,7 +53,6 @@ class ProcrastinateEventInline(_EventInline):
     ordering = ("id",)
 
 
-@admin.register(models.ProcrastinateJob)
 class ProcrastinateJobAdmin(_JobAdmin):
     """The jobs."""
 
@@ -136,7 +135,8 @@ class ProcrastinateJobAdmin(_JobAdmin):
         if len(text) > _ONE_LINE:
             text = json.dumps(instance.args, ensure_ascii=False, indent=2)
         return html.format_html(
-            '<pre style="margin: 0; padding: 0; white-space: pre-wrap; overflow-wrap: anywhere">{}</pre>',
+            '<pre style="margin: 0; padding: 0; white-space: pre-wrap; '
+            'overflow-wrap: anywhere">{}</pre>',
             text,
         )
 
@@ -148,7 +148,9 @@ class ProcrastinateJobAdmin(_JobAdmin):
             '<li style="list-style-type: none">{}{} <strong{}>{}</strong></li>',
             _summary_lines(instance),
         )
-        return html.format_html('<ul style="padding: 0; margin: 0; min-width: 13em">{}</ul>', lines)
+        return html.format_html(
+            '<ul style="padding: 0; margin: 0; min-width: 13em">{}</ul>', lines
+        )
 
     @admin.action(description="Retry Job", permissions=["manage"])
     def retry(self, request: HttpRequest, queryset: QuerySet[models.ProcrastinateJob]) -> None:
@@ -204,6 +206,11 @@ class ProcrastinateJobAdmin(_JobAdmin):
             if job_ids:
                 text = f"{_listed(job_ids)} not {done}: {reason}"
                 self.message_user(request, text, messages.WARNING)
+
+
+# This module can be imported where there is no admin.
+if apps.apps.is_installed("django.contrib.admin"):
+    admin.site.register(models.ProcrastinateJob, ProcrastinateJobAdmin)
 
 
 def _app() -> App:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from asgiref.sync import sync_to_async
 from django.core.management import base
 from django.db.migrations.executor import MigrationExecutor
 
@@ -18,7 +17,7 @@ django_app = procrastinate_app.app
 _MISSING = "Missing procrastinate migrations. Run `python manage.py migrate procrastinate`."
 
 
-async def healthchecks(app: app_module.App) -> None:
+def healthchecks(app: app_module.App) -> None:
     """
     Say what works, until something does not.
 
@@ -27,14 +26,14 @@ async def healthchecks(app: app_module.App) -> None:
     app :
         The app that a worker would use, open.
     """
-    missing = await sync_to_async(_has_missing_migrations)()
+    missing = _has_missing_migrations()
     print("Database connection: OK")  # noqa: T201  (it is what was asked for)
     if missing:
         raise base.CommandError(_MISSING)
     print("Migrations: OK")  # noqa: T201
-    await django_app.check_connection_async()
+    django_app.check_connection()
     print("Default Django Procrastinate App: OK")  # noqa: T201
-    await app.check_connection_async()
+    app.check_connection()
     print("Worker App: OK")  # noqa: T201
 
 

@@ -161,7 +161,7 @@ def test_a_path_that_leads_nowhere_fails_the_start(
 
 
 def test_import_paths_that_are_one_string_are_refused() -> None:
-    with pytest.raises(ImproperlyConfigured, match="not the string 'shop.tasks'"):
+    with pytest.raises(ImproperlyConfigured, match=r"not the string 'shop\.tasks'"):
         new_app(PROCRASTINATE_IMPORT_PATHS="shop.tasks")
 
 

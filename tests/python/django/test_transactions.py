@@ -41,7 +41,7 @@ def test_a_view_that_commits_has_deferred(client: test.Client) -> None:
 
 
 def test_a_view_that_fails_has_never_deferred(client: test.Client) -> None:
-    with pytest.raises(views.Refused):
+    with pytest.raises(views.RefusedError):
         client.get("/order/", {"name": "tea", "fail": "1"})
 
     assert names() == []
@@ -86,9 +86,9 @@ async def test_sync_code_of_an_async_view_joins_its_own_transaction() -> None:
         with transaction.atomic():
             tasks.send.defer(order="tea")
             async_to_sync(tasks.send.defer_async)(order="coffee")
-            raise views.Refused
+            raise views.RefusedError
 
-    with pytest.raises(views.Refused):
+    with pytest.raises(views.RefusedError):
         await sync_to_async(order)()
 
     assert await sync_to_async(names)() == []

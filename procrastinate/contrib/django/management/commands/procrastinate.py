@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from asgiref.sync import sync_to_async
 from django.core.management import base
 
 from procrastinate import cli
@@ -44,7 +45,7 @@ class Command(base.BaseCommand):
             parser,
             include_app=False,
             include_schema=False,
-            custom_healthchecks=healthchecks.healthchecks,
+            custom_healthchecks=sync_to_async(healthchecks.healthchecks),
         )
 
     def handle(self, *args: Any, **kwargs: Any) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """The view gives up after it has deferred."""
 
 
@@ -24,14 +24,14 @@ def order(request: HttpRequest) -> http.HttpResponse:
         job_id = tasks.send.defer(order=name)
         models.Order.objects.create(name=name, job_id=job_id)
         if "fail" in request.GET:
-            raise Refused(name)
+            raise RefusedError(name)
     return http.HttpResponse(str(job_id))
 
 
 def order_then_fail(request: HttpRequest) -> http.HttpResponse:
     """Fail after a defer that nothing but ATOMIC_REQUESTS makes part of a transaction."""
     tasks.send.defer(order=request.GET["name"])
-    raise Refused
+    raise RefusedError
 
 
 async def order_async(request: HttpRequest) -> http.HttpResponse:
