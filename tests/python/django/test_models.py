@@ -72,29 +72,16 @@ def test_statuses_and_types_are_those_of_the_database() -> None:
 
 
 @pytest.mark.parametrize(
-    "verb",
-    [
-        f"{prefix}{verb}"
-        for verb in (
-            "create",
-            "update",
-            "delete",
-            "bulk_create",
-            "bulk_update",
-            "get_or_create",
-            "update_or_create",
-        )
-        for prefix in ("", "a")
-    ],
-)
-@pytest.mark.parametrize(
     "model",
     [models.ProcrastinateJob, models.ProcrastinateEvent, models.ProcrastinateWorker],
 )
-def test_a_manager_writes_nothing(model: Any, verb: str) -> None:
-    with pytest.raises(exceptions.ReadOnlyModel, match="are read-only") as raised:
-        getattr(model.objects, verb)()
-    assert str(raised.value) == READ_ONLY
+def test_a_manager_writes_nothing(model: Any) -> None:
+    verbs = "create update delete bulk_create bulk_update get_or_create update_or_create"
+    for verb in verbs.split():
+        for colour in ("", "a"):
+            with pytest.raises(exceptions.ReadOnlyModel) as raised:
+                getattr(model.objects, f"{colour}{verb}")()
+            assert str(raised.value) == READ_ONLY
 
 
 def test_a_row_is_neither_saved_nor_deleted() -> None:
