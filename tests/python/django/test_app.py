@@ -127,6 +127,15 @@ def test_once_ready_tasks_are_found_and_the_project_is_told(
     assert current_app.app is procrastinate_app.current_app
 
 
+def test_the_module_that_the_project_names_is_looked_for_in_each_app(
+    current_app: django_apps.ProcrastinateConfig,
+) -> None:
+    with test.override_settings(PROCRASTINATE_AUTODISCOVER_MODULE_NAME="late"):
+        current_app.ready()
+
+    assert "late" in django.app.tasks
+
+
 def test_nothing_is_discovered_where_the_project_says_so(
     current_app: django_apps.ProcrastinateConfig,
 ) -> None:
