@@ -1,0 +1,10 @@
+"""A name of procrastinate 3.x's, which projects depend on: 0001 did the work."""
+
+from __future__ import annotations
+
+from django.db import migrations
+
+
+class Migration(migrations.Migration):
+    dependencies = [("procrastinate", "0010_add_procrastinate_periodic_defers")]
+    operations = []

@@ -1,0 +1,1 @@
+"""A Django project, run by the tests of the integration in processes of its own."""
