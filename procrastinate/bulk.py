@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NotRequired, Protocol, TypeAlias, TypedDict, U
 
 import attrs
 
-from procrastinate.rpc import front, values
+from procrastinate.rpc import values
 
 if TYPE_CHECKING:
     import datetime
@@ -101,6 +101,8 @@ class _Verb(Protocol):
 
 def retrying(*, retry_at: datetime.datetime | None = None, **options: Unpack[Filters]) -> Steps:
     """Retry, batch by batch."""
+    from procrastinate.rpc import front  # noqa: PLC0415 (what few need is imported late)
+
     return _batches(functools.partial(front.retry_jobs, retry_at=retry_at), **options)
 
 
@@ -108,6 +110,8 @@ def cancelling(
     *, abort: bool = False, delete_jobs: bool = False, **options: Unpack[Filters]
 ) -> Steps:
     """Cancel, batch by batch."""
+    from procrastinate.rpc import front  # noqa: PLC0415 (what few need is imported late)
+
     verb = functools.partial(front.cancel_jobs, abort=abort, delete_jobs=delete_jobs)
     return _batches(verb, **options)
 

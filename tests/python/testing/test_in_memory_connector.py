@@ -207,7 +207,13 @@ async def test_workers_and_ticks_can_be_looked_at(
     app: App, connector: InMemoryConnector
 ) -> None:
     worker_id = await app.job_manager.register_worker()
-    job = jobs.Job(queue="q", lock=None, queueing_lock=None, task_name="task")
+    job = jobs.Job(
+        queue="q",
+        lock=None,
+        queueing_lock=None,
+        task_name="task",
+        task_kwargs={"timestamp": 60},
+    )
     assert await app.job_manager.defer_periodic_job(job, "p", 60) == 1
     assert await app.job_manager.defer_periodic_job(job, "p", 60) is None
     assert connector.workers == {worker_id: NOON}
