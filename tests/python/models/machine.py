@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from procrastinate import SyncPsycopgConnector, jobs, types
-from procrastinate.rpc import front, listing, old_wire, wire
+from procrastinate.rpc import front, listing, old_wire, values, wire
 from procrastinate.testing import InMemoryConnector
 from tests.python.models import sides
 
@@ -516,6 +516,88 @@ class Machine(RuleBasedStateMachine):
                 listing.delete_old_jobs(older_than=age, queue=queue, statuses=chosen)
             )
         )
+
+    @rule(
+        drawn=st.fixed_dictionaries(
+            {
+                "queue_name": st.sampled_from([None, None, "a"]),
+                "task_name": st.sampled_from([None, None, "t"]),
+                "lock": st.sampled_from([None, None, "l"]),
+                "queueing_lock": st.sampled_from([None, None, None, "p"]),
+                "older_than": st.one_of(st.none(), ages),
+                "newer_than": st.one_of(st.none(), st.none(), ages),
+                "all_jobs": st.booleans(),
+            }
+        ),
+        status=st.sampled_from([None, None, "todo", "doing", "failed", "aborted"]),
+        chosen=st.one_of(st.none(), st.none(), st.lists(job_names, max_size=4)),
+        abort=st.booleans(),
+        delete=st.booleans(),
+        dry_run=st.sampled_from([False, False, True]),
+        after=st.one_of(st.none(), job_names),
+        max_jobs=st.sampled_from([500, 500, 2, 0]),
+        offset=offsets,
+        cancel=st.booleans(),
+    )
+    def change_many(
+        self,
+        drawn: dict[str, Any],
+        status: str | None,
+        chosen: list[int] | None,
+        abort: bool,
+        delete: bool,
+        dry_run: bool,
+        after: int | None,
+        max_jobs: int,
+        offset: int | None,
+        cancel: bool,
+    ) -> None:
+        def act(side: sides.Side) -> Any:
+            filters = values.Filters(
+                **drawn,
+                status=status,
+                job_ids=None if chosen is None else [side.job(name) for name in chosen],
+            )
+            bounds: Any = {
+                "filters": filters,
+                "dry_run": dry_run,
+                "after_id": 0 if after is None else side.job(after),
+                "max_jobs": max_jobs,
+            }
+            if cancel:
+                call = front.cancel_jobs(abort=abort, delete_jobs=delete, **bounds)
+            else:
+                call = front.retry_jobs(retry_at=self.at(offset), **bounds)
+            return [(side.job_name(job_id), did) for job_id, did in side.call(call).items()]
+
+        self.both(act)
+
+    @rule(
+        age=ages,
+        most=st.dictionaries(st.sampled_from(["s", "t"]), st.sampled_from([None, 0, 1, 2])),
+        max_jobs=st.integers(0, 3),
+    )
+    def recover_tasks(
+        self, age: datetime.timedelta, most: dict[str, int | None], max_jobs: int
+    ) -> None:
+        self.both(
+            lambda side: side.plain_outcomes(
+                side.call(
+                    wire.recover_jobs_v1(older_than=age, max_attempts=most, max_jobs=max_jobs)
+                )
+            )
+        )
+
+    @rule(age=ages, after=st.one_of(st.none(), job_names), max_jobs=st.integers(0, 3))
+    def retire(self, age: datetime.timedelta, after: int | None, max_jobs: int) -> None:
+        def act(side: sides.Side) -> Any:
+            after_id = 0 if after is None else side.job(after)
+            retired = side.call(
+                wire.retire_jobs_v1(older_than=age, after_id=after_id, max_jobs=max_jobs)
+            )
+            return retired.retired, side.job_name(retired.next_id)
+
+        self.both(act)
 
     @rule()
     def sweep(self) -> None:
