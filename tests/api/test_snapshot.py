@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import pathlib
-import re
 import subprocess
 import sys
 from typing import Any
@@ -17,8 +16,6 @@ TOOL = HERE / "api_snapshot.py"
 BEFORE = HERE / "procrastinate-3.10.json"
 NAMES = (HERE / "procrastinate-documented-names.txt", HERE / "procrastinate-also-public.txt")
 DJANGO = "procrastinate.contrib.django"
-
-# Being written just now; the test fails when one of them has come, so that this ends empty.
 
 
 def tool(*arguments: str | pathlib.Path) -> subprocess.CompletedProcess[str]:
