@@ -99,7 +99,7 @@ def test_the_help_shows_the_commands_and_hides_verbosity(
 
     out = capsys.readouterr().out
     assert "Access procrastinate commands" in out
-    assert "{worker,defer,healthchecks,shell}" in out
+    assert "{worker,defer,healthchecks,shell,retry,cancel}" in out
     assert "--verbosity" not in out.replace("--version", "")
 
 

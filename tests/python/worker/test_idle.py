@@ -80,6 +80,7 @@ def test_one_job_makes_many_idle_workers_look_once_each(
                     install_signal_handlers=False,
                     fetch_job_polling_interval=NEVER,
                     update_heartbeat_interval=NEVER,
+                    abort_job_polling_interval=NEVER,
                 )
                 for _ in range(WORKERS)
             ]
