@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from procrastinate import jobs
     from procrastinate.rpc import values
     from procrastinate.rpc.call import Call
+    from procrastinate.worker.running import RunningJob
     from procrastinate.worker.worker import Worker
 
 T = TypeVar("T")
@@ -43,11 +44,17 @@ MAX_LIMIT = 10_000
 class _Report:
     """Something to tell the database of a job that does not run here any more."""
 
-    job: jobs.Job
+    running: RunningJob
+    status: jobs.Status
+    """How the run ended."""
     end: wire.End | None = None
     retry: wire.Retry | None = None
     was_sent: bool = False
     """It was sent before, and the answer was lost: it may have been applied."""
+
+    @property
+    def job(self) -> jobs.Job:
+        return self.running.job
 
     @property
     def claim_id(self) -> int:
@@ -91,14 +98,14 @@ class Claims:
         for lane in self._lanes:
             lane.event.set()
 
-    def take_end(self, job: jobs.Job, end: wire.End) -> None:
+    def take_end(self, running: RunningJob, status: jobs.Status, end: wire.End) -> None:
         """Take the end of a job, to report it with the next exchange."""
-        self.ends.append(_Report(job, end=end))
+        self.ends.append(_Report(running, status, end=end))
         self.wake()
 
-    def take_retry(self, job: jobs.Job, retry: wire.Retry) -> None:
+    def take_retry(self, running: RunningJob, status: jobs.Status, retry: wire.Retry) -> None:
         """Take a job that failed and is to be tried again."""
-        self.retries.append(_Report(job, retry=retry))
+        self.retries.append(_Report(running, status, retry=retry))
         self.wake()
 
     def take_release(self, job_id: int, claim_id: int) -> None:
@@ -310,7 +317,7 @@ class _Lane:
                 if outcome is not None and outcome.outcome == "not_held":
                     self._log_not_held(report, outcome.status, applied=report.was_sent)
                 else:
-                    self._log_acknowledged(report, outcome.status if outcome else None)
+                    self._log_acknowledged(report)
 
         def put_back() -> None:
             claims.retries[:0] = sent
@@ -412,32 +419,35 @@ class _Lane:
         if not not_held:
             if self._worker.logger.isEnabledFor(logging.DEBUG):
                 for report in sent:
-                    self._log_acknowledged(report, report.end.status if report.end else None)
+                    self._log_acknowledged(report)
             return
         refused = {refusal.job_id: refusal for refusal in not_held}
         for report in sent:
             assert report.end is not None
             refusal = refused.get(report.end.job_id)
             if refusal is None:
-                self._log_acknowledged(report, report.end.status)
+                self._log_acknowledged(report)
                 continue
             expected = None if report.end.delete else report.end.status
             applied = report.was_sent and refusal.status == expected
             self._log_not_held(report, refusal.status, applied=applied)
 
-    def _log_acknowledged(self, report: _Report, status: str | None) -> None:
+    def _log_acknowledged(self, report: _Report) -> None:
         worker = self._worker
         if worker.logger.isEnabledFor(logging.DEBUG):
             worker.logger.debug(
                 "Acknowledged job completion %s",
                 report.job.call_string,
-                extra={**worker.log_extra("finish_task", report.job), "status": status},
+                extra={
+                    **worker.log_extra("finish_task", report.job, result=report.running.result),
+                    "status": report.status,
+                },
             )
 
     def _log_not_held(self, report: _Report, status: str | None, *, applied: bool) -> None:
         """Say that a report changed nothing; or that it did before, its answer being lost."""
         if applied:
-            self._log_acknowledged(report, status)
+            self._log_acknowledged(report)
             return
         worker = self._worker
         worker.logger.warning(

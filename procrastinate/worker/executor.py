@@ -37,15 +37,17 @@ class _Verdict:
     action: str
     word: str
     level: int
-    status: jobs.Status | None
-    """What the job becomes; None: it is retried."""
+    status: jobs.Status
+    """What the job becomes, if it is not retried."""
 
 
 _SUCCESS = _Verdict("job_success", "Success", logging.INFO, jobs.Status.SUCCEEDED)
 _ERROR = _Verdict("job_error", "Error", logging.ERROR, jobs.Status.FAILED)
-_ERROR_RETRY = _Verdict("job_error_retry", "Error, to retry", logging.INFO, None)
+_ERROR_RETRY = _Verdict("job_error_retry", "Error, to retry", logging.INFO, jobs.Status.FAILED)
 _ABORTED = _Verdict("job_aborted", "Aborted", logging.INFO, jobs.Status.ABORTED)
-_ABORTED_RETRY = _Verdict("job_aborted_retry", "Aborted, to retry", logging.INFO, None)
+_ABORTED_RETRY = _Verdict(
+    "job_aborted_retry", "Aborted, to retry", logging.INFO, jobs.Status.ABORTED
+)
 
 
 @attrs.frozen
@@ -96,7 +98,7 @@ class Executor:
 
     async def _run(self, running: RunningJob) -> None:
         retry: retry_module.RetryDecision | None = None
-        result = job_context.JobResult(start_timestamp=running.start_timestamp)
+        result = running.result
         error: BaseException | None = None
         # From here on the end of the job is what the caller gets, whatever is raised: this task
         # is the job's own, and being cancelled is one of the ways in which a job ends.
@@ -109,7 +111,7 @@ class Executor:
             verdict, retry = self._judge(running, exc)
         result.end_timestamp = time.time()
         try:
-            self._log_verdict(verdict, running, result, error)
+            self._log_verdict(verdict, running, error)
         except Exception:
             # A result has its own idea of truth, or of its text. The job has ended all the same.
             logger.exception(
@@ -122,20 +124,20 @@ class Executor:
 
     def _prepare(self, running: RunningJob) -> _Plan:
         job, worker = running.job, self._worker
+        plan = self._plans.get(job.task_name)
+        if plan is None:
+            plan = self._plans[job.task_name] = self._plan(job.task_name)
         if worker.logger.isEnabledFor(logging.DEBUG):
             worker.logger.debug(
                 "Loaded job info, about to start job %s",
                 job.call_string,
-                extra=worker.log_extra("loaded_job_info", job),
+                extra=worker.log_extra("loaded_job_info", job, result=running.result),
             )
-        plan = self._plans.get(job.task_name)
-        if plan is None:
-            plan = self._plans[job.task_name] = self._plan(job.task_name)
         if worker.logger.isEnabledFor(logging.INFO):
             worker.logger.info(
                 "Starting job %s",
                 job.call_string,
-                extra=worker.log_extra("start_job", job),
+                extra=worker.log_extra("start_job", job, result=running.result),
             )
         return plan
 
@@ -168,7 +170,7 @@ class Executor:
                 worker_name=worker.worker_name,
                 worker_queues=worker.queues,
                 job=job,
-                start_timestamp=running.start_timestamp,
+                start_timestamp=running.result.start_timestamp,
                 additional_context=worker.additional_context.copy(),
                 abort_reason=running.abort_reason,
             )
@@ -216,7 +218,11 @@ class Executor:
         if plan is None:
             self._worker.logger.error(
                 "Task was not found",
-                extra={**self._worker.log_extra("task_not_found", job), "exception": exc},
+                exc_info=exc,
+                extra={
+                    **self._worker.log_extra("task_not_found", job, result=running.result),
+                    "exception": str(exc),
+                },
             )
         else:
             try:
@@ -238,12 +244,11 @@ class Executor:
         self,
         verdict: _Verdict,
         running: RunningJob,
-        result: job_context.JobResult,
         error: BaseException | None,
     ) -> None:
         if not logger.isEnabledFor(verdict.level):
             return
-        job, worker = running.job, self._worker
+        job, result = running.job, running.result
         suffix = f" - Result: {result.result}"[:MAX_RESULT_LOG] if result.result else ""
         logger.log(
             verdict.level,
@@ -252,7 +257,7 @@ class Executor:
             verdict.word,
             (result.end_timestamp or 0) - result.start_timestamp,
             suffix,
-            extra={**worker.log_extra(verdict.action, job), **result.as_dict()},
+            extra=self._worker.log_extra(verdict.action, job, result=result),
             exc_info=error,
         )
 
@@ -265,10 +270,10 @@ class Executor:
         job = running.job
         assert job.id is not None  # It was claimed: the database has numbered it.
         # In this order, without a pause: at each moment the claim is known as one or the other.
-        if verdict.status is None:
-            assert retry is not None
+        if retry is not None:
             self._worker.claims.take_retry(
-                job,
+                running,
+                verdict.status,
                 wire.Retry(
                     job_id=job.id,
                     claim_id=running.claim_id,
@@ -280,7 +285,8 @@ class Executor:
             )
         else:
             self._worker.claims.take_end(
-                job,
+                running,
+                verdict.status,
                 wire.End(
                     job_id=job.id,
                     claim_id=running.claim_id,

@@ -82,7 +82,7 @@ class Registration:
             )
         else:
             self._worker.logger.debug("Unregistered worker %s from the database", self._id)
-        self._id = None
+        self._id = self._worker.worker_id = None
 
 
 def _describe(worker: Worker) -> dict[str, Any]:

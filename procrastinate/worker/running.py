@@ -18,13 +18,17 @@ if TYPE_CHECKING:
     from procrastinate.worker.worker import Worker
 
 
+def _begun_now() -> job_context.JobResult:
+    return job_context.JobResult(start_timestamp=time.time())
+
+
 @attrs.define(eq=False, kw_only=True)
 class RunningJob:
     """A claim of this worker's, from the moment that it is known here until its end is."""
 
     job: jobs.Job
     claim_id: int
-    start_timestamp: float = attrs.field(factory=time.time)
+    result: job_context.JobResult = attrs.field(factory=_begun_now)
     is_async: bool | None = None
     """Whether cancelling the asyncio task reaches the job's own code; None: not begun yet."""
     run: asyncio.Task[None] | None = None

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable
 
     from procrastinate import app as app_module
-    from procrastinate import tasks
+    from procrastinate import job_context, tasks
 
 WORKER_NAME = "worker"
 WORKER_CONCURRENCY = 1
@@ -129,7 +129,12 @@ class Worker:
             raise exceptions.TaskNotFound from exc
 
     def log_extra(
-        self, action: str, job: jobs.Job | None = None, *, queues: bool = False
+        self,
+        action: str,
+        job: jobs.Job | None = None,
+        *,
+        result: job_context.JobResult | None = None,
+        queues: bool = False,
     ) -> dict[str, Any]:
         """Return what a log record of this worker's carries for machines."""
         extra: dict[str, Any] = {
@@ -138,11 +143,13 @@ class Worker:
                 "name": self.worker_name,
                 "worker_id": self.worker_id,
                 "job_id": job.id if job else None,
-                "queues": self.queues,
+                "queues": self.queues or [],
             },
         }
         if job is not None:
             extra["job"] = job.log_context()
+        if result is not None:
+            extra.update(result.as_dict())
         if queues:
             extra["queues"] = self.queues
         return extra
@@ -271,7 +278,11 @@ class Worker:
                 name,
                 exc,
                 exc_info=exc,
-                extra=self.log_extra("side_task_failed"),
+                extra={
+                    **self.log_extra("side_task_failed"),
+                    "task_name": name,
+                    "exception": str(exc),
+                },
             )
             # Once more, where alerts of 3.x look for it.
             old_name = {"heartbeat": "update_heartbeats"}.get(name, name.replace(" ", "_"))

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
-from procrastinate import App
+from procrastinate import App, RetryStrategy, exceptions, jobs
 from procrastinate.worker import Worker, logger
 
 from .conftest import Database, Drain, actions, run_to_its_end
-
-if TYPE_CHECKING:
-    from procrastinate import jobs
 
 
 def the(records: pytest.LogCaptureFixture, action: str) -> logging.LogRecord:
@@ -68,7 +66,6 @@ async def test_the_life_of_a_job_in_the_log(
             f"procrastinate.worker.{name}",
             message,
         )
-    assert the(records, "finish_task").__dict__["status"] == "succeeded"
     ends = [
         r.getMessage() for r in records.records if r.__dict__.get("action") == "stop_worker"
     ]
@@ -98,11 +95,85 @@ async def test_a_record_carries_the_job_and_the_worker_for_machines(
         "name": "worker",
         "worker_id": seen[0].worker_id,
         "job_id": seen[0].id,
-        "queues": None,
+        "queues": [],
     }
     assert extra["result"] == "r"
     assert extra["duration"] == pytest.approx(extra["end_timestamp"] - extra["start_timestamp"])
     assert the(records, "start_worker").__dict__["queues"] is None
+
+
+#: What the records of a job carry, beside the action, the worker and the job.
+BEGUN = {"start_timestamp", "duration"}
+ENDED = {*BEGUN, "end_timestamp", "result"}
+
+
+@pytest.mark.parametrize(
+    ("raised", "retry", "carried", "status"),
+    [
+        (None, False, {"job_success": ENDED}, jobs.Status.SUCCEEDED),
+        (ValueError(), False, {"job_error": ENDED}, jobs.Status.FAILED),
+        (ValueError(), True, {"job_error_retry": ENDED}, jobs.Status.FAILED),
+        (exceptions.JobAborted(), False, {"job_aborted": ENDED}, jobs.Status.ABORTED),
+        (asyncio.CancelledError(), True, {"job_aborted_retry": ENDED}, jobs.Status.ABORTED),
+    ],
+    ids=["success", "error", "error, to retry", "aborted", "aborted, to retry"],
+)
+async def test_the_records_of_a_job_carry_its_times_and_how_it_ended(
+    app: App,
+    drain: Drain,
+    records: pytest.LogCaptureFixture,
+    raised: BaseException | None,
+    retry: bool,
+    carried: dict[str, set[str]],
+    status: jobs.Status,
+) -> None:
+    @app.task(name="t", retry=RetryStrategy(wait=3600) if retry else False)
+    async def task() -> str:
+        if raised:
+            raise raised
+        return "r"
+
+    await task.defer_async()
+    await drain()
+
+    carried = {"loaded_job_info": BEGUN, "start_job": BEGUN, "finish_task": ENDED, **carried}
+    for action, fields in carried.items():
+        extra = the(records, action).__dict__
+        assert extra["job"]["task_name"] == "t"
+        assert extra["worker"]["job_id"] == extra["job"]["id"]
+        assert {field for field in ENDED if field in extra} == fields
+    ended = the(records, "finish_task").__dict__
+    assert ended["status"] is status
+    assert ended["result"] == (None if raised else "r")
+    assert ended["duration"] == ended["end_timestamp"] - ended["start_timestamp"]
+
+
+async def test_the_records_of_an_unknown_task_carry_what_is_known(
+    app: App, drain: Drain, records: pytest.LogCaptureFixture
+) -> None:
+    await app.configure_task("nobody.knows").defer_async()
+    await drain()
+
+    record = the(records, "task_not_found")
+    assert (record.levelno, record.name) == (logging.ERROR, "procrastinate.worker.worker")
+    assert record.getMessage() == "Task was not found"
+    assert record.exc_info is not None
+    assert record.exc_info[0] is exceptions.TaskNotFound
+    assert record.__dict__["exception"] == str(exceptions.TaskNotFound())
+    assert record.__dict__["worker"]["job_id"] == record.__dict__["job"]["id"]
+    assert record.__dict__.keys() >= BEGUN
+    # It was not about to start.
+    assert "loaded_job_info" not in actions(records)
+    assert "start_job" not in actions(records)
+    assert the(records, "finish_task").__dict__["status"] is jobs.Status.FAILED
+
+
+async def test_the_last_record_of_a_worker_that_has_left_names_no_row_of_it(
+    app: App, drain: Drain, records: pytest.LogCaptureFixture
+) -> None:
+    await drain()
+    ends = [r for r in records.records if r.__dict__.get("action") == "stop_worker"]
+    assert [end.__dict__["worker"]["worker_id"] is None for end in ends] == [False, True]
 
 
 @pytest.mark.parametrize(
@@ -156,8 +227,6 @@ async def test_a_result_that_has_no_truth_or_text_does_not_keep_its_job_from_end
 async def test_what_is_not_listened_to_is_not_made(
     app: App, drain: Drain, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from procrastinate import jobs
-
     asked: list[object] = []
 
     def log_context(self: jobs.Job) -> Any:

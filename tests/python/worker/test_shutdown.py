@@ -291,6 +291,11 @@ async def test_a_side_task_that_fails_stops_the_worker_gracefully(
         record.getMessage()
         == "Side task heartbeat failed with exception: broken, stopping worker"
     )
+    assert (record.__dict__["task_name"], record.__dict__["exception"]) == (
+        "heartbeat",
+        "broken",
+    )
+    assert record.exc_info is not None
     (again,) = [r for r in records.records if r.name == "procrastinate.utils"]
     assert (again.levelno, again.__dict__["action"], again.getMessage()) == (
         logging.ERROR,
