@@ -12,6 +12,7 @@ import psycopg2.extras
 import psycopg2.sql
 
 from procrastinate import connector, exceptions
+from procrastinate.connectors import psycopg_keepalive
 from procrastinate.contrib.psycopg2 import (
     psycopg2_connector,
     psycopg2_errors,
@@ -74,6 +75,8 @@ class AiopgConnector(connector.BaseAsyncConnector):
     minsize, maxsize : int
         Connections of the pool; 1 and 10. A worker that listens keeps one of them for
         itself: with a ``maxsize`` of 1 it does not listen, and polls.
+    keepalives_idle, keepalives_interval, keepalives_count, tcp_user_timeout : int
+        Of libpq. The defaults notice within a minute that the peer went away without a word.
     """
 
     def __init__(
@@ -95,6 +98,7 @@ class AiopgConnector(connector.BaseAsyncConnector):
             "cursor_factory": psycopg2.extras.RealDictCursor,
             "maxsize": 10,
             "minsize": 1,
+            **psycopg_keepalive.defaults_beside(kwargs.get("dsn")),
             **kwargs,
             "on_connect": self._on_connect,
         }

@@ -9,7 +9,7 @@ import psycopg2.extras
 import psycopg2.pool
 
 from procrastinate import connector, exceptions
-from procrastinate.connectors import psycopg_lending
+from procrastinate.connectors import psycopg_keepalive, psycopg_lending
 from procrastinate.contrib.psycopg2 import psycopg2_errors, psycopg2_json
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ class Psycopg2Connector(connector.BaseConnector):
         Default is ``""``: what libpq's variables say.
     cursor_factory : type
         Default is ``psycopg2.extras.RealDictCursor``; there is no use in changing it.
+    keepalives_idle, keepalives_interval, keepalives_count, tcp_user_timeout, connect_timeout : int
+        Of libpq. The defaults notice within a minute that the peer went away without a word.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Psycopg2Connector(connector.BaseConnector):
             "maxconn": 10,
             "dsn": "",
             "cursor_factory": psycopg2.extras.RealDictCursor,
+            **psycopg_keepalive.defaults_beside(kwargs.get("dsn")),
             **kwargs,
         }
 

@@ -10,6 +10,7 @@ import sqlalchemy
 import sqlalchemy.exc
 
 from procrastinate import connector, exceptions
+from procrastinate.connectors import psycopg_keepalive
 from procrastinate.contrib.psycopg2 import psycopg2_errors, psycopg2_json
 
 if TYPE_CHECKING:
@@ -39,7 +40,9 @@ class SQLAlchemyPsycopg2Connector(connector.BaseConnector):
     and doen't handle async loops well.
 
     All other arguments than ``dsn``, ``json_dumps`` and ``json_loads`` are passed to
-    ``sqlalchemy.create_engine``.
+    ``sqlalchemy.create_engine``, with ``connect_args`` that notice within a minute that the
+    peer went away without a word (libpq's ``keepalives_idle`` and others), where neither they
+    nor ``dsn`` say something else.
 
     Parameters
     ----------
@@ -92,7 +95,19 @@ class SQLAlchemyPsycopg2Connector(connector.BaseConnector):
             url = sqlalchemy.make_url(self._dsn)
             if url.drivername == "postgresql":  # SQLAlchemy 2.1 would take psycopg 3
                 url = url.set(drivername="postgresql+psycopg2")
-            engine = sqlalchemy.create_engine(url, **self._engine_args)
+            given: dict[str, Any] = self._engine_args.get("connect_args", {})
+            keepalive = psycopg_keepalive.defaults_beside(given.get("dsn"))
+            engine = sqlalchemy.create_engine(
+                url,
+                **{
+                    **self._engine_args,
+                    "connect_args": {
+                        # what stands here would beat what the URL says
+                        **{k: v for k, v in keepalive.items() if k not in url.query},
+                        **given,
+                    },
+                },
+            )
             self._engine_is_ours = True
         self._engine = engine
 
