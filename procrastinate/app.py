@@ -330,12 +330,12 @@ class App(blueprints.Blueprint):
         worker_middleware : list[WorkerMiddleware] | None
             A list of always-async middlewares wrapping every job this worker runs, on the
             event loop (both sync and async tasks). (defaults to no middleware)
-        stalled_jobs : ``str`` or ``Mapping[str, str]``
+        stalled_jobs : str | Mapping[str, str] | None
             What becomes of a job whose worker died: ``leave`` it in doing, ``retry`` it as
             often as the task's retry strategy allows, or let it ``fail``. One word for all
             tasks of the app, or a mapping from names of tasks, ``"*"`` being all others.
             (defaults to ``leave``)
-        retention : ``Optional[timedelta | float]``
+        retention : timedelta | float | None
             If set, the worker deletes jobs that ended (whatever their status) longer ago, a
             ``timedelta`` or a number of seconds. It does so now and then, for all queues.
             (defaults to ``None``: jobs are kept)

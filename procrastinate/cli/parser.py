@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from procrastinate import jobs, metadata, types, utils
-from procrastinate.cli import bulk_commands, commands, durations, logs, options
+from procrastinate.cli import bulk_commands, commands, durations, logs, options, policies
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -189,6 +189,14 @@ def configure_worker_parser(subparsers: Any) -> None:
         type=jobs.DeleteJobCondition,
         help="If set, delete jobs on completion",
         env="DELETE_JOBS",
+    )
+    group.add(
+        "--stalled-jobs",
+        metavar="POLICY",
+        type=policies.stalled_jobs,
+        help="What becomes of jobs whose worker died: leave them in doing, retry or fail; for "
+        "single tasks by name, for example retry,pay=fail",
+        env="STALLED_JOBS",
     )
     group.add(
         "--retention",

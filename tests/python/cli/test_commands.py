@@ -263,6 +263,19 @@ def test_a_worker_deletes_jobs_if_asked(run: Run, conn: psycopg.Connection) -> N
     assert jobs_of(conn, "id") == []
 
 
+def test_a_worker_does_with_stalled_jobs_what_it_is_told(
+    run: Run, conn: psycopg.Connection
+) -> None:
+    run("defer", "cliapp.add", '{"a": 3, "b": 5}')
+    run("defer", "cliapp.fail")
+    conn.execute("update procrastinate_jobs set status = 'doing'")  # under no worker
+
+    outcome = run("worker", "--one-shot", "--stalled-jobs=fail,cliapp.add=retry")
+
+    assert outcome.out == "8\n"
+    assert jobs_of(conn, "status") == [("succeeded",), ("failed",)]
+
+
 def test_options_come_before_variables_and_those_before_the_defaults_of_the_app(
     run: Run, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

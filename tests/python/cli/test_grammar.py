@@ -35,6 +35,7 @@ def defer_options(*args: str) -> dict[str, Any]:
     return values
 
 
+LEAVE, RETRY, FAIL = jobs.StalledJobPolicy
 NOTHING_TO_DEFER = {"json_args": None, "ignore_already_enqueued": False, "unknown": False}
 
 
@@ -74,6 +75,9 @@ def test_the_version_is_data(run: Run) -> None:
     [
         ([], "procrastinate: error: the following arguments are required: command"),
         (["wor"], "procrastinate: error: argument command: invalid choice: 'wor' (choose from"),
+        (["worker", "--stalled-jobs", "retry,pay=kill"], "invalid policy: 'pay=kill' (leave, "),
+        (["worker", "--stalled-jobs", "retry,fail"], "two policies for *: 'retry,fail'"),
+        (["worker", "--stalled-jobs", ","], "argument --stalled-jobs: no policy: ','"),
         (["worker", "--retention", "soon"], "argument --retention: invalid duration: 'soon'"),
         (["worker", "--retention", "0"], "'0' would delete jobs as they end"),
         (["worker", "sums"], "procrastinate: error: unrecognized arguments: sums"),
@@ -131,6 +135,12 @@ def test_without_options_the_worker_has_none_so_that_the_app_decides() -> None:
         (["-l"], {"listen_notify": True}),
         (["--no-listen-notify"], {"listen_notify": False}),
         (["--delete-jobs", "always"], {"delete_jobs": jobs.DeleteJobCondition.ALWAYS}),
+        (["--stalled-jobs", "retry"], {"stalled_jobs": {"*": RETRY}}),
+        (["--stalled-jobs", "pay = fail,, retry"], {"stalled_jobs": {"pay": FAIL, "*": RETRY}}),
+        (
+            ["--stalled-jobs", "ns:a.b=retry,*=leave"],
+            {"stalled_jobs": {"ns:a.b": RETRY, "*": LEAVE}},
+        ),
         (["--retention", "30d"], {"retention": datetime.timedelta(days=30)}),
         (["--retention", "off"], {"retention": None}),
     ],
@@ -154,6 +164,7 @@ def test_options_of_the_worker(args: list[str], expected: dict[str, Any]) -> Non
         ("LISTEN_NOTIFY", "false", {"listen_notify": False}),
         ("LISTEN_NOTIFY", "True", {"listen_notify": True}),
         ("DELETE_JOBS", "successful", {"delete_jobs": jobs.DeleteJobCondition.SUCCESSFUL}),
+        ("STALLED_JOBS", "fail", {"stalled_jobs": {"*": FAIL}}),
         ("RETENTION", "1d12h", {"retention": datetime.timedelta(days=1.5)}),
         ("RETENTION", "off", {"retention": None}),
         ("NAME", "", {}),
