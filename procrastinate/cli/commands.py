@@ -62,7 +62,7 @@ async def defer(
 
     # A job that is not deferred has no id, which its call string would show.
     arguments = ", ".join(f"{key}={value!r}" for key, value in args.items())
-    print_stderr(f"Launching a job: {job_deferrer.job.task_name}({arguments})")
+    print_stderr(f"Launching a job: {task}({arguments})")
     try:
         await job_deferrer.defer_async(**args)
     except exceptions.AlreadyEnqueued as exc:

@@ -209,6 +209,23 @@ def test_opening_and_closing_twice_in_sync_code_is_harmless(async_app: App) -> N
     async_app.close()
 
 
+async def test_an_app_may_be_opened_for_sync_code_and_then_for_async_code(
+    async_app: App,
+) -> None:
+    deferrer = async_app.configure_task("t")
+    async_app.open()
+    assert deferrer.defer() == 1
+    with pytest.raises(exceptions.AppNotOpen):
+        await deferrer.defer_async()
+
+    async with async_app.open_async():
+        assert await deferrer.defer_async() == 2
+        assert await asyncio.to_thread(deferrer.defer) == 3
+        with pytest.raises(RuntimeError, match="just await the async function directly"):
+            deferrer.defer()
+    async_app.close()
+
+
 def test_the_connection_is_checked_for_our_table(empty_dsn: str) -> None:
     with App(connector=SyncPsycopgConnector(conninfo=empty_dsn, min_size=1)).open() as app:
         assert not app.check_connection()

@@ -228,6 +228,22 @@ def test_a_lock_of_another_type_is_stored_as_text(
     assert all_jobs(conn, "lock") == [("5",)]
 
 
+def test_a_lock_may_be_of_any_length(sync_app: App, conn: psycopg.Connection) -> None:
+    sync_app.configure_task("t", lock="l" * 50_000).defer()
+
+    assert all_jobs(conn, "length(lock)") == [(50_000,)]
+
+
+def test_what_was_configured_once_can_be_deferred_again(
+    sync_app: App, conn: psycopg.Connection
+) -> None:
+    deferrer = sync_app.configure_task("t", task_kwargs={"a": 1})
+
+    assert deferrer.defer(b=2) != deferrer.defer(c=3)
+    assert all_jobs(conn, "args") == [({"a": 1, "b": 2},), ({"a": 1, "c": 3},)]
+    assert deferrer.job.id is None
+
+
 # connection=
 
 

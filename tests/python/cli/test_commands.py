@@ -68,7 +68,7 @@ def test_defer_with_all_options(run: Run, conn: psycopg.Connection) -> None:
 def test_defer_by_an_alias_stores_the_name(run: Run, conn: psycopg.Connection) -> None:
     outcome = run("defer", "plus")
 
-    assert outcome.err.startswith("Launching a job: cliapp.add()\n")
+    assert outcome.err.startswith("Launching a job: plus()\n")
     assert jobs_of(conn, "task_name, queue_name") == [("cliapp.add", "sums")]
 
 
@@ -179,7 +179,12 @@ def test_a_module_to_import_that_is_missing_is_one_message(
     outcome = run("defer", "x", "--unknown", app="pathsapp.app")
 
     assert (outcome.status, outcome.err) == (1, "No module named 'does'\n")
+    outcome = run("worker", "--one-shot", app="pathsapp.app")
+    assert outcome.status == 1
+    assert outcome.err.splitlines()[-1] == "No module named 'does'"
+    # These two look at no task.
     assert run("healthchecks", app="pathsapp.app").status == 0
+    assert run("shell", "list_jobs", app="pathsapp.app").status == 0
 
 
 def test_a_time_without_an_offset_is_utc_wherever_the_program_runs(

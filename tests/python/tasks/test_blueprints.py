@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import runpy
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -33,6 +33,13 @@ def f() -> None: ...
 
 def own_names(blueprint: Blueprint) -> list[str]:
     return [name for name in blueprint.tasks if name not in BUILTIN]
+
+
+def test_the_namespace_is_named(app: app_module.App) -> None:
+    add_tasks_from: Any = app.add_tasks_from
+
+    with pytest.raises(TypeError, match="positional argument"):
+        add_tasks_from(Blueprint(), "ns")
 
 
 def test_a_task_is_known_by_its_name_and_each_alias(app: app_module.App) -> None:

@@ -94,10 +94,14 @@ def test_one_task_can_have_schedules_of_several_ids(app: app_module.App) -> None
     assert list(app.periodic_registry.periodic_tasks) == [("t", "x"), ("t", "y")]
 
 
+def test_without_a_maximum_delay_it_is_ten_minutes(app: app_module.App) -> None:
+    assert periodic.PeriodicDeferrer(app.periodic_registry).max_delay == 600
+
+
 def test_registering_is_logged(app: app_module.App, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, logger="procrastinate.periodic")
 
-    schedule(app, name="p1")
+    schedule(app, name="p1", queue="q")
 
     (record,) = caplog.records
     assert record.message == (
@@ -109,6 +113,7 @@ def test_registering_is_logged(app: app_module.App, caplog: pytest.LogCaptureFix
         "cron": "* * * * *",
         "periodic_id": "",
     }
+    assert record.__dict__["kwargs"] == "{'queue': 'q'}"
 
 
 def test_a_wrong_cron_shows_when_it_is_used_and_not_before(app: app_module.App) -> None:

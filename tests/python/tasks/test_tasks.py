@@ -35,6 +35,13 @@ def test_the_default_name_is_the_module_and_the_own_name_of_the_function(
 
     assert app.task(add).name == f"{__name__}.add"
     assert app.task(nested).name == f"{__name__}.nested"
+    assert app.task(lambda: None).name == f"{__name__}.<lambda>"
+
+    class Shop:
+        @app.task
+        def sell(self) -> None: ...
+
+    assert Shop.sell.name == f"{__name__}.sell"
 
 
 def test_a_name_that_is_given_replaces_the_default(app: app_module.App) -> None:
@@ -84,6 +91,7 @@ def test_a_task_has_the_attributes_that_it_was_given(app: app_module.App) -> Non
     )(add)
 
     assert task.retry_strategy is strategy
+    assert not hasattr(task, "retry")
     assert task.blueprint is app
     assert task.func is add
     assert (

@@ -50,6 +50,20 @@ def test_the_status_is_a_string_and_the_enumeration_does_not_equal_it() -> None:
     assert todo != "todo"
 
 
+def test_the_words_and_defaults_are_those_of_3_x() -> None:
+    assert [status.value for status in jobs.Status] == [
+        "todo",
+        "doing",
+        "succeeded",
+        "failed",
+        "cancelled",
+        "aborting",
+        "aborted",
+    ]
+    assert [when.value for when in jobs.DeleteJobCondition] == ["never", "successful", "always"]
+    assert (jobs.DEFAULT_QUEUE, jobs.DEFAULT_PRIORITY) == ("default", 0)
+
+
 def test_a_naive_schedule_is_refused() -> None:
     with pytest.raises(ValueError, match=r"^Timezone aware datetime is required$"):
         a_job(scheduled_at=MOMENT.replace(tzinfo=None))

@@ -89,6 +89,7 @@ def test_exceptions_named_by_an_iterator_are_retried_more_than_once() -> None:
     [
         (False, None),
         (0, None),
+        (None, None),
         (True, retry.RetryStrategy()),
         (5, retry.RetryStrategy(max_attempts=5)),
     ],
@@ -103,6 +104,12 @@ def test_a_strategy_is_kept_as_it_is() -> None:
     strategy = retry.RetryStrategy(wait=5)
 
     assert retry.get_retry_strategy(strategy) is strategy
+
+
+def test_a_value_that_nobody_knows_is_kept_unchecked() -> None:
+    mine: Any = "of a user's own"
+
+    assert retry.get_retry_strategy(mine) is mine
 
 
 def test_a_decision_without_time_has_none_and_the_worker_takes_its_own() -> None:

@@ -11,7 +11,7 @@ import pytest
 from procrastinate import App, RetryStrategy, exceptions, jobs
 from procrastinate.worker import Worker, logger
 
-from .conftest import Database, Drain, actions, run_to_its_end
+from .conftest import Database, Drain, StartWorker, actions, run_to_its_end
 
 
 def the(records: pytest.LogCaptureFixture, action: str) -> logging.LogRecord:
@@ -166,6 +166,40 @@ async def test_the_records_of_an_unknown_task_carry_what_is_known(
     assert "loaded_job_info" not in actions(records)
     assert "start_job" not in actions(records)
     assert the(records, "finish_task").__dict__["status"] is jobs.Status.FAILED
+
+
+async def test_the_records_of_a_worker_that_is_stopped_carry_what_they_are_about(
+    app: App, start_worker: StartWorker, records: pytest.LogCaptureFixture
+) -> None:
+    @app.task(name="t", queue="q")
+    async def task() -> None:
+        await asyncio.Event().wait()
+
+    job_id = await task.defer_async()
+    run = await start_worker(queues=["q"], name="me", shutdown_graceful_timeout=0)
+    await run.until_it_runs()
+    await run.stop()
+
+    expected: dict[str, tuple[int, str]] = {
+        "stopping_worker": (logging.INFO, "Stop requested"),
+        "ending_job": (logging.INFO, f"Waiting for job to finish: me: t[{job_id}]() (started "),
+        "abort_job": (
+            logging.DEBUG,
+            "Received a request to abort an asynchronous job. Cancelling asyncio task",
+        ),
+    }
+    for action, (level, message) in expected.items():
+        record = the(records, action)
+        assert (record.levelno, record.name) == (level, "procrastinate.worker.me")
+        assert record.getMessage().startswith(message)
+        worker = record.__dict__["worker"]
+        assert (worker["name"], worker["queues"]) == ("me", ["q"])
+    assert the(records, "abort_job").__dict__["job"]["id"] == job_id
+    ends = [r for r in records.records if r.__dict__.get("action") == "stop_worker"]
+    assert [(end.getMessage(), end.__dict__["queues"]) for end in ends] == [
+        ("1 jobs still running after graceful timeout. Aborting them", ["q"]),
+        ("Stopped worker on queues q", ["q"]),
+    ]
 
 
 async def test_the_last_record_of_a_worker_that_has_left_names_no_row_of_it(

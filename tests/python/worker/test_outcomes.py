@@ -256,8 +256,11 @@ async def test_ended_jobs_are_deleted_as_asked(
             raise exceptions.JobAborted
 
     await task.batch_defer_async({"end": "ok"}, {"end": "failed"}, {"end": "aborted"})
+    # Never begun, never deleted.
+    job_id = await app.configure_task("t").defer_async()
+    assert await app.job_manager.cancel_job_by_id_async(job_id)
     await drain(delete_jobs=condition)
-    assert await database.statuses() == left
+    assert await database.statuses() == [*left, "cancelled"]
 
 
 async def test_a_retried_job_is_not_deleted(app: App, database: Database, drain: Drain) -> None:
@@ -396,6 +399,38 @@ async def test_sync_tasks_run_in_as_many_threads_as_the_worker_has_slots(
     await task.batch_defer_async({}, {}, {})
     await drain(concurrency=3)
     assert len(threads) == 3
+
+
+async def test_the_arguments_of_a_middleware_may_have_any_names(
+    app: App, drain: Drain, records: pytest.LogCaptureFixture
+) -> None:
+    async def of_the_worker(a: Any, b: Any, c: Any, /) -> Any:
+        return f"{type(b).__name__}, {type(c).__name__}: {await a()}"
+
+    def of_the_task(x: Any, y: Any, z: Any, /) -> Any:
+        return f"{y.job.task_name}, {z.worker_name}: {x()}"
+
+    @app.task(name="t")
+    def task() -> str:
+        return "r"
+
+    await task.defer_async()
+    await drain(worker_middleware=[of_the_worker], task_middleware=[of_the_task])
+    assert "Result: JobContext, Worker: t, worker: r" in records.text
+
+
+async def test_an_async_task_that_defers_as_sync_code_does_is_told_to_await(
+    app: App, database: Database, drain: Drain, records: pytest.LogCaptureFixture
+) -> None:
+    @app.task(name="t")
+    async def task() -> None:
+        app.configure_task("other").defer()
+
+    job_id = await task.defer_async()
+    await drain()
+    assert await database.statuses() == ["failed"]
+    assert await database.status(job_id) == "failed"
+    assert "just await the async function directly" in records.text
 
 
 async def test_middlewares_wrap_in_order_and_change_the_result(
