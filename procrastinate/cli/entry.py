@@ -12,11 +12,11 @@ from procrastinate import exceptions, utils
 from procrastinate.cli import commands, loading, logs, options, parser
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-logger = logging.getLogger("procrastinate.cli")
+logger: logging.Logger = logging.getLogger("procrastinate.cli")
 
-print_stderr = commands.print_stderr
+print_stderr: Callable[..., None] = commands.print_stderr
 
 
 def main() -> None:

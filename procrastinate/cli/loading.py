@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 from procrastinate import app as app_module
 from procrastinate import connector, exceptions
 
-logger = logging.getLogger("procrastinate.cli")
+logger: logging.Logger = logging.getLogger("procrastinate.cli")
 
 
 def _missing(*args: Any, **kwargs: Any) -> NoReturn:
@@ -42,11 +42,15 @@ class MissingAppConnector(connector.BaseAsyncConnector):
         """Return this same connector."""
         return self
 
-    call = call_with_connection = _missing
-    call_async = call_async_with_connection = _missing_async
-    execute_query = execute_query_one = execute_query_all = _missing
-    execute_query_async = execute_query_one_async = execute_query_all_async = _missing_async
-    listen_notify = _missing_async
+    call: Any = _missing
+    call_async: Any = _missing_async
+    execute_query: Any = _missing
+    execute_query_one: Any = _missing
+    execute_query_all: Any = _missing
+    execute_query_async: Any = _missing_async
+    execute_query_one_async: Any = _missing_async
+    execute_query_all_async: Any = _missing_async
+    listen_notify: Any = _missing_async
 
 
 def load_app(app_path: str) -> app_module.App:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Literal
 
-logger = logging.getLogger("procrastinate.cli")
+logger: logging.Logger = logging.getLogger("procrastinate.cli")
 
 Style = Literal["%", "{", "$"]
 

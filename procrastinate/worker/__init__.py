@@ -28,4 +28,4 @@ __all__ = [
     "logger",
 ]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from procrastinate.rpc import values
     from procrastinate.worker.worker import Worker
 
-logger = logging.getLogger("procrastinate.worker")
+logger: logging.Logger = logging.getLogger("procrastinate.worker")
 
 #: Characters of a result in the log, with what stands before it.
 MAX_RESULT_LOG = 250

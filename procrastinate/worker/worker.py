@@ -37,7 +37,7 @@ ABORT_JOB_POLLING_INTERVAL = 5.0  # seconds; as above
 HEARTBEAT_INTERVAL = 10.0  # seconds; a third of the timeout: two beats may be lost
 STALLED_WORKER_TIMEOUT = 30.0  # seconds
 
-logger = logging.getLogger("procrastinate.worker")
+logger: logging.Logger = logging.getLogger("procrastinate.worker")
 
 
 class Worker:
@@ -72,14 +72,14 @@ class Worker:
         if isinstance(queues, str):  # An iterable of names, too: of one letter each.
             raise TypeError(f"queues must be names of queues, not the string {queues!r}")
         self.queues: list[str] | None = None if queues is None else list(queues)
-        self.worker_name = name or WORKER_NAME
+        self.worker_name: str = name or WORKER_NAME
         self.concurrency = concurrency
         self.wait = wait
         self.fetch_job_polling_interval = fetch_job_polling_interval
         self.abort_job_polling_interval = abort_job_polling_interval
         self.shutdown_graceful_timeout = shutdown_graceful_timeout
         self.listen_notify = listen_notify
-        self.delete_jobs = (
+        self.delete_jobs: jobs.DeleteJobCondition = (
             jobs.DeleteJobCondition.NEVER
             if delete_jobs is None
             else jobs.DeleteJobCondition(delete_jobs)
@@ -88,7 +88,9 @@ class Worker:
         self.install_signal_handlers = install_signal_handlers
         self.update_heartbeat_interval = update_heartbeat_interval
         self.stalled_worker_timeout = stalled_worker_timeout
-        self.stalled_jobs = recovery.read_policies(stalled_jobs)
+        self.stalled_jobs: dict[str, jobs.StalledJobPolicy] = recovery.read_policies(
+            stalled_jobs
+        )
         self.task_middleware: list[middleware.TaskMiddleware] = task_middleware or []
         self.worker_middleware: list[middleware.WorkerMiddleware] = worker_middleware or []
         middleware.check_worker_middlewares(
@@ -97,22 +99,22 @@ class Worker:
 
         self.retention = retention
 
-        self.logger = logger.getChild(self.worker_name)
+        self.logger: logging.Logger = logger.getChild(self.worker_name)
         self.worker_id: int | None = None
         self.run_task: asyncio.Task[Any] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._make_parts()
 
     def _make_parts(self) -> None:
-        self.running = running.RunningJobs(self)
-        self.claims = claim.Claims(self)
-        self.executor = executor.Executor(self)
-        self.heartbeat = heartbeat.Heartbeat(self)
-        self.outage = outage.Outage(self)
-        self.recovery = recovery.Recovery(self)
-        self.registration = registration.Registration(self)
-        self.retainer = retention.Retention(self)
-        self.shutdown = shutdown.Shutdown(self)
+        self.running: running.RunningJobs = running.RunningJobs(self)
+        self.claims: claim.Claims = claim.Claims(self)
+        self.executor: executor.Executor = executor.Executor(self)
+        self.heartbeat: heartbeat.Heartbeat = heartbeat.Heartbeat(self)
+        self.outage: outage.Outage = outage.Outage(self)
+        self.recovery: recovery.Recovery = recovery.Recovery(self)
+        self.registration: registration.Registration = registration.Registration(self)
+        self.retainer: retention.Retention = retention.Retention(self)
+        self.shutdown: shutdown.Shutdown = shutdown.Shutdown(self)
 
     def find_task(self, task_name: str) -> tasks.Task[Any, Any, Any]:
         """
