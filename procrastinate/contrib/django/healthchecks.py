@@ -11,8 +11,9 @@ from procrastinate.contrib.django import procrastinate_app, settings, utils
 
 if TYPE_CHECKING:
     from procrastinate import app as app_module
+    from procrastinate.contrib.django import db_cleanup
 
-django_app = procrastinate_app.app
+django_app: db_cleanup.DjangoApp = procrastinate_app.app
 
 _MISSING = "Missing procrastinate migrations. Run `python manage.py migrate procrastinate`."
 

@@ -36,22 +36,22 @@ class FutureApp(blueprints.Blueprint):
     What the app is until Django is ready: a blueprint. All else says that it is too early.
     """
 
-    __enter__ = _refuse("__enter__")
-    __exit__ = _refuse("__exit__")
-    check_connection = _refuse("check_connection")
-    check_connection_async = _refuse("check_connection_async")
-    close = _refuse("close")
-    close_async = _refuse("close_async")
-    configure_task = _refuse("configure_task")
-    open = _refuse("open")
-    open_async = _refuse("open_async")
-    perform_import_paths = _refuse("perform_import_paths")
-    replace_connector = _refuse("replace_connector")
-    run_worker = _refuse("run_worker")
-    run_worker_async = _refuse("run_worker_async")
-    schema_manager = _refuse("schema_manager")
-    will_configure_task = _refuse("will_configure_task")
-    with_connector = _refuse("with_connector")
+    __enter__: Any = _refuse("__enter__")
+    __exit__: Any = _refuse("__exit__")
+    check_connection: Any = _refuse("check_connection")
+    check_connection_async: Any = _refuse("check_connection_async")
+    close: Any = _refuse("close")
+    close_async: Any = _refuse("close_async")
+    configure_task: Any = _refuse("configure_task")
+    open: Any = _refuse("open")
+    open_async: Any = _refuse("open_async")
+    perform_import_paths: Any = _refuse("perform_import_paths")
+    replace_connector: Any = _refuse("replace_connector")
+    run_worker: Any = _refuse("run_worker")
+    run_worker_async: Any = _refuse("run_worker_async")
+    schema_manager: Any = _refuse("schema_manager")
+    will_configure_task: Any = _refuse("will_configure_task")
+    with_connector: Any = _refuse("with_connector")
 
 
 class ProxyApp:
@@ -71,4 +71,4 @@ class ProxyApp:
 #: A :class:`FutureApp` until Django is ready, then the project's app.
 current_app: app_module.App | FutureApp = FutureApp()
 
-app = cast("db_cleanup.DjangoApp", ProxyApp())
+app: db_cleanup.DjangoApp = cast("db_cleanup.DjangoApp", ProxyApp())

@@ -53,4 +53,4 @@ def import_paths() -> list[str]:
     return list(value)
 
 
-settings = Settings()
+settings: Settings = Settings()
