@@ -294,6 +294,9 @@ def test_options_come_before_variables_and_those_before_the_defaults_of_the_app(
         err = run("worker", *args, app="defaultsapp.app").err
         return next(line for line in err.splitlines() if "Starting" in line)
 
+    # The first line speaks of what was typed; the log, of what is so.
+    launched = run("worker", app="defaultsapp.app").err.splitlines()[0]
+    assert launched == "Launching a worker on all queues"
     args: list[str] = []
     assert line() == "INFO:procrastinate.worker.default:Starting worker on queues default"
     monkeypatch.setenv("PROCRASTINATE_WORKER_NAME", "env")
