@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from procrastinate import App, RetryStrategy, exceptions, jobs
+from procrastinate import App, RetryStrategy, exceptions, job_context, jobs
 from procrastinate.worker import Worker, logger
 
 from .conftest import Database, Drain, StartWorker, actions, run_to_its_end
@@ -263,17 +263,21 @@ async def test_what_is_not_listened_to_is_not_made(
 ) -> None:
     asked: list[object] = []
 
-    def log_context(self: jobs.Job) -> Any:
+    def log_context(self: object) -> Any:
         asked.append(self)
         return {}
 
     monkeypatch.setattr(jobs.Job, "log_context", log_context)
+    monkeypatch.setattr(job_context.JobResult, "as_dict", log_context)
+    monkeypatch.setattr(jobs.Job, "call_string", property(log_context))
     caplog.set_level(logging.WARNING, logger="procrastinate")
 
-    @app.task(name="ok")
-    async def task() -> None: ...
+    @app.task(name="ok", retry=RetryStrategy(max_attempts=1))
+    async def task(ends: bool) -> None:
+        if not ends:
+            raise asyncio.CancelledError
 
-    await task.defer_async()
+    await task.batch_defer_async({"ends": True}, {"ends": False})
     await drain()
     assert asked == []
 
