@@ -24,5 +24,6 @@ grant execute on function
 _procrastinate_raise(text, text, text, text),
 _procrastinate_check_text(text, text, integer, boolean),
 _procrastinate_check_args(jsonb),
-_procrastinate_check_jobs(text[], text[], jsonb[], integer[])
+_procrastinate_check_jobs(text[], text[], jsonb[], integer[]),
+_procrastinate_derives()
 to public;

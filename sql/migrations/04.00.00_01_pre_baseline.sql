@@ -183,10 +183,7 @@ create table procrastinate_jobs (
     retry_jitter boolean,
     key text,
     group_key text,
-    trace_context jsonb,
-    constraint check_not_todo_abort_requested check (
-        not (status = 'todo' and abort_requested)
-    )
+    trace_context jsonb
 -- room for a second version of each row: a batch is fetched whole
 ) with (fillfactor = 50);
 
@@ -936,6 +933,26 @@ comment on function _procrastinate_defer_periodic(
     text, text, bigint, text, integer, text, text, jsonb
 ) is 'Defers one tick of a periodic task, or returns null if that tick was taken.';
 
+-- Whether the trigger of this UPDATE is to derive what follows from it: not where a
+-- statement of ours derives it all itself, and has said so with the depth of triggers that
+-- it runs at.
+--
+-- The condition of a trigger is read anew from its text for each statement: a call is the
+-- shortest text there is. Whoever may update jobs must be able to call it.
+create function _procrastinate_derives()
+returns boolean
+language plpgsql stable parallel safe
+set search_path from current
+as $$
+begin
+    return current_setting('procrastinate.derived', true)
+        is distinct from pg_trigger_depth()::text;
+end;
+$$;
+
+comment on function _procrastinate_derives() is
+'Whether the update trigger of procrastinate_jobs has anything to derive.';
+
 -- What a job is, for the DETAIL of an error.
 create function _procrastinate_describe_job(p_job_id bigint)
 returns text
@@ -967,23 +984,23 @@ comment on function _procrastinate_describe_job(bigint) is
 -- procrastinate_jobs (procrastinate.derived): docs/decisions/0005-triggers-derive.md.
 --
 -- In the one order: rows of jobs, keys of their locks, rows of doing. The next heads of the
--- locks are then found with a snapshot taken after the keys.
+-- locks are then found by the caller, with a snapshot taken after the keys.
 create function _procrastinate_end_alike(
     p_worker_id bigint,
     p_job_ids bigint[],
     p_claim_ids bigint[],  -- a claim is one job's: of more jobs than these, if need be
     p_status procrastinate_job_status,
+    p_now timestamptz,
     out o_ended bigint[],
-    out o_heads bigint[]  -- the next heads of the locks released, as next_heads has them
+    out o_released procrastinate_doing[]  -- claims that had a lock, whose keys are in hand
 )
 language plpgsql volatile parallel unsafe
 set search_path from current
+set enable_nestloop = off  -- a filter by an array is quadratic; both sides come in order
 as $$
 declare
     v_event constant procrastinate_job_event_type
         := p_status::text::procrastinate_job_event_type;  -- of the same name
-    v_now constant timestamptz := procrastinate_now();
-    v_released procrastinate_doing[];
     v_others bigint[];
     v_gone bigint;
     v_ok boolean;
@@ -996,6 +1013,7 @@ begin
             d.job_id = any(p_job_ids)
             and d.claim_id = any(p_claim_ids)
             and j.id = d.job_id
+            and j.id = any(p_job_ids)
             and j.status = 'doing'
             and coalesce(j.worker_id, p_worker_id) = p_worker_id
         returning
@@ -1004,26 +1022,21 @@ begin
             -- while the row was waited for
             j.status = p_status and j.lock is not distinct from d.lock as plain
     ),
-    held as (
-        select _procrastinate_take_locks(x.locks) as keys
-        from (
-            select array(
-                select e.lock from ended as e where e.plain and e.lock is not null
-            ) as locks
-            offset 0
-        ) as x
-        where x.locks <> '{}'
-    ),
     gone as (
         delete from procrastinate_doing as d
         where
             d.job_id = any(array(select e.id from ended as e where e.plain))
-            and (select h.keys from held as h) is not false
+            and (
+                select _procrastinate_take_locks(array_agg(e.lock))
+                from ended as e
+                where e.plain and e.lock is not null
+                having count(*) > 0
+            ) is not false
         returning d as claim, d.lock
     ),
     told as (
         insert into procrastinate_events (job_id, type, at, attempt, by_worker_id)
-        select e.id, v_event, v_now, e.attempts, e.worker_id
+        select e.id, v_event, p_now, e.attempts, e.worker_id
         from ended as e
         where e.plain
     ),
@@ -1039,7 +1052,7 @@ begin
         array(select g.claim from gone as g where g.lock is not null),
         array(select e.id from ended as e where not e.plain),
         (select count(*) from gone as g)
-    into o_ended, v_released, v_others, v_gone;
+    into o_ended, o_released, v_others, v_gone;
     if v_gone <> cardinality(o_ended) - cardinality(v_others) then
         -- a job was given back and claimed again by this very worker just now: its claim is
         -- another, which this snapshot does not show, and must not be ended
@@ -1050,14 +1063,11 @@ begin
     if v_others <> '{}' then
         v_ok := _procrastinate_changed_otherwise(v_others, 'doing');
     end if;
-    if v_released <> '{}' then
-        o_heads := _procrastinate_next_heads(v_released, '{}');
-    end if;
 end;
 $$;
 
 comment on function _procrastinate_end_alike(
-    bigint, bigint[], bigint[], procrastinate_job_status
+    bigint, bigint[], bigint[], procrastinate_job_status, timestamptz
 ) is 'doing -> this status for these claims; returns the jobs of those that held.';
 
 -- doing -> ended (or gone) for the claims that still hold their job.
@@ -1072,8 +1082,9 @@ create function _procrastinate_end_jobs(
     p_claim_ids bigint[],
     p_statuses procrastinate_job_status[],
     p_delete boolean[],
+    p_now timestamptz,
     out o_ended bigint[],
-    out o_heads bigint[]  -- the next heads of the locks released, as next_heads has them
+    out o_released procrastinate_doing[]  -- claims that had a lock, whose keys are in hand
 )
 language plpgsql volatile parallel unsafe
 set search_path from current
@@ -1086,10 +1097,10 @@ begin
     if p_statuses[1] = all(p_statuses) and not true = any(p_delete) then
         -- one status for all, as most reports have
         v_part := _procrastinate_end_alike(
-            p_worker_id, p_job_ids, p_claim_ids, p_statuses[1]
+            p_worker_id, p_job_ids, p_claim_ids, p_statuses[1], p_now
         );
         o_ended := v_part.o_ended;
-        o_heads := v_part.o_heads;
+        o_released := v_part.o_released;
         return;
     end if;
 
@@ -1115,14 +1126,11 @@ begin
                 where u.status = v_status and u.gone is not true
             ),
             p_claim_ids,
-            v_status
+            v_status,
+            p_now
         );
         o_ended := o_ended || v_part.o_ended;
-        if v_part.o_heads is not null then
-            o_heads := array[
-                least(o_heads[1], v_part.o_heads[1]), least(o_heads[2], v_part.o_heads[2])
-            ] || o_heads[3:] || v_part.o_heads[3:];
-        end if;
+        o_released := o_released || v_part.o_released;
     end loop;
     if true = any(p_delete) then
         with gone as (
@@ -1147,7 +1155,8 @@ end;
 $$;
 
 comment on function _procrastinate_end_jobs(
-    bigint, bigint[], bigint[], procrastinate_job_status[], boolean[]
+    bigint, bigint[], bigint[], procrastinate_job_status[], boolean[],
+    timestamptz
 ) is 'doing -> ended or gone for these claims; returns the jobs of those that held.';
 
 -- The event that a change of status leaves; null for none. As 3.x has it: a job that ends
@@ -1366,6 +1375,54 @@ $$;
 comment on function _procrastinate_fold_counts() is
 'Adds up the changes of the numbers of finished jobs.';
 
+-- What a fetch from one queue must know before it reads jobs by their marks: the queue's
+-- one priority, when the next delayed job falls due, and from which id to read those that
+-- are ready again. No row where the queue is paused, or the marks do not know it.
+--
+-- In sql, so that it becomes part of the query that reads the jobs, with its snapshot.
+create function _procrastinate_gate(p_queue text, p_marks bigint[])
+returns table (priority integer, due timestamptz, again bigint)
+language sql stable parallel safe
+begin atomic
+    select
+        min(p.priority) as priority,
+        (
+            select t.scheduled_at
+            from procrastinate_todo as t
+            where t.state = 'd' and t.queue_name = p_queue
+            order by t.scheduled_at
+            limit 1
+        ) as due,
+        (
+            select
+                case
+                    when count(*) >= 200 then '-9223372036854775808'::bigint
+                    else least(p_marks[6], min(x.job_id))
+                end
+            from (
+                select t.job_id
+                from procrastinate_todo as t
+                where t.state = 'a' and t.since >= p_marks[1]::text::xid8
+                order by t.since
+                limit 200  -- more than these: reading all is cheaper
+            ) as x
+        ) as again
+    from procrastinate_priorities as p
+    where
+        p.queue_name = p_queue
+        -- else of another server, before a restore
+        and p_marks[1]::text::xid8 <= pg_snapshot_xmin(pg_current_snapshot())
+        and not exists (
+            select
+            from procrastinate_queues as s
+            where s.queue_name = p_queue and s.paused_at is not null
+        )
+    having count(*) = 1 and min(p.id) = p_marks[4];
+end;
+
+comment on function _procrastinate_gate(text, bigint[]) is
+'Priority, next due time and mark of rows ready again, for a fetch from this one queue.';
+
 -- The heads that this exchange has handed over and that may be claimed: blocked so far,
 -- due, and still the next of their lock. Nothing has joined the line before them since, and
 -- this fetch has not claimed such a one already; nobody else can have, for the key is in
@@ -1410,6 +1467,66 @@ end;
 
 comment on function _procrastinate_handed_heads(bigint[], timestamptz) is
 'Heads of locks released by this exchange that may be claimed by it.';
+
+-- The next head of each lock that these claims have just released, for whoever holds the
+-- keys and has made its changes.
+--
+-- A claim says where its job stood in line and what was not yet seen when it became the
+-- head. The next head is the first job from there on, unless one has joined the line before
+-- it since: only those are read besides. Where that is not known, or many have joined, the
+-- line is to be read whole.
+--
+-- In sql, so that it becomes part of the query that uses it, with its snapshot.
+create function _procrastinate_heads_of(p_released procrastinate_doing[])
+returns table (
+    lock text,
+    claim_id bigint,
+    whole boolean,
+    job_id bigint,  -- null: nobody waits, or whole
+    queue_name varchar,
+    priority integer,
+    scheduled_at timestamptz,
+    state "char"
+)
+language sql stable parallel safe
+begin atomic
+    select
+        l.lock, l.claim_id, a.whole, h.job_id, h.queue_name, h.priority, h.scheduled_at,
+        h.state
+    from unnest(p_released) as l
+    cross join lateral (
+        select
+            -- of another server, before a restore
+            coalesce(l.head_xmin >= pg_snapshot_xmax(pg_current_snapshot()), true)
+            -- one ahead, or 200 at all
+            or coalesce(sum(
+                case
+                    when (~s.priority, s.job_id) < (~l.priority, l.job_id) then 200
+                    else 1
+                end
+            ) >= 200, false) as whole
+        from (
+            select t.priority, t.job_id
+            from procrastinate_todo as t
+            where t.lock = l.lock and t.since >= l.head_xmin
+            order by t.since
+            limit 200
+        ) as s
+    ) as a
+    left join lateral (
+        select t.job_id, t.queue_name, t.priority, t.scheduled_at, t.state
+        from procrastinate_todo as t
+        where
+            not a.whole
+            and t.lock = l.lock
+            and (~t.priority, t.job_id) >= (~l.priority, l.job_id)
+        order by t.lock, ~t.priority, t.job_id
+        limit 1
+    ) as h on true;
+end;
+
+comment on function _procrastinate_heads_of(procrastinate_doing[]) is
+'The next head of each lock that these claims have released, where it is known.';
 
 -- Every change of jobs but the two that each goes through: refuses what the state machine
 -- does not allow, then derives todo and doing from the jobs' present rows and writes the
@@ -1548,6 +1665,52 @@ $$;
 
 comment on function _procrastinate_jobs_started(bigint[], text[]) is
 'Raises unique_violation (procrastinate_jobs_lock_idx_v1) if one of these locks is held.';
+
+-- The first jobs of one queue and priority that stand ready, by id: fresh ones and those
+-- ready again, each from its mark on, p_take of each at most.
+--
+-- In sql, so that it becomes part of the query that uses it, with its snapshot.
+create function _procrastinate_line(
+    p_queue text,
+    p_priority integer,
+    p_fresh bigint,
+    p_again bigint,
+    p_take integer,
+    p_pass bigint[]  -- but not these
+)
+returns table (job_id bigint, lock text, state "char")
+language sql stable parallel safe
+begin atomic
+    (
+        select t.job_id + 0 as job_id, t.lock, t.state
+        from procrastinate_todo as t
+        where
+            t.state = 'r'
+            and t.queue_name = p_queue
+            and t.priority = p_priority
+            and t.job_id + 0 >= p_fresh
+            and t.job_id <> all(p_pass)
+        order by t.job_id + 0
+        limit p_take
+    )
+    union all
+    (
+        select t.job_id + 0 as job_id, t.lock, t.state
+        from procrastinate_todo as t
+        where
+            t.state = 'a'
+            and t.queue_name = p_queue
+            and t.priority = p_priority
+            and t.job_id + 0 >= p_again
+            and t.job_id <> all(p_pass)
+        order by t.job_id + 0
+        limit p_take
+    );
+end;
+
+comment on function _procrastinate_line(
+    text, integer, bigint, bigint, integer, bigint[]
+) is 'The first ready jobs of one queue and priority, from their marks on.';
 
 -- Everything that a statement with many changes will wait for, in the one order: the rows
 -- of the jobs by id, then the keys of all locks that they have or get. What follows may
@@ -1700,11 +1863,8 @@ comment on function _procrastinate_next_due_in(text[], text[]) is
 -- snapshots of these statements show every release and every parked job that committed
 -- before.
 --
--- p_released are the claims that have just released their locks. Each says where its job
--- stood in line and what was not yet seen when it became the head. The next head is then
--- the first job from there on, unless one has joined the line before it since: only those
--- are read besides. A lock without (p_locks) is read from its start, over whatever dead
--- rows an old snapshot keeps there; it may be held.
+-- p_released are the claims that have just released their locks. A lock without (p_locks)
+-- is read from its start, over whatever dead rows an old snapshot keeps; it may be held.
 --
 -- Null if there is none, else: oldest transaction not seen, last claim, jobs.
 create function _procrastinate_next_heads(
@@ -1715,46 +1875,18 @@ language plpgsql volatile parallel unsafe
 set search_path from current
 as $$
 declare
-    v_many constant integer := 200;  -- more than this joined: reading all is cheaper
     v_heads bigint[];
     v_whole text[];
     v_xmin bigint;
-    v_xmax constant xid8 := pg_snapshot_xmax(pg_current_snapshot());
     v_claim bigint;
 begin
-    v_xmin := pg_snapshot_xmin(pg_current_snapshot())::text::bigint;
     select
-        array_agg(h.job_id) filter (where not a.whole),
-        array_agg(l.lock) filter (where a.whole),
-        min(l.claim_id)  -- up to it no claim of any of these locks is held
-    into v_heads, v_whole, v_claim
-    from unnest(p_released) as l
-    cross join lateral (
-        select
-            coalesce(l.head_xmin >= v_xmax, true)  -- of another server, before a restore
-            or count(*) >= v_many
-            or coalesce(
-                bool_or((~s.priority, s.job_id) < (~l.priority, l.job_id)), false
-            ) as whole
-        from (
-            select t.priority, t.job_id
-            from procrastinate_todo as t
-            where t.lock = l.lock and t.since >= l.head_xmin
-            order by t.since
-            limit v_many
-        ) as s
-    ) as a
-    left join lateral (
-        select t.job_id
-        from procrastinate_todo as t
-        where
-            not a.whole
-            and t.lock = l.lock
-            and (~t.priority, t.job_id) >= (~l.priority, l.job_id)
-        order by t.lock, ~t.priority, t.job_id
-        limit 1
-    ) as h on true;
-    v_heads := array_remove(v_heads, null);
+        array_agg(h.job_id) filter (where h.job_id is not null),
+        array_agg(h.lock) filter (where h.whole),
+        min(h.claim_id),  -- up to it no claim of any of these locks is held
+        pg_snapshot_xmin(pg_current_snapshot())::text::bigint
+    into v_heads, v_whole, v_claim, v_xmin
+    from _procrastinate_heads_of(p_released) as h;
     v_whole := v_whole || p_locks;
 
     if v_whole <> '{}' then  -- some have joined before the mark, or there is none
@@ -1955,6 +2087,157 @@ $$;
 comment on function _procrastinate_notify(text, text, bigint) is
 'Tells the workers of a queue, and those of all queues, of a job.';
 
+-- The next jobs of a worker of one queue, locks and all: locks their rows. Null where there
+-- is something else to be done, or somebody in the way: pick_jobs then does it all again.
+--
+-- One statement reads what may be next (the line from the marks on, and the heads of the
+-- locks that this exchange has released, whose keys are in hand), and locks the rows of
+-- those that need no other key. Fewer than asked for are an answer where no job can be
+-- hidden below the mark: where no id was given since a full scan that met no other writer.
+-- Else they are read from the start.
+create function _procrastinate_pick_here(
+    p_worker_id bigint,
+    p_queue text,
+    p_limit integer,
+    p_marks bigint[],
+    p_released procrastinate_doing[],
+    p_now timestamptz,
+    out o_job_ids bigint[],
+    out o_heads bigint[],
+    out o_marks bigint[],
+    out o_contended boolean,
+    out o_more boolean,
+    out o_next_due_in double precision
+)
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_start constant bigint := '-9223372036854775808'::bigint;
+    v_short constant bigint := -2;  -- in place of the last id: begin at the start
+    v_begin bigint := case when p_marks[3] = v_short then v_start else p_marks[5] end;
+    v_ids bigint[];
+    v_locks text[];
+    v_fresh bigint;
+    v_again bigint;
+    v_mark bigint;
+    v_last bigint := v_short;
+    v_due timestamptz;
+    v_snapshot pg_snapshot;
+begin
+    with heads as materialized (
+        select h.job_id, h.queue_name, h.priority, h.scheduled_at, h.state, h.whole
+        from _procrastinate_heads_of(p_released) as h
+    ),
+    gate as materialized (
+        select g.priority, g.due, g.again from _procrastinate_gate(p_queue, p_marks) as g
+    ),
+    seen as materialized (
+        select s.job_id, s.lock, s.state
+        from gate as g
+        cross join lateral _procrastinate_line(
+            p_queue, g.priority, v_begin, g.again, p_limit, '{}'
+        ) as s
+        union all
+        select h.job_id, null, h.state
+        from gate as g
+        join heads as h on h.priority = g.priority
+        where
+            h.state = 'b'
+            and h.queue_name = p_queue
+            and coalesce(h.scheduled_at <= p_now, true)
+        order by job_id
+        limit p_limit
+    )
+    select
+        array_agg(s.job_id),
+        array_agg(s.lock),
+        max(s.job_id) filter (where s.state = 'r'),
+        max(s.job_id) filter (where s.state = 'a'),
+        (select g.due from gate as g),
+        (select g.again from gate as g),
+        array(
+            select case when h.whole then -1 else h.job_id end
+            from heads as h
+            where h.whole or h.job_id is not null
+        ),
+        array(
+            select j.id
+            from procrastinate_jobs as j
+            where
+                j.id = any(array(select x.job_id from seen as x where x.lock is null))
+                and j.status = 'todo'  -- as it is now: it may have changed since
+                and (j.lock is null or j.id = any(array(select h.job_id from heads as h)))
+                and j.queue_name = p_queue
+                and coalesce(j.scheduled_at <= p_now, true)
+                and exists (
+                    select
+                    from procrastinate_workers as w
+                    where w.id = p_worker_id
+                    for key share skip locked
+                )
+            for no key update of j skip locked
+        ),
+        pg_current_snapshot()
+    into v_ids, v_locks, v_fresh, v_again, v_due, v_mark, o_heads, o_job_ids, v_snapshot
+    from seen as s;
+    if v_mark is null or v_due <= p_now or -1 = any(o_heads) then
+        o_job_ids := null;
+        return;
+    end if;
+    if array_remove(v_locks, null) <> '{}' then
+        o_job_ids := o_job_ids || _procrastinate_pick_locked(
+            p_worker_id, p_queue, v_ids, v_locks, o_job_ids, p_now
+        );
+    end if;
+    if cardinality(o_job_ids) < cardinality(v_ids) then
+        o_job_ids := null;
+        return;
+    end if;
+
+    o_contended := false;
+    o_more := false;
+    if cardinality(o_job_ids) = p_limit then
+        v_last := coalesce(nullif(p_marks[3], v_short), -1);
+    elsif v_begin = v_start then
+        o_next_due_in := extract(epoch from nullif(v_due, 'infinity') - p_now);
+        v_begin := p_marks[5];
+        if _procrastinate_sees_all(v_snapshot) then
+            v_last := coalesce(pg_sequence_last_value('procrastinate_jobs_id_seq'), -1);
+        end if;
+    elsif o_job_ids <> '{}'
+        and p_marks[3] = pg_sequence_last_value('procrastinate_jobs_id_seq')
+    then
+        v_last := p_marks[3];
+        o_more := true;
+    else
+        select p.o_job_ids, p.o_heads, p.o_marks, p.o_more, p.o_next_due_in
+        into o_job_ids, o_heads, o_marks, o_more, o_next_due_in
+        from _procrastinate_pick_here(
+            p_worker_id, p_queue, p_limit, p_marks[:2] || v_short || p_marks[4:],
+            p_released, p_now
+        ) as p;
+        return;
+    end if;
+    o_marks := array[
+        pg_snapshot_xmin(v_snapshot)::text::bigint, p_marks[2], v_last, p_marks[4],
+        greatest(v_begin, v_fresh + 1), greatest(v_mark, v_again + 1)
+    ];
+    if array_remove(v_locks, null) <> '{}' then
+        o_marks := o_marks || 0::bigint;
+    end if;
+    if o_heads = '{}' then
+        o_heads := null;
+    else
+        o_heads := array[o_marks[1], p_released[1].claim_id] || o_heads;
+    end if;
+end;
+$$;
+
+comment on function _procrastinate_pick_here(
+    bigint, text, integer, bigint[], procrastinate_doing[], timestamptz
+) is 'Locks the next jobs of one queue, where its marks say all there is to know.';
+
 -- Locks at most p_limit jobs of these queues that may run, highest priority first, then
 -- lowest id, for finish_and_fetch. Never waits for another transaction: what somebody holds
 -- is skipped and told.
@@ -2039,12 +2322,7 @@ begin
     loop
         if v_full then
             v_fresh := array_fill(v_start, array[cardinality(v_pairs)]);
-            if pg_snapshot_xmin(v_snapshot) = pg_snapshot_xmax(v_snapshot)
-                or (
-                    pg_snapshot_xmin(v_snapshot) = pg_current_xact_id_if_assigned()
-                    and v_xmin + 1 = pg_snapshot_xmax(v_snapshot)::text::bigint
-                )
-            then  -- nobody else is writing: every id given so far is in sight
+            if _procrastinate_sees_all(v_snapshot) then
                 v_last_id := (select s.last_value from procrastinate_jobs_id_seq as s);
             end if;
         end if;
@@ -2101,21 +2379,75 @@ $$;
 comment on function _procrastinate_pick_jobs(text[], integer, bigint[], bigint[]) is
 'Locks the first jobs of these queues that may run. Skips what others hold.';
 
+-- Of jobs in line for pick_here, those that have a lock: takes the keys, locks the rows of
+-- the jobs. Fewer than there are where one of them may not run, or somebody is in the way.
+create function _procrastinate_pick_locked(
+    p_worker_id bigint,
+    p_queue text,
+    p_job_ids bigint[],
+    p_locks text[],  -- of each; null: it is picked already
+    p_picked bigint[],  -- by this fetch so far: they are about to hold their locks
+    p_now timestamptz
+)
+returns bigint[]
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_taken record;
+begin
+    if array_position(p_locks, null) is not null then
+        select array_agg(c.job_id), array_agg(c.lock) into p_job_ids, p_locks
+        from unnest(p_job_ids, p_locks) as c (job_id, lock)
+        where c.lock is not null;
+    end if;
+    v_taken := _procrastinate_take_heads(
+        p_job_ids, p_locks, p_picked,
+        current_setting('max_locks_per_transaction')::integer / 2
+    );
+    if cardinality(v_taken.o_heads) = cardinality(p_job_ids) then
+        return array(
+            select j.id
+            from procrastinate_jobs as j
+            where
+                j.id = any(v_taken.o_heads)
+                and j.status = 'todo'  -- as it is now: it may have changed since
+                and j.queue_name = p_queue
+                and coalesce(j.scheduled_at <= p_now, true)
+                and exists (
+                    select
+                    from procrastinate_workers as w
+                    where w.id = p_worker_id
+                    for key share skip locked
+                )
+            for no key update of j skip locked
+        );
+    end if;
+    return '{}'::bigint[];
+end;
+$$;
+
+comment on function _procrastinate_pick_locked(
+    bigint, text, bigint[], text[], bigint[], timestamptz
+) is 'Locks the rows of these jobs with locks, where all of them may run.';
+
 -- The next jobs of a worker: locks the rows of at most p_limit, for finish_and_fetch.
 --
--- The straight way is for a worker of one queue that finds as many as it has slots where
--- its last claim ended, or handed over by the end of its own: one statement instead of the
--- dozen that the general way takes (docs/decisions/0003-low-water-marks.md). It goes only
--- where nothing but that is to be done, and is not tried where the last pick met locks.
--- Fewer than asked for: pick_jobs does it all again, for marks are raised only over a batch
--- that was found whole.
+-- Most fetches are of a worker of one queue, with marks that say where its last claim
+-- ended. They have two ways of few statements, which go only where nothing else is to be
+-- done: the straight way here finds as many jobs as it has slots, none with a lock, in one
+-- statement; the other (pick_here) takes locks in its stride, and may find fewer. All else
+-- takes the general way (pick_jobs), from the start
+-- (docs/decisions/0003-low-water-marks.md).
 create function _procrastinate_pick_next(
     p_worker_id bigint,
     p_queues text[],
     p_limit integer,
     p_marks bigint[],
-    p_handed bigint[],
+    p_released procrastinate_doing[],
+    p_now timestamptz,
     out o_job_ids bigint[],
+    out o_heads bigint[],  -- next heads of the locks released, as next_heads has them
     out o_marks bigint[],
     out o_contended boolean,
     out o_more boolean,
@@ -2125,13 +2457,27 @@ language plpgsql volatile parallel unsafe
 set search_path from current
 as $$
 declare
-    v_at integer := p_limit;
+    v_start constant bigint := '-9223372036854775808'::bigint;
+    v_queue constant text := p_queues[1];
     v_ok boolean;
 begin
-    if cardinality(p_queues) = 1 and cardinality(p_marks) = 6
-        and p_marks[2] > extract(epoch from clock_timestamp()) * 1e6
+    if p_limit = 0 then
+        o_job_ids := '{}';
+        o_marks := p_marks;
+        o_contended := false;
+        o_more := false;
+        if p_released is not null then
+            v_ok := _procrastinate_promote(p_released, '{}');
+        end if;
+        return;
+    end if;
+    if current_setting('transaction_isolation') <> 'read committed' then
+        v_ok := _procrastinate_refuse_old_snapshot('Fetching jobs');
+    end if;
+    if cardinality(p_queues) = 1
+        and to_timestamp(p_marks[2] / 1e6::double precision) > clock_timestamp()
     then
-        if p_handed is null then
+        if p_released is null and cardinality(p_marks) = 6 and p_marks[6] = v_start then
             o_job_ids := array(
                 select j.id
                 from procrastinate_jobs as j
@@ -2141,12 +2487,10 @@ begin
                         from procrastinate_todo as t
                         where
                             t.state = 'r'
-                            and t.queue_name = p_queues[1]
+                            and t.queue_name = v_queue
                             and t.priority = (
                                 select s.priority
-                                from _procrastinate_straight(
-                                    p_queues[1], p_marks, procrastinate_now()
-                                ) as s
+                                from _procrastinate_straight(v_queue, p_marks) as s
                             )
                             and t.job_id + 0 >= p_marks[5]
                         order by t.job_id + 0
@@ -2154,8 +2498,8 @@ begin
                     ))
                     and j.status = 'todo'
                     and j.lock is null  -- as it is now: it may have changed since
-                    and j.queue_name = p_queues[1]
-                    and coalesce(j.scheduled_at <= procrastinate_now(), true)
+                    and j.queue_name = v_queue
+                    and coalesce(j.scheduled_at <= p_now, true)
                     and exists (
                         select
                         from procrastinate_workers as w
@@ -2165,85 +2509,36 @@ begin
                 order by j.id
                 for no key update of j skip locked
             );
-        else
-            o_job_ids := array(
-                select j.id
-                from procrastinate_jobs as j
-                where
-                    j.id = any(array(
-                        select n.job_id
-                        from (
-                            (
-                                select  -- one that has a lock counts, and is not found
-                                    t.job_id + 0 as at,
-                                    case when t.lock is null then t.job_id end as job_id
-                                from procrastinate_todo as t
-                                where
-                                    t.state = 'r'
-                                    and t.queue_name = p_queues[1]
-                                    and t.priority = (
-                                        select s.priority
-                                        from _procrastinate_straight(
-                                            p_queues[1], p_marks, procrastinate_now()
-                                        ) as s
-                                    )
-                                    and t.job_id + 0 >= p_marks[5]
-                                order by t.job_id + 0
-                                limit p_limit
-                            )
-                            union all
-                            select h.job_id, h.job_id
-                            from _procrastinate_handed_heads(
-                                p_handed, procrastinate_now()
-                            ) as h
-                            where
-                                h.queue_name = p_queues[1]
-                                and h.priority = (
-                                    select s.priority
-                                    from _procrastinate_straight(
-                                        p_queues[1], p_marks, procrastinate_now()
-                                    ) as s
-                                )
-                            order by at
-                            limit p_limit
-                        ) as n
-                    ))
-                    and j.status = 'todo'
-                    and (j.lock is null or j.id = any(p_handed[3:]))
-                    and j.queue_name = p_queues[1]
-                    and coalesce(j.scheduled_at <= procrastinate_now(), true)
-                    and exists (
-                        select
-                        from procrastinate_workers as w
-                        where w.id = p_worker_id
-                        for key share skip locked
-                    )
-                order by j.id
-                for no key update of j skip locked
-            );
-        end if;
-        if cardinality(o_job_ids) = p_limit then
-            while o_job_ids[v_at] = any(p_handed[3:]) loop  -- those do not raise the mark
-                v_at := v_at - 1;
-            end loop;
-            o_marks := p_marks;
-            if v_at > 0 then
-                o_marks[5] := o_job_ids[v_at] + 1;
+            if cardinality(o_job_ids) = p_limit then
+                o_marks := p_marks[:4] || (o_job_ids[p_limit] + 1) || v_start;
+                o_contended := false;
+                o_more := false;
+                return;
             end if;
-            o_contended := false;
-            o_more := false;
-            return;
+        elsif cardinality(p_marks) in (6, 7) then
+            select
+                p.o_job_ids, p.o_heads, p.o_marks, p.o_contended, p.o_more, p.o_next_due_in
+            into o_job_ids, o_heads, o_marks, o_contended, o_more, o_next_due_in
+            from _procrastinate_pick_here(
+                p_worker_id, v_queue, p_limit, p_marks, p_released, p_now
+            ) as p;
+            if o_job_ids is not null then
+                return;
+            end if;
         end if;
     end if;
     v_ok := _procrastinate_require_worker(p_worker_id);
+    if p_released is not null then
+        o_heads := _procrastinate_next_heads(p_released, '{}');
+    end if;
     select p.o_job_ids, p.o_marks, p.o_contended, p.o_more, p.o_next_due_in
     into o_job_ids, o_marks, o_contended, o_more, o_next_due_in
-    from _procrastinate_pick_jobs(p_queues, p_limit, p_marks, p_handed) as p;
+    from _procrastinate_pick_jobs(p_queues, p_limit, p_marks, o_heads) as p;
 end;
 $$;
 
 comment on function _procrastinate_pick_next(
-    bigint, text[], integer, bigint[], bigint[]
+    bigint, text[], integer, bigint[], procrastinate_doing[], timestamptz
 ) is 'Locks the next jobs of a worker that may run. Raises PQ004 (worker not registered).';
 
 -- Puts the head of each lock that nobody holds back among the jobs that may be fetched, and
@@ -2658,6 +2953,30 @@ $$;
 comment on function _procrastinate_reconcile_todo(bigint[]) is
 'Derives todo anew for these jobs; those with a lock stand blocked.';
 
+-- The error of a check constraint that there is not, since PostgreSQL would read its text
+-- anew for each statement: 3.x clients know it by this name.
+create function _procrastinate_refuse_abort(p_job_id bigint)
+returns void
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    raise exception using
+        errcode = 'check_violation',
+        constraint = 'check_not_todo_abort_requested',
+        schema = current_schema(),
+        table = 'procrastinate_jobs',
+        message = 'new row for relation "procrastinate_jobs" violates check constraint '
+            || '"check_not_todo_abort_requested"',
+        detail = format('Job %s waits (todo): only one that runs can be asked to abort.',
+            p_job_id),
+        hint = 'Cancel it: select procrastinate_cancel_job(...).';
+end;
+$$;
+
+comment on function _procrastinate_refuse_abort(bigint) is
+'Raises check_violation (check_not_todo_abort_requested) for a waiting job asked to abort.';
+
 -- The exclusion of a lock: refuses a second job in doing, after the rows were written and
 -- with the locks' keys in hand. A transaction that cannot take a fresh snapshot cannot
 -- tell.
@@ -2695,6 +3014,36 @@ $$;
 
 comment on function _procrastinate_refuse_held(text[]) is
 'Raises unique_violation (procrastinate_jobs_lock_idx_v1) where two jobs hold a lock.';
+
+-- A job's number is its address in every other table. Both lists are sorted, of one length:
+-- told is the first job whose number has gone.
+create function _procrastinate_refuse_ids(p_old bigint[], p_new bigint[])
+returns boolean
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_old bigint;
+    v_new bigint;
+begin
+    select min(o.id) into v_old
+    from unnest(p_old) as o (id) left join unnest(p_new) as n (id) on n.id = o.id
+    where n.id is null;
+    select min(n.id) into v_new
+    from unnest(p_new) as n (id) left join unnest(p_old) as o (id) on o.id = n.id
+    where o.id is null;
+    perform _procrastinate_raise(
+        'PQ006',
+        format('The id of job %s cannot be changed to %s', v_old, v_new),
+        'Events, results and users'' own tables know the job by its id.',
+        'Defer a new job instead.'
+    );
+    return false;
+end;
+$$;
+
+comment on function _procrastinate_refuse_ids(bigint[], bigint[]) is
+'Raises PQ006 (id change) for these ids before and after an UPDATE.';
 
 -- Without a fresh snapshot nobody can tell whether a lock is held.
 create function _procrastinate_refuse_old_snapshot(p_what text)
@@ -3047,31 +3396,10 @@ begin
         array[max(s.job_id) filter (where s.state = 'a')]
     into o_seen, o_free, o_locked, o_locks, o_fresh, o_again
     from (
-        (
-            select t.job_id + 0 as job_id, t.lock, t.state
-            from procrastinate_todo as t
-            where
-                t.state = 'r'
-                and t.queue_name = p_queue
-                and t.priority = p_priority
-                and t.job_id + 0 >= p_fresh
-                and t.job_id <> all(p_pass)
-            order by t.job_id + 0
-            limit p_take
-        )
-        union all
-        (
-            select t.job_id + 0, t.lock, t.state
-            from procrastinate_todo as t
-            where
-                t.state = 'a'
-                and t.queue_name = p_queue
-                and t.priority = p_priority
-                and t.job_id + 0 >= p_again
-                and t.job_id <> all(p_pass)
-            order by t.job_id + 0
-            limit p_take
-        )
+        select l.job_id, l.lock, l.state
+        from _procrastinate_line(
+            p_queue, p_priority, p_fresh, p_again, p_take, p_pass
+        ) as l
         union all
         select h.job_id, null, 'b'
         from _procrastinate_handed_heads(p_handed, procrastinate_now()) as h
@@ -3244,6 +3572,22 @@ $$;
 comment on function _procrastinate_see_wide(text[], integer, bigint[], bigint[]) is
 'The first ready jobs of these queues by priority, then id, without marks.';
 
+-- Whether nobody but this transaction was writing when the snapshot was taken: it then
+-- shows every job whose id was given before.
+create function _procrastinate_sees_all(p_snapshot pg_snapshot)
+returns boolean
+language sql stable parallel safe
+return
+    pg_snapshot_xmin(p_snapshot) = pg_snapshot_xmax(p_snapshot)
+    or (
+        pg_snapshot_xmin(p_snapshot) = pg_current_xact_id_if_assigned()
+        and pg_snapshot_xmin(p_snapshot)::text::bigint + 1
+        = pg_snapshot_xmax(p_snapshot)::text::bigint
+    );
+
+comment on function _procrastinate_sees_all(pg_snapshot) is
+'Whether nobody else was writing when this snapshot was taken.';
+
 -- Since when a job is what it is: its newest event. One that says for when the job was
 -- scheduled tells no past, and to be asked to abort is no change of status.
 create function _procrastinate_since(p_job_id bigint)
@@ -3259,29 +3603,23 @@ comment on function _procrastinate_since(bigint) is
 'When a job got its present status; null for a job without history.';
 
 -- Whether a worker of this one queue may take the straight way, as the priority to read:
--- no row where there is more to be done than to claim the next jobs in line.
+-- null where there is more to be done than to claim the next jobs in line.
 --
--- The queue is not paused and has used the one priority that the marks know, nothing fell
--- due, and nothing became ready again. In sql, so that it becomes part of the query that
--- reads the jobs, with its snapshot.
+-- The queue is not paused and has used the one priority that the marks know, and nothing
+-- became ready again. What fell due is noticed by the next full scan: whoever goes this way
+-- has no slot left for it. In sql, so that it becomes part of the query that reads the
+-- jobs, with its snapshot.
 create function _procrastinate_straight(
-    p_queue text, p_marks bigint[], p_now timestamptz
+    p_queue text, p_marks bigint[]
 )
 returns table (priority integer)
 language sql stable parallel safe
 begin atomic
-    select p.priority
+    select min(p.priority)
     from procrastinate_priorities as p
     where
         p.queue_name = p_queue
-        and p.id = p_marks[4]
-        and p.priority is not null
         and p_marks[1]::text::xid8 <= pg_snapshot_xmin(pg_current_snapshot())
-        and not exists (
-            select
-            from procrastinate_priorities as x
-            where x.queue_name = p_queue and x.id <> p_marks[4]
-        )
         and not exists (
             select
             from procrastinate_queues as s
@@ -3290,32 +3628,12 @@ begin atomic
         and not exists (
             select
             from procrastinate_todo as t
-            where
-                t.state = 'd'
-                and t.queue_name = p_queue
-                and t.scheduled_at <= p_now
+            where t.state = 'a' and t.queue_name = p_queue
         )
-        and (  -- not exists(): that would drop the order by, and the index with it
-            select t.since
-            from procrastinate_todo as t
-            where t.state = 'a' and t.since >= p_marks[1]::text::xid8
-            order by t.since
-            limit 1
-        ) is null
-        and (
-            select t.job_id
-            from procrastinate_todo as t
-            where
-                t.state = 'a'
-                and t.queue_name = p_queue
-                and t.priority = p.priority
-                and t.job_id + 0 >= p_marks[6]
-            order by t.job_id + 0
-            limit 1
-        ) is null;
+    having count(*) = 1 and min(p.id) = p_marks[4];
 end;
 
-comment on function _procrastinate_straight(text, bigint[], timestamptz) is
+comment on function _procrastinate_straight(text, bigint[]) is
 'The one priority of this queue, where nothing but its next jobs is to be looked at.';
 
 -- Of candidates with a lock: which may run now. The others are parked (state b), so that no
@@ -3899,6 +4217,9 @@ comment on function procrastinate_fetch_jobs_v1(bigint, text[], integer, bigint[
 
 -- doing -> ended for what a worker reports, todo -> doing for what fits in its free slots:
 -- one round trip. Ends that are not answered were applied; not_held ones changed nothing.
+--
+-- It runs for every job, and most of its cost is to set up statements, expressions and
+-- calls, so the usual way has few of each: docs/decisions/0067-few-statements.md.
 create function procrastinate_finish_and_fetch_v1(
     p_worker_id bigint,
     p_queues text[],
@@ -3921,119 +4242,117 @@ as $$
 declare
     v_outer constant text := current_setting('procrastinate.derived', true);
     v_now constant timestamptz := procrastinate_now();
-    v_row procrastinate_exchange_v1;
-    v_part record;
-    v_ids bigint[];
-    v_heads bigint[];  -- of the locks released here: handed over to the fetch
+    v_ended record;
+    v_next record;
+    v_released procrastinate_doing[];
     v_started integer;
     v_ok boolean;
 begin
-    v_ok := _procrastinate_check_report(
-        p_worker_id, p_limit, p_job_ids, p_claim_ids, p_statuses, p_delete
-    );
-    -- jobs that are updated here, and what is derived from them, are written together
-    v_ok := set_config('procrastinate.derived', pg_trigger_depth()::text, true) is null;
-    if cardinality(p_job_ids) > 0 then
-        v_part := _procrastinate_end_jobs(
-            p_worker_id, p_job_ids, p_claim_ids, p_statuses, p_delete
+    v_ok := p_worker_id is not null and p_limit between 0 and 10000
+        and p_statuses[1] in ('succeeded', 'failed', 'aborted')
+        and p_statuses[1] = all(p_statuses)
+        and cardinality(p_job_ids) = cardinality(p_statuses)
+        and cardinality(p_job_ids) = cardinality(p_claim_ids)
+        and coalesce(cardinality(p_delete), 0) in (0, cardinality(p_job_ids))
+        and (true = any(p_delete)) is not true
+        and array_position(p_job_ids || p_claim_ids, null) is null;
+    if v_ok is not true then  -- not a usual report: none, mixed, or wrong
+        v_ok := not _procrastinate_check_report(
+            p_worker_id, p_limit, p_job_ids, p_claim_ids, p_statuses, p_delete
         );
-        v_heads := v_part.o_heads;
-        if cardinality(p_job_ids) > cardinality(v_part.o_ended) then
+    end if;
+    -- jobs that are updated here, and what is derived from them, are written together
+    v_ok := set_config('procrastinate.derived', pg_trigger_depth()::text, true) is not null
+        and v_ok;
+    if v_ok or cardinality(p_job_ids) > 0 then
+        if v_ok then
+            v_ended := _procrastinate_end_alike(
+                p_worker_id, p_job_ids, p_claim_ids, p_statuses[1], v_now
+            );
+        else
+            v_ended := _procrastinate_end_jobs(
+                p_worker_id, p_job_ids, p_claim_ids, p_statuses, p_delete, v_now
+            );
+        end if;
+        v_released := nullif(v_ended.o_released, '{}');
+        if cardinality(p_job_ids) > cardinality(v_ended.o_ended) then
             return query
             select
                 n.outcome, n.job_id, n.claim_id, n.status, n.queue_name, n.task_name,
                 n.priority, n.lock, n.queueing_lock, n.args, n.scheduled_at, n.attempts,
                 n.abort_requested, n.next_due_in, n.contended, n.more, n.marks
-            from _procrastinate_not_held(p_job_ids, p_claim_ids, v_part.o_ended) as n;
+            from _procrastinate_not_held(p_job_ids, p_claim_ids, v_ended.o_ended) as n;
         end if;
     end if;
 
-    v_row.outcome := 'summary';
-    v_row.contended := false;
-    v_row.more := false;
-    v_row.marks := p_marks;
-    if p_limit > 0 then
-        if current_setting('transaction_isolation') <> 'read committed' then
-            v_ok := _procrastinate_refuse_old_snapshot('Fetching jobs');
-        end if;
-        v_part := _procrastinate_pick_next(
-            p_worker_id, p_queues, p_limit, p_marks, v_heads
-        );
-        v_ids := v_part.o_job_ids;
-        v_row.next_due_in := v_part.o_next_due_in;
-        v_row.contended := v_part.o_contended;
-        v_row.more := v_part.o_more;
-        v_row.marks := v_part.o_marks;
-        if cardinality(v_ids) > 0 then
-            return query
-            with mine as (
-                update procrastinate_jobs as j
-                set status = 'doing', worker_id = p_worker_id
-                where j.id = any(v_ids)
-                returning
-                    j.id, j.status, j.queue_name, j.task_name, j.priority, j.lock,
-                    j.queueing_lock, j.args, j.scheduled_at, j.attempts, j.abort_requested,
-                    j.worker_id
-            ),
-            claims as materialized (
-                select
-                    m.id, m.status, m.queue_name, m.task_name, m.priority, m.lock,
-                    m.queueing_lock, m.args, m.scheduled_at, m.attempts, m.abort_requested,
-                    m.worker_id,
-                    nextval('procrastinate_claims_seq') as claim_id
-                from mine as m
-                where
-                    m.status = 'doing'
-                    and (
-                        m.lock is null
-                        or m.lock = (
-                            select t.lock from procrastinate_todo as t
-                            where t.job_id = m.id
-                        )
-                    )
-            ),
-            gone as (
-                delete from procrastinate_todo as t
-                where t.job_id = any(array(select c.id from claims as c))
-            ),
-            started as (
-                insert into procrastinate_doing
-                    (job_id, claim_id, worker_id, head_xmin, started_at, priority, lock)
-                select
-                    c.id, c.claim_id, c.worker_id,
-                    case
-                        when c.id = any(v_heads[3:]) then v_heads[1]::text::xid8
-                        when c.lock is not null then (
-                            select t.head_xmin from procrastinate_todo as t
-                            where t.job_id = c.id
-                        )
-                    end,
-                    v_now, c.priority, c.lock
-                from claims as c
-            ),
-            told as (
-                insert into procrastinate_events (job_id, type, at, attempt, by_worker_id)
-                select c.id, 'started', v_now, c.attempts, c.worker_id from claims as c
-            )
+    v_next := _procrastinate_pick_next(
+        p_worker_id, p_queues, p_limit, p_marks, v_released, v_now
+    );
+    if v_next.o_job_ids <> '{}' then
+        return query
+        with mine as (
+            update procrastinate_jobs as j
+            set status = 'doing', worker_id = p_worker_id
+            from procrastinate_todo as t
+            where
+                t.job_id = any(v_next.o_job_ids)
+                and j.id = t.job_id
+                and j.id = any(v_next.o_job_ids)
+            returning
+                j.id, j.status, j.queue_name, j.task_name, j.priority, j.lock,
+                j.queueing_lock, j.args, j.scheduled_at, j.attempts, j.abort_requested,
+                t.head_xmin,
+                -- else a user's trigger has made something else of it
+                j.status = 'doing' and j.lock is not distinct from t.lock as plain,
+                nextval('procrastinate_claims_seq') as claim_id
+        ),
+        gone as (
+            delete from procrastinate_todo as t
+            where t.job_id = any(array(select m.id from mine as m where m.plain))
+        ),
+        started as (
+            insert into procrastinate_doing
+                (job_id, claim_id, worker_id, head_xmin, started_at, priority, lock)
             select
-                'claimed'::text, c.id, c.claim_id, c.status, c.queue_name, c.task_name,
-                c.priority, c.lock, c.queueing_lock, c.args, c.scheduled_at, c.attempts,
-                c.abort_requested, null::double precision, null::boolean, null::boolean,
-                null::bigint[]
-            from claims as c
-            order by c.priority desc, c.id;
-            get diagnostics v_started = row_count;
-            if v_started < cardinality(v_ids) then
-                v_ok := _procrastinate_changed_otherwise(v_ids, 'todo');
-            end if;
+                m.id, m.claim_id, p_worker_id,
+                case
+                    when m.lock is null then null
+                    when m.id = any(v_next.o_heads[3:])
+                        then v_next.o_heads[1]::text::xid8
+                    else m.head_xmin
+                end,
+                v_now, m.priority, m.lock
+            from mine as m
+            where m.plain
+        ),
+        told as (
+            insert into procrastinate_events (job_id, type, at, attempt, by_worker_id)
+            select m.id, 'started', v_now, m.attempts, p_worker_id
+            from mine as m
+            where m.plain
+        )
+        select
+            'claimed'::text, m.id, m.claim_id, m.status, m.queue_name, m.task_name,
+            m.priority, m.lock, m.queueing_lock, m.args, m.scheduled_at, m.attempts,
+            m.abort_requested, null::double precision, null::boolean, null::boolean,
+            null::bigint[]
+        from mine as m
+        where m.plain
+        order by m.priority desc, m.id;
+        get diagnostics v_started = row_count;
+        if v_started < cardinality(v_next.o_job_ids) then
+            v_ok := _procrastinate_changed_otherwise(v_next.o_job_ids, 'todo');
         end if;
     end if;
-
-    if v_heads is not null and (v_heads[3:] <@ v_ids) is not true then
-        v_ok := _procrastinate_unblock(v_heads);
+    if not v_next.o_heads[3:] <@ v_next.o_job_ids then
+        v_ok := _procrastinate_unblock(v_next.o_heads);
     end if;
     v_ok := set_config('procrastinate.derived', coalesce(v_outer, ''), true) is null;
-    return next v_row;
+
+    return next row(
+        'summary', null, null, null, null, null, null, null, null, null, null, null, null,
+        v_next.o_next_due_in, v_next.o_contended, v_next.o_more, v_next.o_marks
+    )::procrastinate_exchange_v1;
 end;
 $$;
 
@@ -4071,11 +4390,11 @@ begin
     );
     perform set_config('procrastinate.derived', pg_trigger_depth()::text, true);
     v_part := _procrastinate_end_jobs(
-        p_worker_id, p_job_ids, p_claim_ids, p_statuses, p_delete
+        p_worker_id, p_job_ids, p_claim_ids, p_statuses, p_delete, procrastinate_now()
     );
     perform set_config('procrastinate.derived', coalesce(v_outer, ''), true);
-    if v_part.o_heads is not null then
-        perform _procrastinate_unblock(v_part.o_heads);
+    if v_part.o_released <> '{}' then
+        perform _procrastinate_promote(v_part.o_released, '{}');
     end if;
     return query
     select
@@ -5967,24 +6286,22 @@ declare
     v_pair record;
     v_first bigint;
     v_queue text;
-    v_last_queue text;
     v_priority integer;
-    v_last_priority integer;
     v_plain boolean;
     v_ok boolean;
 begin
     select
-        min(n.id), min(n.queue_name), max(n.queue_name), min(n.priority), max(n.priority),
-        bool_and(
-            n.status = 'todo'
+        min(n.id), min(n.queue_name), min(n.priority),
+        min(n.queue_name) = max(n.queue_name) and min(n.priority) = max(n.priority)
+        and bool_and(
+            n.status = 'todo' and not n.abort_requested
             and n.lock is null and n.queueing_lock is null and n.scheduled_at is null
         )
-    into v_first, v_queue, v_last_queue, v_priority, v_last_priority, v_plain
+    into v_first, v_queue, v_priority, v_plain
     from new_jobs as n;
 
     -- most statements: jobs of one queue and priority, to run at once, without locks
-    if v_plain and v_queue = v_last_queue and v_priority = v_last_priority
-        and not v_nested then
+    if v_plain and not v_nested then
         with waiting as (
             insert into procrastinate_todo (job_id, priority, state, queue_name)
             select n.id, n.priority, 'r', n.queue_name from new_jobs as n
@@ -6001,15 +6318,18 @@ begin
         count(*) filter (where n.status = 'todo'),
         count(*) filter (where n.status = 'doing'),
         count(*) filter (where n.status > 'doing'),
-        bool_or(n.scheduled_at is not null)
-    into v_todo, v_doing, v_ended, v_scheduled
+        bool_or(n.scheduled_at is not null),
+        min(n.id) filter (where n.status = 'todo' and n.abort_requested)
+    into v_todo, v_doing, v_ended, v_scheduled, v_first
     from new_jobs as n;
+    if v_first is not null then
+        perform _procrastinate_refuse_abort(v_first);
+    end if;
 
     if v_ended > 0 then
         insert into procrastinate_counts (queue_name, status, jobs)
         select n.queue_name, n.status, count(*)
-        from new_jobs as n
-        where n.status > 'doing'
+        from new_jobs as n where n.status > 'doing'
         group by n.queue_name, n.status;
     end if;
     if v_doing > 0 or (v_todo > 0 and v_nested) then
@@ -6069,8 +6389,7 @@ begin
 
     for v_pair in
         select n.queue_name, n.priority, min(n.id) as job_id
-        from new_jobs as n
-        where n.status = 'todo'
+        from new_jobs as n where n.status = 'todo'
         group by n.queue_name, n.priority
         order by n.queue_name, n.priority
     loop
@@ -6091,32 +6410,6 @@ create trigger procrastinate_jobs_inserted_v1
 after insert on procrastinate_jobs
 referencing new table as new_jobs
 for each statement execute function _procrastinate_jobs_inserted();
-
--- A job's number is its address in every other table.
-create function _procrastinate_jobs_refuse_id()
-returns trigger
-language plpgsql volatile parallel unsafe
-set search_path from current
-as $$
-begin
-    perform _procrastinate_raise(
-        'PQ006',
-        format('The id of job %s cannot be changed to %s', old.id, new.id),
-        'Events, results and users'' own tables know the job by its id.',
-        'Defer a new job instead.'
-    );
-    return null;
-end;
-$$;
-
-comment on function _procrastinate_jobs_refuse_id() is
-'Trigger before UPDATE of id on procrastinate_jobs. Raises PQ006 (id change).';
-
-create trigger procrastinate_jobs_refuse_id_v1
-before update of id on procrastinate_jobs
-for each row
-when (old.id is distinct from new.id)
-execute function _procrastinate_jobs_refuse_id();
 
 -- After a TRUNCATE. Rows that the same statement has truncated are gone already, and
 -- truncating their table a second time would be refused: hence the look before.
@@ -6176,6 +6469,7 @@ declare
     v_now constant timestamptz := procrastinate_now();
     v_nested constant text := coalesce(current_setting('procrastinate.nested', true), '');
     v_ids bigint[];
+    v_old_ids bigint[];
     v_locks text[];
     v_queues text[];
     v_aborts boolean[];
@@ -6190,28 +6484,32 @@ begin
     end if;
 
     select
-        o.range, o.locks, n.ids, n.range,
+        o.range, o.locks, n.ids, n.range, o.ids,
         n.plain and (o.locks is not null or n.free) and v_nested <> 'on'
         and (
             (o.range = '{todo,todo}' and n.range = '{doing,doing}')
             or (o.range = '{doing,doing}' and n.range[1] > 'doing')
         )
-    into v_statuses, v_locks, v_ids, v_new_statuses, v_plain
+    into v_statuses, v_locks, v_ids, v_new_statuses, v_old_ids, v_plain
     from (
         select
+            array_agg(x.id order by x.id) as ids,
             array[min(x.status), max(x.status)] as range,
             array_agg(distinct x.lock) filter (where x.lock is not null) as locks
         from old_jobs as x
     ) as o
     cross join (
         select
-            array_agg(x.id) as ids, array[min(x.status), max(x.status)] as range,
+            array_agg(x.id order by x.id) as ids,
+            array[min(x.status), max(x.status)] as range,
             not bool_or(x.abort_requested or x.status in ('cancelled', 'aborting'))
                 as plain, bool_and(x.lock is null) as free
         from new_jobs as x
     ) as n;
     if v_ids is null then
         return null;
+    elsif v_ids <> v_old_ids then
+        v_ok := _procrastinate_refuse_ids(v_old_ids, v_ids);
     elsif v_plain and v_locks is not null then  -- a lock that changes too has two lines
         v_plain := not exists (
             select from old_jobs as o join new_jobs as n on n.id = o.id
@@ -6268,6 +6566,8 @@ begin
     end if;
 
     -- every other change
+    perform _procrastinate_refuse_abort(n.id)
+    from new_jobs as n where n.status = 'todo' and n.abort_requested;
     select
         array_agg(n.id), array_agg(o.status), array_agg(n.status), array_agg(o.queue_name),
         array_agg(n.abort_requested and not o.abort_requested)
@@ -6296,9 +6596,7 @@ after update on procrastinate_jobs
 referencing old table as old_jobs new table as new_jobs
 for each statement
 -- a statement that derives all itself says so, with the depth that it runs at
-when (
-    current_setting('procrastinate.derived', true) is distinct from pg_trigger_depth()::text
-)
+when (_procrastinate_derives())
 execute function _procrastinate_jobs_updated();
 
 -- Who holds each lock, and who waits for it.
@@ -6450,12 +6748,13 @@ grant execute on function
 _procrastinate_raise(text, text, text, text),
 _procrastinate_check_text(text, text, integer, boolean),
 _procrastinate_check_args(jsonb),
-_procrastinate_check_jobs(text[], text[], jsonb[], integer[])
+_procrastinate_check_jobs(text[], text[], jsonb[], integer[]),
+_procrastinate_derives()
 to public;
 
 insert into procrastinate_migrations (name, sha256)
 values
-    ('04.00.00_01_pre_baseline', '4ccfb42fd87274fa8f0e6c4b9282f0d693186da9b52a557f75c043a767ffad33');
+    ('04.00.00_01_pre_baseline', 'a3e7ebc99594ba474e854eec9486a26c2d56e3b548d44c66813a1eecaac48430');
 
 -- Back to the caller's search_path.
 do $$

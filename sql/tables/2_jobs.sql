@@ -23,10 +23,7 @@ create table procrastinate_jobs (
     retry_jitter boolean,
     key text,
     group_key text,
-    trace_context jsonb,
-    constraint check_not_todo_abort_requested check (
-        not (status = 'todo' and abort_requested)
-    )
+    trace_context jsonb
 -- room for a second version of each row: a batch is fetched whole
 ) with (fillfactor = 50);
 

@@ -24,24 +24,22 @@ declare
     v_pair record;
     v_first bigint;
     v_queue text;
-    v_last_queue text;
     v_priority integer;
-    v_last_priority integer;
     v_plain boolean;
     v_ok boolean;
 begin
     select
-        min(n.id), min(n.queue_name), max(n.queue_name), min(n.priority), max(n.priority),
-        bool_and(
-            n.status = 'todo'
+        min(n.id), min(n.queue_name), min(n.priority),
+        min(n.queue_name) = max(n.queue_name) and min(n.priority) = max(n.priority)
+        and bool_and(
+            n.status = 'todo' and not n.abort_requested
             and n.lock is null and n.queueing_lock is null and n.scheduled_at is null
         )
-    into v_first, v_queue, v_last_queue, v_priority, v_last_priority, v_plain
+    into v_first, v_queue, v_priority, v_plain
     from new_jobs as n;
 
     -- most statements: jobs of one queue and priority, to run at once, without locks
-    if v_plain and v_queue = v_last_queue and v_priority = v_last_priority
-        and not v_nested then
+    if v_plain and not v_nested then
         with waiting as (
             insert into procrastinate_todo (job_id, priority, state, queue_name)
             select n.id, n.priority, 'r', n.queue_name from new_jobs as n
@@ -58,15 +56,18 @@ begin
         count(*) filter (where n.status = 'todo'),
         count(*) filter (where n.status = 'doing'),
         count(*) filter (where n.status > 'doing'),
-        bool_or(n.scheduled_at is not null)
-    into v_todo, v_doing, v_ended, v_scheduled
+        bool_or(n.scheduled_at is not null),
+        min(n.id) filter (where n.status = 'todo' and n.abort_requested)
+    into v_todo, v_doing, v_ended, v_scheduled, v_first
     from new_jobs as n;
+    if v_first is not null then
+        perform _procrastinate_refuse_abort(v_first);
+    end if;
 
     if v_ended > 0 then
         insert into procrastinate_counts (queue_name, status, jobs)
         select n.queue_name, n.status, count(*)
-        from new_jobs as n
-        where n.status > 'doing'
+        from new_jobs as n where n.status > 'doing'
         group by n.queue_name, n.status;
     end if;
     if v_doing > 0 or (v_todo > 0 and v_nested) then
@@ -126,8 +127,7 @@ begin
 
     for v_pair in
         select n.queue_name, n.priority, min(n.id) as job_id
-        from new_jobs as n
-        where n.status = 'todo'
+        from new_jobs as n where n.status = 'todo'
         group by n.queue_name, n.priority
         order by n.queue_name, n.priority
     loop

@@ -16,6 +16,7 @@ declare
     v_now constant timestamptz := procrastinate_now();
     v_nested constant text := coalesce(current_setting('procrastinate.nested', true), '');
     v_ids bigint[];
+    v_old_ids bigint[];
     v_locks text[];
     v_queues text[];
     v_aborts boolean[];
@@ -30,28 +31,32 @@ begin
     end if;
 
     select
-        o.range, o.locks, n.ids, n.range,
+        o.range, o.locks, n.ids, n.range, o.ids,
         n.plain and (o.locks is not null or n.free) and v_nested <> 'on'
         and (
             (o.range = '{todo,todo}' and n.range = '{doing,doing}')
             or (o.range = '{doing,doing}' and n.range[1] > 'doing')
         )
-    into v_statuses, v_locks, v_ids, v_new_statuses, v_plain
+    into v_statuses, v_locks, v_ids, v_new_statuses, v_old_ids, v_plain
     from (
         select
+            array_agg(x.id order by x.id) as ids,
             array[min(x.status), max(x.status)] as range,
             array_agg(distinct x.lock) filter (where x.lock is not null) as locks
         from old_jobs as x
     ) as o
     cross join (
         select
-            array_agg(x.id) as ids, array[min(x.status), max(x.status)] as range,
+            array_agg(x.id order by x.id) as ids,
+            array[min(x.status), max(x.status)] as range,
             not bool_or(x.abort_requested or x.status in ('cancelled', 'aborting'))
                 as plain, bool_and(x.lock is null) as free
         from new_jobs as x
     ) as n;
     if v_ids is null then
         return null;
+    elsif v_ids <> v_old_ids then
+        v_ok := _procrastinate_refuse_ids(v_old_ids, v_ids);
     elsif v_plain and v_locks is not null then  -- a lock that changes too has two lines
         v_plain := not exists (
             select from old_jobs as o join new_jobs as n on n.id = o.id
@@ -108,6 +113,8 @@ begin
     end if;
 
     -- every other change
+    perform _procrastinate_refuse_abort(n.id)
+    from new_jobs as n where n.status = 'todo' and n.abort_requested;
     select
         array_agg(n.id), array_agg(o.status), array_agg(n.status), array_agg(o.queue_name),
         array_agg(n.abort_requested and not o.abort_requested)
@@ -136,7 +143,5 @@ after update on procrastinate_jobs
 referencing old table as old_jobs new table as new_jobs
 for each statement
 -- a statement that derives all itself says so, with the depth that it runs at
-when (
-    current_setting('procrastinate.derived', true) is distinct from pg_trigger_depth()::text
-)
+when (_procrastinate_derives())
 execute function _procrastinate_jobs_updated();

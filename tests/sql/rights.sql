@@ -16,9 +16,9 @@ select is(
     callable(:'stranger'),
     array[
         '_procrastinate_check_args', '_procrastinate_check_jobs', '_procrastinate_check_text',
-        '_procrastinate_raise'
+        '_procrastinate_derives', '_procrastinate_raise'
     ],
-    'a stranger may call nothing but what looks at its arguments alone'
+    'a stranger may call nothing but what reads no table'
 );
 select is(outcome_of(s, :'stranger'), '42501', 'nor ' || s)
 from unnest(array[

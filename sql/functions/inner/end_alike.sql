@@ -3,23 +3,23 @@
 -- procrastinate_jobs (procrastinate.derived): docs/decisions/0005-triggers-derive.md.
 --
 -- In the one order: rows of jobs, keys of their locks, rows of doing. The next heads of the
--- locks are then found with a snapshot taken after the keys.
+-- locks are then found by the caller, with a snapshot taken after the keys.
 create function _procrastinate_end_alike(
     p_worker_id bigint,
     p_job_ids bigint[],
     p_claim_ids bigint[],  -- a claim is one job's: of more jobs than these, if need be
     p_status procrastinate_job_status,
+    p_now timestamptz,
     out o_ended bigint[],
-    out o_heads bigint[]  -- the next heads of the locks released, as next_heads has them
+    out o_released procrastinate_doing[]  -- claims that had a lock, whose keys are in hand
 )
 language plpgsql volatile parallel unsafe
 set search_path from current
+set enable_nestloop = off  -- a filter by an array is quadratic; both sides come in order
 as $$
 declare
     v_event constant procrastinate_job_event_type
         := p_status::text::procrastinate_job_event_type;  -- of the same name
-    v_now constant timestamptz := procrastinate_now();
-    v_released procrastinate_doing[];
     v_others bigint[];
     v_gone bigint;
     v_ok boolean;
@@ -32,6 +32,7 @@ begin
             d.job_id = any(p_job_ids)
             and d.claim_id = any(p_claim_ids)
             and j.id = d.job_id
+            and j.id = any(p_job_ids)
             and j.status = 'doing'
             and coalesce(j.worker_id, p_worker_id) = p_worker_id
         returning
@@ -40,26 +41,21 @@ begin
             -- while the row was waited for
             j.status = p_status and j.lock is not distinct from d.lock as plain
     ),
-    held as (
-        select _procrastinate_take_locks(x.locks) as keys
-        from (
-            select array(
-                select e.lock from ended as e where e.plain and e.lock is not null
-            ) as locks
-            offset 0
-        ) as x
-        where x.locks <> '{}'
-    ),
     gone as (
         delete from procrastinate_doing as d
         where
             d.job_id = any(array(select e.id from ended as e where e.plain))
-            and (select h.keys from held as h) is not false
+            and (
+                select _procrastinate_take_locks(array_agg(e.lock))
+                from ended as e
+                where e.plain and e.lock is not null
+                having count(*) > 0
+            ) is not false
         returning d as claim, d.lock
     ),
     told as (
         insert into procrastinate_events (job_id, type, at, attempt, by_worker_id)
-        select e.id, v_event, v_now, e.attempts, e.worker_id
+        select e.id, v_event, p_now, e.attempts, e.worker_id
         from ended as e
         where e.plain
     ),
@@ -75,7 +71,7 @@ begin
         array(select g.claim from gone as g where g.lock is not null),
         array(select e.id from ended as e where not e.plain),
         (select count(*) from gone as g)
-    into o_ended, v_released, v_others, v_gone;
+    into o_ended, o_released, v_others, v_gone;
     if v_gone <> cardinality(o_ended) - cardinality(v_others) then
         -- a job was given back and claimed again by this very worker just now: its claim is
         -- another, which this snapshot does not show, and must not be ended
@@ -86,12 +82,9 @@ begin
     if v_others <> '{}' then
         v_ok := _procrastinate_changed_otherwise(v_others, 'doing');
     end if;
-    if v_released <> '{}' then
-        o_heads := _procrastinate_next_heads(v_released, '{}');
-    end if;
 end;
 $$;
 
 comment on function _procrastinate_end_alike(
-    bigint, bigint[], bigint[], procrastinate_job_status
+    bigint, bigint[], bigint[], procrastinate_job_status, timestamptz
 ) is 'doing -> this status for these claims; returns the jobs of those that held.';

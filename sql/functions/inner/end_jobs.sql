@@ -10,8 +10,9 @@ create function _procrastinate_end_jobs(
     p_claim_ids bigint[],
     p_statuses procrastinate_job_status[],
     p_delete boolean[],
+    p_now timestamptz,
     out o_ended bigint[],
-    out o_heads bigint[]  -- the next heads of the locks released, as next_heads has them
+    out o_released procrastinate_doing[]  -- claims that had a lock, whose keys are in hand
 )
 language plpgsql volatile parallel unsafe
 set search_path from current
@@ -24,10 +25,10 @@ begin
     if p_statuses[1] = all(p_statuses) and not true = any(p_delete) then
         -- one status for all, as most reports have
         v_part := _procrastinate_end_alike(
-            p_worker_id, p_job_ids, p_claim_ids, p_statuses[1]
+            p_worker_id, p_job_ids, p_claim_ids, p_statuses[1], p_now
         );
         o_ended := v_part.o_ended;
-        o_heads := v_part.o_heads;
+        o_released := v_part.o_released;
         return;
     end if;
 
@@ -53,14 +54,11 @@ begin
                 where u.status = v_status and u.gone is not true
             ),
             p_claim_ids,
-            v_status
+            v_status,
+            p_now
         );
         o_ended := o_ended || v_part.o_ended;
-        if v_part.o_heads is not null then
-            o_heads := array[
-                least(o_heads[1], v_part.o_heads[1]), least(o_heads[2], v_part.o_heads[2])
-            ] || o_heads[3:] || v_part.o_heads[3:];
-        end if;
+        o_released := o_released || v_part.o_released;
     end loop;
     if true = any(p_delete) then
         with gone as (
@@ -85,5 +83,6 @@ end;
 $$;
 
 comment on function _procrastinate_end_jobs(
-    bigint, bigint[], bigint[], procrastinate_job_status[], boolean[]
+    bigint, bigint[], bigint[], procrastinate_job_status[], boolean[],
+    timestamptz
 ) is 'doing -> ended or gone for these claims; returns the jobs of those that held.';

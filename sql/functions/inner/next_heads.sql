@@ -2,11 +2,8 @@
 -- snapshots of these statements show every release and every parked job that committed
 -- before.
 --
--- p_released are the claims that have just released their locks. Each says where its job
--- stood in line and what was not yet seen when it became the head. The next head is then
--- the first job from there on, unless one has joined the line before it since: only those
--- are read besides. A lock without (p_locks) is read from its start, over whatever dead
--- rows an old snapshot keeps there; it may be held.
+-- p_released are the claims that have just released their locks. A lock without (p_locks)
+-- is read from its start, over whatever dead rows an old snapshot keeps; it may be held.
 --
 -- Null if there is none, else: oldest transaction not seen, last claim, jobs.
 create function _procrastinate_next_heads(
@@ -17,46 +14,18 @@ language plpgsql volatile parallel unsafe
 set search_path from current
 as $$
 declare
-    v_many constant integer := 200;  -- more than this joined: reading all is cheaper
     v_heads bigint[];
     v_whole text[];
     v_xmin bigint;
-    v_xmax constant xid8 := pg_snapshot_xmax(pg_current_snapshot());
     v_claim bigint;
 begin
-    v_xmin := pg_snapshot_xmin(pg_current_snapshot())::text::bigint;
     select
-        array_agg(h.job_id) filter (where not a.whole),
-        array_agg(l.lock) filter (where a.whole),
-        min(l.claim_id)  -- up to it no claim of any of these locks is held
-    into v_heads, v_whole, v_claim
-    from unnest(p_released) as l
-    cross join lateral (
-        select
-            coalesce(l.head_xmin >= v_xmax, true)  -- of another server, before a restore
-            or count(*) >= v_many
-            or coalesce(
-                bool_or((~s.priority, s.job_id) < (~l.priority, l.job_id)), false
-            ) as whole
-        from (
-            select t.priority, t.job_id
-            from procrastinate_todo as t
-            where t.lock = l.lock and t.since >= l.head_xmin
-            order by t.since
-            limit v_many
-        ) as s
-    ) as a
-    left join lateral (
-        select t.job_id
-        from procrastinate_todo as t
-        where
-            not a.whole
-            and t.lock = l.lock
-            and (~t.priority, t.job_id) >= (~l.priority, l.job_id)
-        order by t.lock, ~t.priority, t.job_id
-        limit 1
-    ) as h on true;
-    v_heads := array_remove(v_heads, null);
+        array_agg(h.job_id) filter (where h.job_id is not null),
+        array_agg(h.lock) filter (where h.whole),
+        min(h.claim_id),  -- up to it no claim of any of these locks is held
+        pg_snapshot_xmin(pg_current_snapshot())::text::bigint
+    into v_heads, v_whole, v_claim, v_xmin
+    from _procrastinate_heads_of(p_released) as h;
     v_whole := v_whole || p_locks;
 
     if v_whole <> '{}' then  -- some have joined before the mark, or there is none

@@ -82,12 +82,7 @@ begin
     loop
         if v_full then
             v_fresh := array_fill(v_start, array[cardinality(v_pairs)]);
-            if pg_snapshot_xmin(v_snapshot) = pg_snapshot_xmax(v_snapshot)
-                or (
-                    pg_snapshot_xmin(v_snapshot) = pg_current_xact_id_if_assigned()
-                    and v_xmin + 1 = pg_snapshot_xmax(v_snapshot)::text::bigint
-                )
-            then  -- nobody else is writing: every id given so far is in sight
+            if _procrastinate_sees_all(v_snapshot) then
                 v_last_id := (select s.last_value from procrastinate_jobs_id_seq as s);
             end if;
         end if;

@@ -29,31 +29,10 @@ begin
         array[max(s.job_id) filter (where s.state = 'a')]
     into o_seen, o_free, o_locked, o_locks, o_fresh, o_again
     from (
-        (
-            select t.job_id + 0 as job_id, t.lock, t.state
-            from procrastinate_todo as t
-            where
-                t.state = 'r'
-                and t.queue_name = p_queue
-                and t.priority = p_priority
-                and t.job_id + 0 >= p_fresh
-                and t.job_id <> all(p_pass)
-            order by t.job_id + 0
-            limit p_take
-        )
-        union all
-        (
-            select t.job_id + 0, t.lock, t.state
-            from procrastinate_todo as t
-            where
-                t.state = 'a'
-                and t.queue_name = p_queue
-                and t.priority = p_priority
-                and t.job_id + 0 >= p_again
-                and t.job_id <> all(p_pass)
-            order by t.job_id + 0
-            limit p_take
-        )
+        select l.job_id, l.lock, l.state
+        from _procrastinate_line(
+            p_queue, p_priority, p_fresh, p_again, p_take, p_pass
+        ) as l
         union all
         select h.job_id, null, 'b'
         from _procrastinate_handed_heads(p_handed, procrastinate_now()) as h

@@ -1,5 +1,8 @@
 -- doing -> ended for what a worker reports, todo -> doing for what fits in its free slots:
 -- one round trip. Ends that are not answered were applied; not_held ones changed nothing.
+--
+-- It runs for every job, and most of its cost is to set up statements, expressions and
+-- calls, so the usual way has few of each: docs/decisions/0067-few-statements.md.
 create function procrastinate_finish_and_fetch_v1(
     p_worker_id bigint,
     p_queues text[],
@@ -22,119 +25,117 @@ as $$
 declare
     v_outer constant text := current_setting('procrastinate.derived', true);
     v_now constant timestamptz := procrastinate_now();
-    v_row procrastinate_exchange_v1;
-    v_part record;
-    v_ids bigint[];
-    v_heads bigint[];  -- of the locks released here: handed over to the fetch
+    v_ended record;
+    v_next record;
+    v_released procrastinate_doing[];
     v_started integer;
     v_ok boolean;
 begin
-    v_ok := _procrastinate_check_report(
-        p_worker_id, p_limit, p_job_ids, p_claim_ids, p_statuses, p_delete
-    );
-    -- jobs that are updated here, and what is derived from them, are written together
-    v_ok := set_config('procrastinate.derived', pg_trigger_depth()::text, true) is null;
-    if cardinality(p_job_ids) > 0 then
-        v_part := _procrastinate_end_jobs(
-            p_worker_id, p_job_ids, p_claim_ids, p_statuses, p_delete
+    v_ok := p_worker_id is not null and p_limit between 0 and 10000
+        and p_statuses[1] in ('succeeded', 'failed', 'aborted')
+        and p_statuses[1] = all(p_statuses)
+        and cardinality(p_job_ids) = cardinality(p_statuses)
+        and cardinality(p_job_ids) = cardinality(p_claim_ids)
+        and coalesce(cardinality(p_delete), 0) in (0, cardinality(p_job_ids))
+        and (true = any(p_delete)) is not true
+        and array_position(p_job_ids || p_claim_ids, null) is null;
+    if v_ok is not true then  -- not a usual report: none, mixed, or wrong
+        v_ok := not _procrastinate_check_report(
+            p_worker_id, p_limit, p_job_ids, p_claim_ids, p_statuses, p_delete
         );
-        v_heads := v_part.o_heads;
-        if cardinality(p_job_ids) > cardinality(v_part.o_ended) then
+    end if;
+    -- jobs that are updated here, and what is derived from them, are written together
+    v_ok := set_config('procrastinate.derived', pg_trigger_depth()::text, true) is not null
+        and v_ok;
+    if v_ok or cardinality(p_job_ids) > 0 then
+        if v_ok then
+            v_ended := _procrastinate_end_alike(
+                p_worker_id, p_job_ids, p_claim_ids, p_statuses[1], v_now
+            );
+        else
+            v_ended := _procrastinate_end_jobs(
+                p_worker_id, p_job_ids, p_claim_ids, p_statuses, p_delete, v_now
+            );
+        end if;
+        v_released := nullif(v_ended.o_released, '{}');
+        if cardinality(p_job_ids) > cardinality(v_ended.o_ended) then
             return query
             select
                 n.outcome, n.job_id, n.claim_id, n.status, n.queue_name, n.task_name,
                 n.priority, n.lock, n.queueing_lock, n.args, n.scheduled_at, n.attempts,
                 n.abort_requested, n.next_due_in, n.contended, n.more, n.marks
-            from _procrastinate_not_held(p_job_ids, p_claim_ids, v_part.o_ended) as n;
+            from _procrastinate_not_held(p_job_ids, p_claim_ids, v_ended.o_ended) as n;
         end if;
     end if;
 
-    v_row.outcome := 'summary';
-    v_row.contended := false;
-    v_row.more := false;
-    v_row.marks := p_marks;
-    if p_limit > 0 then
-        if current_setting('transaction_isolation') <> 'read committed' then
-            v_ok := _procrastinate_refuse_old_snapshot('Fetching jobs');
-        end if;
-        v_part := _procrastinate_pick_next(
-            p_worker_id, p_queues, p_limit, p_marks, v_heads
-        );
-        v_ids := v_part.o_job_ids;
-        v_row.next_due_in := v_part.o_next_due_in;
-        v_row.contended := v_part.o_contended;
-        v_row.more := v_part.o_more;
-        v_row.marks := v_part.o_marks;
-        if cardinality(v_ids) > 0 then
-            return query
-            with mine as (
-                update procrastinate_jobs as j
-                set status = 'doing', worker_id = p_worker_id
-                where j.id = any(v_ids)
-                returning
-                    j.id, j.status, j.queue_name, j.task_name, j.priority, j.lock,
-                    j.queueing_lock, j.args, j.scheduled_at, j.attempts, j.abort_requested,
-                    j.worker_id
-            ),
-            claims as materialized (
-                select
-                    m.id, m.status, m.queue_name, m.task_name, m.priority, m.lock,
-                    m.queueing_lock, m.args, m.scheduled_at, m.attempts, m.abort_requested,
-                    m.worker_id,
-                    nextval('procrastinate_claims_seq') as claim_id
-                from mine as m
-                where
-                    m.status = 'doing'
-                    and (
-                        m.lock is null
-                        or m.lock = (
-                            select t.lock from procrastinate_todo as t
-                            where t.job_id = m.id
-                        )
-                    )
-            ),
-            gone as (
-                delete from procrastinate_todo as t
-                where t.job_id = any(array(select c.id from claims as c))
-            ),
-            started as (
-                insert into procrastinate_doing
-                    (job_id, claim_id, worker_id, head_xmin, started_at, priority, lock)
-                select
-                    c.id, c.claim_id, c.worker_id,
-                    case
-                        when c.id = any(v_heads[3:]) then v_heads[1]::text::xid8
-                        when c.lock is not null then (
-                            select t.head_xmin from procrastinate_todo as t
-                            where t.job_id = c.id
-                        )
-                    end,
-                    v_now, c.priority, c.lock
-                from claims as c
-            ),
-            told as (
-                insert into procrastinate_events (job_id, type, at, attempt, by_worker_id)
-                select c.id, 'started', v_now, c.attempts, c.worker_id from claims as c
-            )
+    v_next := _procrastinate_pick_next(
+        p_worker_id, p_queues, p_limit, p_marks, v_released, v_now
+    );
+    if v_next.o_job_ids <> '{}' then
+        return query
+        with mine as (
+            update procrastinate_jobs as j
+            set status = 'doing', worker_id = p_worker_id
+            from procrastinate_todo as t
+            where
+                t.job_id = any(v_next.o_job_ids)
+                and j.id = t.job_id
+                and j.id = any(v_next.o_job_ids)
+            returning
+                j.id, j.status, j.queue_name, j.task_name, j.priority, j.lock,
+                j.queueing_lock, j.args, j.scheduled_at, j.attempts, j.abort_requested,
+                t.head_xmin,
+                -- else a user's trigger has made something else of it
+                j.status = 'doing' and j.lock is not distinct from t.lock as plain,
+                nextval('procrastinate_claims_seq') as claim_id
+        ),
+        gone as (
+            delete from procrastinate_todo as t
+            where t.job_id = any(array(select m.id from mine as m where m.plain))
+        ),
+        started as (
+            insert into procrastinate_doing
+                (job_id, claim_id, worker_id, head_xmin, started_at, priority, lock)
             select
-                'claimed'::text, c.id, c.claim_id, c.status, c.queue_name, c.task_name,
-                c.priority, c.lock, c.queueing_lock, c.args, c.scheduled_at, c.attempts,
-                c.abort_requested, null::double precision, null::boolean, null::boolean,
-                null::bigint[]
-            from claims as c
-            order by c.priority desc, c.id;
-            get diagnostics v_started = row_count;
-            if v_started < cardinality(v_ids) then
-                v_ok := _procrastinate_changed_otherwise(v_ids, 'todo');
-            end if;
+                m.id, m.claim_id, p_worker_id,
+                case
+                    when m.lock is null then null
+                    when m.id = any(v_next.o_heads[3:])
+                        then v_next.o_heads[1]::text::xid8
+                    else m.head_xmin
+                end,
+                v_now, m.priority, m.lock
+            from mine as m
+            where m.plain
+        ),
+        told as (
+            insert into procrastinate_events (job_id, type, at, attempt, by_worker_id)
+            select m.id, 'started', v_now, m.attempts, p_worker_id
+            from mine as m
+            where m.plain
+        )
+        select
+            'claimed'::text, m.id, m.claim_id, m.status, m.queue_name, m.task_name,
+            m.priority, m.lock, m.queueing_lock, m.args, m.scheduled_at, m.attempts,
+            m.abort_requested, null::double precision, null::boolean, null::boolean,
+            null::bigint[]
+        from mine as m
+        where m.plain
+        order by m.priority desc, m.id;
+        get diagnostics v_started = row_count;
+        if v_started < cardinality(v_next.o_job_ids) then
+            v_ok := _procrastinate_changed_otherwise(v_next.o_job_ids, 'todo');
         end if;
     end if;
-
-    if v_heads is not null and (v_heads[3:] <@ v_ids) is not true then
-        v_ok := _procrastinate_unblock(v_heads);
+    if not v_next.o_heads[3:] <@ v_next.o_job_ids then
+        v_ok := _procrastinate_unblock(v_next.o_heads);
     end if;
     v_ok := set_config('procrastinate.derived', coalesce(v_outer, ''), true) is null;
-    return next v_row;
+
+    return next row(
+        'summary', null, null, null, null, null, null, null, null, null, null, null, null,
+        v_next.o_next_due_in, v_next.o_contended, v_next.o_more, v_next.o_marks
+    )::procrastinate_exchange_v1;
 end;
 $$;
 

@@ -26,11 +26,11 @@ begin
     );
     perform set_config('procrastinate.derived', pg_trigger_depth()::text, true);
     v_part := _procrastinate_end_jobs(
-        p_worker_id, p_job_ids, p_claim_ids, p_statuses, p_delete
+        p_worker_id, p_job_ids, p_claim_ids, p_statuses, p_delete, procrastinate_now()
     );
     perform set_config('procrastinate.derived', coalesce(v_outer, ''), true);
-    if v_part.o_heads is not null then
-        perform _procrastinate_unblock(v_part.o_heads);
+    if v_part.o_released <> '{}' then
+        perform _procrastinate_promote(v_part.o_released, '{}');
     end if;
     return query
     select

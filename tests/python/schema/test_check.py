@@ -32,8 +32,8 @@ DAMAGES = (
         "missing: column procrastinate_jobs.timeout",
     ),
     (
-        "alter table procrastinate_jobs drop constraint check_not_todo_abort_requested",
-        "missing: constraint procrastinate_jobs.check_not_todo_abort_requested",
+        "alter table procrastinate_sweep drop constraint procrastinate_sweep_id_check",
+        "missing: constraint procrastinate_sweep.procrastinate_sweep_id_check",
     ),
     (
         "alter table procrastinate_jobs reset (fillfactor)",

@@ -9,10 +9,11 @@ select job as d, claim as cd from a_job('doing', p_worker => :worker, p_lock => 
 select job as nc from a_job(p_lock => 'c') \gset
 select job as nd from a_job(p_lock => 'd') \gset
 set local procrastinate.derived = '0';  -- as its callers have said
-select o_ended as ended, o_heads as heads
+select o_ended as ended, o_released as released
 from _procrastinate_end_jobs(
     :worker, array[:d, :c, :b, :a], array[:cd, :cc, :cb, :ca + 1000],
-    '{aborted,failed,succeeded,aborted}', '{null,false,true,null}'
+    '{aborted,failed,succeeded,aborted}', '{null,false,true,null}',
+    procrastinate_now()
 ) \gset
 set local procrastinate.derived = '';
 select set_eq(
@@ -24,13 +25,19 @@ select is(
     array[status_of(:a), status_of(:b), status_of(:c), status_of(:d)],
     '{doing,null,failed,aborted}', 'and has'
 );
-select is((:'heads'::bigint[])[3:], array[:nc, :nd]::bigint[], 'with the next heads of their locks');
 select is(
-    (:'heads'::bigint[])[2], least(:cc, :cd)::bigint, 'and a claim up to which none of them is held'
+    (
+        select array_agg(r.claim_id order by r.claim_id)
+        from unnest(:'released'::procrastinate_doing[]) as r
+    ),
+    array[:cc, :cd]::bigint[], 'with the claims that had a lock'
 );
-select _procrastinate_unblock(:'heads') \g /dev/null
+select is(array[derived(:nc), derived(:nd)], '{todo:ready,todo:ready}', 'left as they are');
+select _procrastinate_promote(:'released', '{}') \g /dev/null
 select is(
-    (select e.o_ended from _procrastinate_end_jobs(:worker, '{}', '{}', '{}', '{}') as e),
+    (select e.o_ended from _procrastinate_end_jobs(
+        :worker, '{}', '{}', '{}', '{}', procrastinate_now()
+    ) as e),
     '{}', 'none is nothing, not null'
 );
 select is(events_of(:c), '{deferred,started,failed}', 'each leaves its event');

@@ -1,5 +1,5 @@
 \ir ../../setup.psql
-select plan(15);
+select plan(13);
 
 -- Here where it goes and where it does not; that all ways lead to the same jobs is told by
 -- tests/python/sqllint/test_random_writers.py.
@@ -15,7 +15,7 @@ select array[pg_snapshot_xmin(pg_current_snapshot())::text::bigint - 1]
     || (:'marks'::bigint[])[2:] as marks \gset
 -- the mark of a straight pick, which leaves the others as they are; null of another
 create function fixtures.picked(
-    p_limit integer, p_marks bigint[], p_handed bigint[] default null
+    p_limit integer, p_marks bigint[], p_released procrastinate_doing[] default null
 )
 returns text language sql volatile as $$
     select format(
@@ -23,25 +23,22 @@ returns text language sql volatile as $$
         case when p.o_marks[:4] = p_marks[:4] then p.o_marks[5]::text else 'general' end
     )
     from _procrastinate_pick_next(
-        (select max(w.id) from procrastinate_workers as w), '{q}', p_limit, p_marks, p_handed
+        (select max(w.id) from procrastinate_workers as w), '{q}', p_limit, p_marks, p_released,
+        procrastinate_now()
     ) as p
 $$;
 select is(picked(2, :'marks'), '{902,903} 904', 'with them there is a straight way');
 select is(picked(9, :'marks'), '{902,903,904} general', 'where there are as many jobs');
 select is(picked(1, null), '{902} general', 'for a worker that has marks');
 select throws_ok(
-    format('select _procrastinate_pick_next(-1, ''{q}'', 1, %L, null)', :'marks'), 'PQ004', null,
+    format('select _procrastinate_pick_next(-1, ''{q}'', 1, %L, null, now())', :'marks'), 'PQ004', null,
     'and that is registered'
 );
 insert into procrastinate_queues (queue_name, paused_at) values ('q', procrastinate_now());
 select is(picked(1, :'marks'), '{} general', 'if the queue is not paused');
 delete from procrastinate_queues;
-select a_job(p_scheduled_at => procrastinate_now() + interval '1 min') as delayed \gset
-select travel('2 min') \g /dev/null
-select is(picked(1, :'marks'), '{902} general', 'and nothing fell due');
-delete from procrastinate_jobs where scheduled_at is not null;
 update procrastinate_jobs set status = 'todo' where id = 901;
-select is(picked(1, :'marks'), '{901} general', 'or became ready again');
+select is(picked(1, :'marks'), '{901} general', 'and nothing became ready again');
 update procrastinate_jobs set status = 'cancelled' where id = 901;
 select is(picked(1, :'marks'), '{902} 903', 'else it goes on');
 select job as next from a_job(p_lock => 'l') \gset
@@ -49,18 +46,16 @@ select is(picked(3, :'marks'), '{902,903,904} 905', 'what has no lock is in the 
 select is(
     picked(4, :'marks'), format('{902,903,904,%s} general', :next), 'what has one is not'
 );
-update procrastinate_todo set state = 'b' where job_id = :next;
-select is(
-    picked(4, :'marks', array[(:'marks'::bigint[])[1], 0, :next]),
-    format('{902,903,904,%s} 905', :next),
-    'unless this exchange has released it: it does not raise the mark'
+select is(  -- only the other way knows a last id of -2, and ends it
+    (
+        select p.o_marks[3]
+        from _procrastinate_pick_next(
+            :worker, '{q}', 4,
+            (:'marks'::bigint[])[:2] || -2 || (:'marks'::bigint[])[4:6] || 0::bigint, null, now()
+        ) as p
+    ),
+    -1::bigint, 'where the last pick met locks there is another way, with them'
 );
-update procrastinate_jobs set status = 'cancelled' where id < 905;
-select is(
-    picked(1, :'marks', array[(:'marks'::bigint[])[1], 0, :next]),
-    format('{%s} %s', :next, (:'marks'::bigint[])[5]), 'nor does it alone'
-);
-update procrastinate_todo set state = 'r' where job_id = :next;
 select a_job(p_priority => 1) as high \gset
 select matches(picked(1, :'marks'), 'general', 'a second priority is for the general way');
 select is_sound();

@@ -8,16 +8,16 @@ select e.marks
 from procrastinate_finish_and_fetch_v1(:worker, '{q}', 1, null, '{}', '{}', '{}', '{}') as e
 where e.outcome = 'summary' \gset
 select is(
-    (select s.priority from _procrastinate_straight('q', :'marks', procrastinate_now()) as s),
+    (select s.priority from _procrastinate_straight('q', :'marks') as s),
     7, 'the priority to read'
 );
 select is_empty(
-    $$select from _procrastinate_straight('p', '{1,2,3,4,5,6}', procrastinate_now())$$,
+    $$select from _procrastinate_straight('p', '{1,2,3,4,5,6}')$$,
     'none of a queue that the marks do not know'
 );
 select is_empty(
     format(
-        'select from _procrastinate_straight(''q'', %L, procrastinate_now())',
+        'select from _procrastinate_straight(''q'', %L)',
         array[9000000000000] || (:'marks'::bigint[])[2:]
     ),
     'none for the marks of another server'

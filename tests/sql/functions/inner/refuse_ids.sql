@@ -1,4 +1,4 @@
-\ir ../setup.psql
+\ir ../../setup.psql
 select plan(7);
 
 select job from a_job(p_lock => 'still') \gset
