@@ -257,6 +257,7 @@ create table procrastinate_periodic_defers (
     defer_timestamp bigint,
     job_id bigint,
     periodic_id varchar(128) not null default '',
+    earlier bigint[] not null default '{}',
     constraint procrastinate_periodic_defers_unique unique (
         task_name, periodic_id, defer_timestamp
     )
@@ -271,6 +272,8 @@ comment on column procrastinate_periodic_defers.defer_timestamp is
 'The tick, in seconds since the epoch.';
 comment on column procrastinate_periodic_defers.job_id is
 'Job of that tick; null once the job is deleted.';
+comment on column procrastinate_periodic_defers.earlier is
+'The ticks before it that were deferred, the newest first: they are not deferred again.';
 
 -- A row for each job in todo, kept by the triggers of procrastinate_jobs, with what a fetch
 -- looks for. As narrow as the work in hand: finished jobs cost it nothing.
@@ -879,8 +882,9 @@ comment on function _procrastinate_defer_jobs(
     text[], text[], integer[], text[], text[], jsonb[], timestamptz[]
 ) is 'Inserts jobs in todo; their ids in the order given. Raises PQ003, unique_violation.';
 
--- One tick of a periodic task becomes a job once, however many workers come with it. The
--- ticks before it are forgotten.
+-- One tick of a periodic task becomes a job once, however many workers come with it, and
+-- however late. The rows of the ticks before it go, as in 3.x; their times stay in its own,
+-- down to a thousand before it. A worker that lags further behind than that is refused.
 create function _procrastinate_defer_periodic(
     p_task_name text,
     p_periodic_id text,
@@ -896,14 +900,32 @@ language plpgsql volatile parallel unsafe
 set search_path from current
 as $$
 declare
+    v_kept constant integer := 1000;
     v_id bigint;
     v_job_id bigint;
+    v_earlier bigint[];
 begin
     insert into procrastinate_periodic_defers (task_name, periodic_id, defer_timestamp)
     values (p_task_name, p_periodic_id, p_defer_timestamp)
     on conflict do nothing
     returning id into v_id;
     if v_id is null then
+        return null;
+    end if;
+    -- after the insert: it has waited for whoever was about to delete this very tick's row
+    if exists (
+        select
+        from procrastinate_periodic_defers as p
+        where
+            p.task_name = p_task_name
+            and p.periodic_id = p_periodic_id
+            and p.defer_timestamp > p_defer_timestamp
+            and (
+                p_defer_timestamp = any(p.earlier)
+                or p_defer_timestamp < p.earlier[v_kept]
+            )
+    ) then
+        delete from procrastinate_periodic_defers as p where p.id = v_id;
         return null;
     end if;
 
@@ -916,18 +938,32 @@ begin
     )
     returning id into v_job_id;
 
-    update procrastinate_periodic_defers as p set job_id = v_job_id where p.id = v_id;
-    delete from procrastinate_periodic_defers as p
-    where p.id in (
-        select x.id
-        from procrastinate_periodic_defers as x
-        where
-            x.task_name = p_task_name
-            and x.periodic_id = p_periodic_id
-            and x.defer_timestamp < p_defer_timestamp
-        order by x.id
-        for update skip locked
-    );
+    -- a row that is locked is taken in by whoever holds it, or by the next tick
+    with gone as (
+        delete from procrastinate_periodic_defers as p
+        where p.id in (
+            select x.id
+            from procrastinate_periodic_defers as x
+            where
+                x.task_name = p_task_name
+                and x.periodic_id = p_periodic_id
+                and x.defer_timestamp < p_defer_timestamp
+            order by x.id
+            for update skip locked
+        )
+        returning p.defer_timestamp, p.earlier
+    )
+    select array_agg(t.tick order by t.tick desc) into v_earlier
+    from (
+        select distinct e.tick
+        from gone as g
+        cross join lateral unnest(g.earlier || g.defer_timestamp) as e (tick)
+        order by e.tick desc
+        limit v_kept
+    ) as t;
+    update procrastinate_periodic_defers as p
+    set job_id = v_job_id, earlier = coalesce(v_earlier, '{}')
+    where p.id = v_id;
     return v_job_id;
 end;
 $$;
@@ -6455,7 +6491,7 @@ to public;
 
 insert into procrastinate_migrations (name, sha256)
 values
-    ('04.00.00_01_pre_baseline', '4ccfb42fd87274fa8f0e6c4b9282f0d693186da9b52a557f75c043a767ffad33');
+    ('04.00.00_01_pre_baseline', 'e5d29c620bd40d6e1af57f223c90ac78c9e318e34a06f612ad95624edb2a5224');
 
 -- Back to the caller's search_path.
 do $$
