@@ -510,6 +510,41 @@ $$;
 comment on function _procrastinate_announce(bigint[], bigint[]) is
 'NOTIFYs for jobs that were put back or moved, and for running jobs asked to abort.';
 
+-- Where a walk by id over old jobs may end: this job and the hundredth before it were both
+-- deferred since, so that neither they nor, as ids grow with time, any after them has ended
+-- before.
+create function _procrastinate_are_young(p_job_id bigint, p_since timestamptz)
+returns boolean
+language plpgsql stable parallel safe
+set search_path from current
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set jit = off
+as $$
+begin
+    return not exists (
+        select
+        from unnest(array[p_job_id, (
+            select j.id
+            from procrastinate_jobs as j
+            where j.id < p_job_id
+            order by j.id desc
+            offset 99
+            limit 1
+        )]) as x (id)
+        where not exists (
+            select
+            from procrastinate_events as e
+            where e.job_id = x.id and e.type = 'deferred' and e.at >= p_since
+        )
+    );
+end;
+$$;
+
+comment on function _procrastinate_are_young(bigint, timestamptz) is
+'Whether this job and the hundredth before it were both deferred since.';
+
 -- todo -> cancelled or gone, doing asked to abort: the common part of the front door and
 -- the old wire. Returns the job, or null where it does not apply.
 create function _procrastinate_cancel(p_job_id bigint, p_abort boolean, p_delete boolean)
@@ -5252,6 +5287,11 @@ comment on function procrastinate_prune_stalled_workers(interval) is
 
 -- Deletes finished jobs whose last event is old, oldest ids first, a bounded number a call:
 -- a scheduled event in the future keeps a job, as in 3.x.
+--
+-- Ages are in no index, but ids grow with time: the walk by id ends where jobs begin that
+-- were deferred too lately to have ended long ago. Two of them, a hundred jobs apart, must
+-- say so, for the id of one may be out of turn:
+-- docs/decisions/0066-where-a-purge-ends.md.
 create function procrastinate_purge_jobs(
     older_than interval,
     queue_name text default null,
@@ -5261,11 +5301,24 @@ create function procrastinate_purge_jobs(
 returns bigint
 language plpgsql volatile parallel unsafe
 set search_path from current
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set jit = off
 as $$
 declare
+    v_before constant timestamptz := procrastinate_now() - $1;
+    v_size integer := 1000;
+    v_at bigint := -9223372036854775808;
+    v_to bigint;
+    v_seen integer;
     v_count bigint;
+    v_deleted bigint := 0;
 begin
-    if $1 is null or coalesce($4, 0) < 1 or coalesce(cardinality($3), 0) = 0 then
+    if
+        $1 is null or $1 < interval '0' or coalesce($4, 0) < 1
+        or coalesce(cardinality($3), 0) = 0 or array_position($3, null) is not null
+    then
         perform _procrastinate_raise('PQ003',
             'A purge needs an age, a status and a number of jobs',
             format('older_than %s, statuses %s, max_jobs %s.', coalesce($1::text, 'null'),
@@ -5277,28 +5330,46 @@ begin
             'Only finished jobs can be purged', format('Got %s.', $3::text),
             'Leave out todo and doing; cancel waiting jobs first.');
     end if;
-    delete from procrastinate_jobs as j
-    where
-        j.id in (
-            select x.id
-            from procrastinate_jobs as x
-            where
-                x.status = any($3)
-                and ($2 is null or x.queue_name = $2)
-                and coalesce(
-                    (
-                        select max(e.at)
-                        from procrastinate_events as e
-                        where e.job_id = x.id
-                    ) < procrastinate_now() - $1,
-                    true
-                )
-            order by x.id
-            limit $4
-            for update skip locked
-        );
-    get diagnostics v_count = row_count;
-    return v_count;
+
+    loop
+        select max(s.id), count(*) into v_to, v_seen
+        from (
+            select j.id
+            from procrastinate_jobs as j
+            where j.id > v_at
+            order by j.id
+            limit v_size
+        ) as s;
+        delete from procrastinate_jobs as j
+        where
+            j.id = any(array(
+                select x.id
+                from procrastinate_jobs as x
+                where
+                    x.id > v_at and x.id <= v_to
+                    and x.status = any($3)
+                    and ($2 is null or x.queue_name = $2)
+                    and coalesce(
+                        (
+                            select max(e.at)
+                            from procrastinate_events as e
+                            where e.job_id = x.id
+                        ) < v_before,
+                        true
+                    )
+                order by x.id
+                limit $4 - v_deleted
+                for update skip locked
+            ));
+        get diagnostics v_count = row_count;
+        v_deleted := v_deleted + v_count;
+        exit when
+            v_seen < v_size or v_deleted >= $4
+            or _procrastinate_are_young(v_to, v_before);
+        v_at := v_to;
+        v_size := least(v_size * 2, 10000);
+    end loop;
+    return v_deleted;
 end;
 $$;
 
@@ -6491,7 +6562,7 @@ to public;
 
 insert into procrastinate_migrations (name, sha256)
 values
-    ('04.00.00_01_pre_baseline', 'e5d29c620bd40d6e1af57f223c90ac78c9e318e34a06f612ad95624edb2a5224');
+    ('04.00.00_01_pre_baseline', '461176f2fc05176a4130ac96d24a3d644f40164766bde83556d76582ecd9770c');
 
 -- Back to the caller's search_path.
 do $$
