@@ -254,6 +254,7 @@ create table procrastinate_periodic_defers (
     defer_timestamp bigint,
     job_id bigint,
     periodic_id varchar(128) not null default '',
+    earlier bigint[] not null default '{}',
     constraint procrastinate_periodic_defers_unique unique (
         task_name, periodic_id, defer_timestamp
     )
@@ -268,6 +269,8 @@ comment on column procrastinate_periodic_defers.defer_timestamp is
 'The tick, in seconds since the epoch.';
 comment on column procrastinate_periodic_defers.job_id is
 'Job of that tick; null once the job is deleted.';
+comment on column procrastinate_periodic_defers.earlier is
+'The ticks before it that were deferred, the newest first: they are not deferred again.';
 
 -- A row for each job in todo, kept by the triggers of procrastinate_jobs, with what a fetch
 -- looks for. As narrow as the work in hand: finished jobs cost it nothing.
@@ -503,6 +506,41 @@ $$;
 
 comment on function _procrastinate_announce(bigint[], bigint[]) is
 'NOTIFYs for jobs that were put back or moved, and for running jobs asked to abort.';
+
+-- Where a walk by id over old jobs may end: this job and the hundredth before it were both
+-- deferred since, so that neither they nor, as ids grow with time, any after them has ended
+-- before.
+create function _procrastinate_are_young(p_job_id bigint, p_since timestamptz)
+returns boolean
+language plpgsql stable parallel safe
+set search_path from current
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set jit = off
+as $$
+begin
+    return not exists (
+        select
+        from unnest(array[p_job_id, (
+            select j.id
+            from procrastinate_jobs as j
+            where j.id < p_job_id
+            order by j.id desc
+            offset 99
+            limit 1
+        )]) as x (id)
+        where not exists (
+            select
+            from procrastinate_events as e
+            where e.job_id = x.id and e.type = 'deferred' and e.at >= p_since
+        )
+    );
+end;
+$$;
+
+comment on function _procrastinate_are_young(bigint, timestamptz) is
+'Whether this job and the hundredth before it were both deferred since.';
 
 -- todo -> cancelled or gone, doing asked to abort: the common part of the front door and
 -- the old wire. Returns the job, or null where it does not apply.
@@ -876,8 +914,9 @@ comment on function _procrastinate_defer_jobs(
     text[], text[], integer[], text[], text[], jsonb[], timestamptz[]
 ) is 'Inserts jobs in todo; their ids in the order given. Raises PQ003, unique_violation.';
 
--- One tick of a periodic task becomes a job once, however many workers come with it. The
--- ticks before it are forgotten.
+-- One tick of a periodic task becomes a job once, however many workers come with it, and
+-- however late. The rows of the ticks before it go, as in 3.x; their times stay in its own,
+-- down to a thousand before it. A worker that lags further behind than that is refused.
 create function _procrastinate_defer_periodic(
     p_task_name text,
     p_periodic_id text,
@@ -893,14 +932,32 @@ language plpgsql volatile parallel unsafe
 set search_path from current
 as $$
 declare
+    v_kept constant integer := 1000;
     v_id bigint;
     v_job_id bigint;
+    v_earlier bigint[];
 begin
     insert into procrastinate_periodic_defers (task_name, periodic_id, defer_timestamp)
     values (p_task_name, p_periodic_id, p_defer_timestamp)
     on conflict do nothing
     returning id into v_id;
     if v_id is null then
+        return null;
+    end if;
+    -- after the insert: it has waited for whoever was about to delete this very tick's row
+    if exists (
+        select
+        from procrastinate_periodic_defers as p
+        where
+            p.task_name = p_task_name
+            and p.periodic_id = p_periodic_id
+            and p.defer_timestamp > p_defer_timestamp
+            and (
+                p_defer_timestamp = any(p.earlier)
+                or p_defer_timestamp < p.earlier[v_kept]
+            )
+    ) then
+        delete from procrastinate_periodic_defers as p where p.id = v_id;
         return null;
     end if;
 
@@ -913,18 +970,32 @@ begin
     )
     returning id into v_job_id;
 
-    update procrastinate_periodic_defers as p set job_id = v_job_id where p.id = v_id;
-    delete from procrastinate_periodic_defers as p
-    where p.id in (
-        select x.id
-        from procrastinate_periodic_defers as x
-        where
-            x.task_name = p_task_name
-            and x.periodic_id = p_periodic_id
-            and x.defer_timestamp < p_defer_timestamp
-        order by x.id
-        for update skip locked
-    );
+    -- a row that is locked is taken in by whoever holds it, or by the next tick
+    with gone as (
+        delete from procrastinate_periodic_defers as p
+        where p.id in (
+            select x.id
+            from procrastinate_periodic_defers as x
+            where
+                x.task_name = p_task_name
+                and x.periodic_id = p_periodic_id
+                and x.defer_timestamp < p_defer_timestamp
+            order by x.id
+            for update skip locked
+        )
+        returning p.defer_timestamp, p.earlier
+    )
+    select array_agg(t.tick order by t.tick desc) into v_earlier
+    from (
+        select distinct e.tick
+        from gone as g
+        cross join lateral unnest(g.earlier || g.defer_timestamp) as e (tick)
+        order by e.tick desc
+        limit v_kept
+    ) as t;
+    update procrastinate_periodic_defers as p
+    set job_id = v_job_id, earlier = coalesce(v_earlier, '{}')
+    where p.id = v_id;
     return v_job_id;
 end;
 $$;
@@ -5535,6 +5606,11 @@ comment on function procrastinate_prune_stalled_workers(interval) is
 
 -- Deletes finished jobs whose last event is old, oldest ids first, a bounded number a call:
 -- a scheduled event in the future keeps a job, as in 3.x.
+--
+-- Ages are in no index, but ids grow with time: the walk by id ends where jobs begin that
+-- were deferred too lately to have ended long ago. Two of them, a hundred jobs apart, must
+-- say so, for the id of one may be out of turn:
+-- docs/decisions/0066-where-a-purge-ends.md.
 create function procrastinate_purge_jobs(
     older_than interval,
     queue_name text default null,
@@ -5544,11 +5620,24 @@ create function procrastinate_purge_jobs(
 returns bigint
 language plpgsql volatile parallel unsafe
 set search_path from current
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set jit = off
 as $$
 declare
+    v_before constant timestamptz := procrastinate_now() - $1;
+    v_size integer := 1000;
+    v_at bigint := -9223372036854775808;
+    v_to bigint;
+    v_seen integer;
     v_count bigint;
+    v_deleted bigint := 0;
 begin
-    if $1 is null or coalesce($4, 0) < 1 or coalesce(cardinality($3), 0) = 0 then
+    if
+        $1 is null or $1 < interval '0' or coalesce($4, 0) < 1
+        or coalesce(cardinality($3), 0) = 0 or array_position($3, null) is not null
+    then
         perform _procrastinate_raise('PQ003',
             'A purge needs an age, a status and a number of jobs',
             format('older_than %s, statuses %s, max_jobs %s.', coalesce($1::text, 'null'),
@@ -5560,28 +5649,46 @@ begin
             'Only finished jobs can be purged', format('Got %s.', $3::text),
             'Leave out todo and doing; cancel waiting jobs first.');
     end if;
-    delete from procrastinate_jobs as j
-    where
-        j.id in (
-            select x.id
-            from procrastinate_jobs as x
-            where
-                x.status = any($3)
-                and ($2 is null or x.queue_name = $2)
-                and coalesce(
-                    (
-                        select max(e.at)
-                        from procrastinate_events as e
-                        where e.job_id = x.id
-                    ) < procrastinate_now() - $1,
-                    true
-                )
-            order by x.id
-            limit $4
-            for update skip locked
-        );
-    get diagnostics v_count = row_count;
-    return v_count;
+
+    loop
+        select max(s.id), count(*) into v_to, v_seen
+        from (
+            select j.id
+            from procrastinate_jobs as j
+            where j.id > v_at
+            order by j.id
+            limit v_size
+        ) as s;
+        delete from procrastinate_jobs as j
+        where
+            j.id = any(array(
+                select x.id
+                from procrastinate_jobs as x
+                where
+                    x.id > v_at and x.id <= v_to
+                    and x.status = any($3)
+                    and ($2 is null or x.queue_name = $2)
+                    and coalesce(
+                        (
+                            select max(e.at)
+                            from procrastinate_events as e
+                            where e.job_id = x.id
+                        ) < v_before,
+                        true
+                    )
+                order by x.id
+                limit $4 - v_deleted
+                for update skip locked
+            ));
+        get diagnostics v_count = row_count;
+        v_deleted := v_deleted + v_count;
+        exit when
+            v_seen < v_size or v_deleted >= $4
+            or _procrastinate_are_young(v_to, v_before);
+        v_at := v_to;
+        v_size := least(v_size * 2, 10000);
+    end loop;
+    return v_deleted;
 end;
 $$;
 
@@ -6754,7 +6861,7 @@ to public;
 
 insert into procrastinate_migrations (name, sha256)
 values
-    ('04.00.00_01_pre_baseline', 'a3e7ebc99594ba474e854eec9486a26c2d56e3b548d44c66813a1eecaac48430');
+    ('04.00.00_01_pre_baseline', '00df4cefafa9691eea21759e82ec7b2e556fb3e6a671020bd89a0b2b7379b4d0');
 
 -- Back to the caller's search_path.
 do $$

@@ -5,6 +5,7 @@ create table procrastinate_periodic_defers (
     defer_timestamp bigint,
     job_id bigint,
     periodic_id varchar(128) not null default '',
+    earlier bigint[] not null default '{}',
     constraint procrastinate_periodic_defers_unique unique (
         task_name, periodic_id, defer_timestamp
     )
@@ -19,3 +20,5 @@ comment on column procrastinate_periodic_defers.defer_timestamp is
 'The tick, in seconds since the epoch.';
 comment on column procrastinate_periodic_defers.job_id is
 'Job of that tick; null once the job is deleted.';
+comment on column procrastinate_periodic_defers.earlier is
+'The ticks before it that were deferred, the newest first: they are not deferred again.';

@@ -88,8 +88,10 @@ class Store:
         factory=dict[tuple[str, str], int]
     )
     """The newest tick of each task and periodic id."""
-    late_ticks: set[tuple[str, str, int]] = attrs.field(factory=set[tuple[str, str, int]])
-    """Ticks that were deferred after a newer one."""
+    earlier_ticks: dict[tuple[str, str], list[int]] = attrs.field(
+        factory=dict[tuple[str, str], list[int]]
+    )
+    """The ticks before it that were deferred, the newest first."""
     clock: Callable[[], datetime.datetime] = _utcnow
     job_ids: Iterator[int] = attrs.field(factory=_from_one)
     last_worker_id: int = 0
@@ -106,7 +108,7 @@ class Store:
             self.claims,
             self.pauses,
             self.periodic_defers,
-            self.late_ticks,
+            self.earlier_ticks,
         ):
             table.clear()
         self.job_ids = _from_one()

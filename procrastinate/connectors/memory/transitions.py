@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     import datetime
     from collections.abc import Sequence
 
+# Ticks of a periodic task that are remembered besides the newest: as many as in the database.
+KEPT_TICKS = 1000
+
 
 def job_row(
     queue_name: str,
@@ -81,17 +84,14 @@ def defer_periodic(
     """Nothing -> todo for one tick of a periodic task, once; None if the tick was taken."""
     key = (row["task_name"], periodic_id)
     newest = store.periodic_defers.get(key)
-    late = (*key, timestamp)
-    if newest == timestamp or late in store.late_ticks:
+    # as the row of the newest tick has those before it: without the one, none of the others
+    taken = [] if newest is None else [newest, *store.earlier_ticks.get(key, [])]
+    if timestamp in taken or (len(taken) > KEPT_TICKS and timestamp < taken[-1]):
         return None
     (job_id,) = defer(store, [row])
-    if newest is None or newest < timestamp:
-        store.periodic_defers[key] = timestamp
-        store.late_ticks = {tick for tick in store.late_ticks if tick[:2] != key}
-    else:
-        store.late_ticks = {
-            tick for tick in store.late_ticks if tick[:2] != key or tick[2] > timestamp
-        } | {late}
+    ticks = sorted([*taken, timestamp], reverse=True)
+    store.periodic_defers[key] = ticks[0]
+    store.earlier_ticks[key] = ticks[1 : KEPT_TICKS + 1]
     return job_id
 
 

@@ -60,7 +60,8 @@ def purge(
     max_jobs: int | None,
 ) -> int:
     """Delete finished jobs whose last event is older, lowest ids first; return how many."""
-    if older_than is None or not statuses or (max_jobs or 0) < 1:
+    negative = older_than is not None and older_than < datetime.timedelta()
+    if older_than is None or negative or not statuses or (max_jobs or 0) < 1:
         raise exceptions.InvalidArgument("A purge needs an age, a status and a number of jobs")
     if "todo" in statuses or "doing" in statuses:
         raise exceptions.InvalidArgument("Only finished jobs can be purged")

@@ -1,5 +1,6 @@
--- One tick of a periodic task becomes a job once, however many workers come with it. The
--- ticks before it are forgotten.
+-- One tick of a periodic task becomes a job once, however many workers come with it, and
+-- however late. The rows of the ticks before it go, as in 3.x; their times stay in its own,
+-- down to a thousand before it. A worker that lags further behind than that is refused.
 create function _procrastinate_defer_periodic(
     p_task_name text,
     p_periodic_id text,
@@ -15,14 +16,32 @@ language plpgsql volatile parallel unsafe
 set search_path from current
 as $$
 declare
+    v_kept constant integer := 1000;
     v_id bigint;
     v_job_id bigint;
+    v_earlier bigint[];
 begin
     insert into procrastinate_periodic_defers (task_name, periodic_id, defer_timestamp)
     values (p_task_name, p_periodic_id, p_defer_timestamp)
     on conflict do nothing
     returning id into v_id;
     if v_id is null then
+        return null;
+    end if;
+    -- after the insert: it has waited for whoever was about to delete this very tick's row
+    if exists (
+        select
+        from procrastinate_periodic_defers as p
+        where
+            p.task_name = p_task_name
+            and p.periodic_id = p_periodic_id
+            and p.defer_timestamp > p_defer_timestamp
+            and (
+                p_defer_timestamp = any(p.earlier)
+                or p_defer_timestamp < p.earlier[v_kept]
+            )
+    ) then
+        delete from procrastinate_periodic_defers as p where p.id = v_id;
         return null;
     end if;
 
@@ -35,18 +54,32 @@ begin
     )
     returning id into v_job_id;
 
-    update procrastinate_periodic_defers as p set job_id = v_job_id where p.id = v_id;
-    delete from procrastinate_periodic_defers as p
-    where p.id in (
-        select x.id
-        from procrastinate_periodic_defers as x
-        where
-            x.task_name = p_task_name
-            and x.periodic_id = p_periodic_id
-            and x.defer_timestamp < p_defer_timestamp
-        order by x.id
-        for update skip locked
-    );
+    -- a row that is locked is taken in by whoever holds it, or by the next tick
+    with gone as (
+        delete from procrastinate_periodic_defers as p
+        where p.id in (
+            select x.id
+            from procrastinate_periodic_defers as x
+            where
+                x.task_name = p_task_name
+                and x.periodic_id = p_periodic_id
+                and x.defer_timestamp < p_defer_timestamp
+            order by x.id
+            for update skip locked
+        )
+        returning p.defer_timestamp, p.earlier
+    )
+    select array_agg(t.tick order by t.tick desc) into v_earlier
+    from (
+        select distinct e.tick
+        from gone as g
+        cross join lateral unnest(g.earlier || g.defer_timestamp) as e (tick)
+        order by e.tick desc
+        limit v_kept
+    ) as t;
+    update procrastinate_periodic_defers as p
+    set job_id = v_job_id, earlier = coalesce(v_earlier, '{}')
+    where p.id = v_id;
     return v_job_id;
 end;
 $$;

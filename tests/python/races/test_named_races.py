@@ -755,6 +755,25 @@ def test_of_two_periodic_defers_of_one_tick_one_defers(queue: Scene) -> None:
         queue.ends_well(run)
 
 
+def test_a_late_tick_is_not_deferred_again_while_a_newer_one_takes_its_place(
+    queue: Scene,
+) -> None:
+    late = transaction("late", verbs.defer_periodic(1000))
+    newer = transaction("newer", verbs.defer_periodic(2000))
+
+    def setup() -> None:
+        queue.reset()
+        queue.stage.look(verbs.defer_periodic(1000))
+
+    for run in harness.permutations(
+        queue.stage, late, newer, setup=setup, after_each=queue.idle.react
+    ):
+        assert run.sqlstates() == [], run
+        assert run.of(late[1]).rows[0]["id"] is None, run
+        assert queue.value("select count(*) from procrastinate_jobs") == 2, run
+        queue.ends_well(run)
+
+
 def test_a_periodic_defer_that_rolls_back_leaves_its_tick_to_the_other(queue: Scene) -> None:
     defer = verbs.defer_periodic(1000)
     lists = [transaction("one", defer, end="rollback"), transaction("two", defer)]

@@ -58,7 +58,6 @@ async def test_none_of_many_tasks_vanishes_when_workers_are_restarted(
     assert ticks(conn) == [(0, TASKS), (2, TASKS), (3, TASKS)]
 
 
-@pytest.mark.xfail(reason="the database forgets older ticks as soon as a newer one comes")
 async def test_a_worker_that_lags_behind_defers_no_tick_again(
     app: App, conn: psycopg.Connection
 ) -> None:
@@ -71,6 +70,22 @@ async def test_a_worker_that_lags_behind_defers_no_tick_again(
     await defer_due(late, START)
     for minute in (1, 2, 3):  # the other one's event loop is held up meanwhile
         await defer_due(prompt, START + minute * MINUTE)
+
+    await defer_due(late, START + 3 * MINUTE)
+
+    assert ticks(conn) == [(minute, 1) for minute in range(4)]
+
+
+async def test_a_worker_that_lags_behind_makes_good_what_nobody_deferred(
+    app: App, conn: psycopg.Connection
+) -> None:
+    @app.periodic(cron="* * * * *")
+    @app.task(name="t")
+    def tick(timestamp: int) -> None: ...
+
+    late, started = (periodic.PeriodicDeferrer(app.periodic_registry) for _ in range(2))
+    await defer_due(late, START)
+    await defer_due(started, START + 3 * MINUTE)  # the last tick alone
 
     await defer_due(late, START + 3 * MINUTE)
 

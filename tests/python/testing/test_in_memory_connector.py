@@ -220,6 +220,30 @@ async def test_workers_and_ticks_can_be_looked_at(
     assert connector.periodic_defers == {("task", "p"): 60}
 
 
+async def test_a_tick_that_a_newer_one_follows_is_not_deferred_again(
+    app: App, connector: InMemoryConnector
+) -> None:
+    async def defer(tick: int) -> bool:
+        job = jobs.Job(
+            queue="q",
+            lock=None,
+            queueing_lock=None,
+            task_name="task",
+            task_kwargs={"timestamp": tick},
+        )
+        return await app.job_manager.defer_periodic_job(job, "p", tick) is not None
+
+    for tick in range(2, 2003, 2):
+        assert await defer(tick)
+    assert not await defer(2)
+    assert await defer(2004)
+    # a thousand before the last are remembered; what is older counts as deferred
+    assert [await defer(tick) for tick in (3, 4, 5, 5)] == [False, False, True, False]
+
+    connector.periodic_defers.clear()
+    assert await defer(4)
+
+
 async def test_a_worker_made_old_by_hand_is_stalled(
     app: App, connector: InMemoryConnector
 ) -> None:

@@ -1,5 +1,5 @@
 \ir ../../setup.psql
-select plan(24);
+select plan(28);
 
 create function fixtures.an_old_job(p_status text, p_age interval, p_queue text default 'purge')
 returns bigint language plpgsql as $$
@@ -63,16 +63,40 @@ select is(
     procrastinate_purge_jobs('1 day', 'import'), 1::bigint, 'a job without history is old enough'
 );
 
+-- Where the walk ends: at young jobs, but not at one whose id is out of turn
+delete from procrastinate_jobs where status not in ('todo', 'doing');
+insert into procrastinate_jobs (queue_name, task_name) select 'walk', 't' from generate_series(1, 2000);
+update procrastinate_jobs set status = 'cancelled' where queue_name = 'walk';
+select an_old_job('cancelled', '1 day', 'walk') as old \gset
+select is(
+    procrastinate_purge_jobs('1 hour', 'walk', '{cancelled}'), 0::bigint,
+    'an old job behind a thousand young ones is not looked for'
+);
+update procrastinate_events as e set at = e.at - interval '2 hours'
+where e.job_id in (
+    select j.id from procrastinate_jobs as j where j.queue_name = 'walk' order by j.id limit 999
+);
+update procrastinate_events as e set at = e.at - interval '2 hours'
+where e.job_id in (
+    select j.id from procrastinate_jobs as j where j.queue_name = 'walk' order by j.id offset 1001
+);
+select is(
+    procrastinate_purge_jobs('1 hour', 'walk', '{cancelled}'), 1999::bigint,
+    'one or two young jobs among old ones end nothing'
+);
+
 select is(
     outcome_of(format('select procrastinate_purge_jobs(%s)', r.arguments)), 'PQ003', r.why
 )
 from (
     values
         ('null', 'a purge needs an age'),
+        ('''-1 day''', 'that is not negative: all would be older'),
         ('''1 day'', statuses => null', 'statuses'),
         ('''1 day'', statuses => ''{}''', 'one at least'),
         ('''1 day'', statuses => ''{succeeded,todo}''', 'and not todo'),
         ('''1 day'', statuses => ''{doing}''', 'nor doing'),
+        ('''1 day'', statuses => ''{succeeded,null}''', 'nor null'),
         ('''1 day'', max_jobs => 0', 'a number of jobs'),
         ('''1 day'', max_jobs => null', 'that is not null')
 ) as r (arguments, why);
