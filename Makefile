@@ -53,10 +53,7 @@ check: venv
 	@$(RUN) -m tools.check $(SPLIT) $(PYTEST)
 
 coverage: venv
-	@rm -rf .cache/coverage && mkdir -p .cache/coverage
-	@$(RUN) -m coverage run -m pytest $(SPLIT) $(PYTEST) $(COVERED)
-	@$(RUN) -m coverage combine --quiet
-	@$(RUN) -m coverage report
+	@$(RUN) -m pytest $(SPLIT) --cov --cov-report=term $(PYTEST) $(COVERED)
 
 docs: venv
 	@NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --quiet --strict
