@@ -9,7 +9,7 @@ import pytest
 
 from procrastinate import exceptions
 from procrastinate.connectors.memory import refusals
-from procrastinate.rpc import front
+from procrastinate.rpc import front, wire
 from procrastinate.testing import InMemoryConnector
 
 NOON = datetime.datetime(2030, 1, 1, 12, tzinfo=datetime.UTC)
@@ -67,6 +67,42 @@ def test_a_paused_queue_says_since_when_until_when_and_why(queue: InMemoryConnec
         False,
         f"Queue q is paused since {NOON} until {until}: the relay is down.",
     )
+
+
+def test_a_job_that_runs_names_its_worker_and_says_whether_that_one_lives(
+    queue: InMemoryConnector,
+) -> None:
+    job_id = defer(queue, lock="l")
+    behind = defer(queue, lock="l")
+    worker_id = queue.call(wire.register_worker_v2(name="ada"))
+    queue.call(wire.fetch_jobs_v1(worker_id=worker_id, queues=None, limit=1))
+
+    assert gates(queue, job_id)["worker"] == (
+        True,
+        f"Worker {worker_id} (ada) has run it since {NOON}; its last heartbeat was at {NOON}.",
+    )
+    assert gates(queue, behind)["lock"] == (
+        False,
+        f"Job {job_id} holds the lock l since {NOON}.",
+    )
+    assert gates(queue, behind)["workers"] == (True, "1 live workers serve queue q.")
+    queue.clock = lambda: NOON + datetime.timedelta(minutes=1)
+    assert not gates(queue, job_id)["worker"][0]
+    queue.call(wire.unregister_worker_v2(worker_id=worker_id))
+    assert (gates(queue, job_id)["worker"][1] or "").startswith("Its worker is gone")
+
+
+def test_a_job_that_ended_tells_its_history(queue: InMemoryConnector) -> None:
+    job_id = defer(queue)
+    queue.call(front.cancel_job(job_id=job_id))
+
+    explained = queue.call(front.explain_job(job_id=job_id))
+
+    assert (explained[0].gate, explained[0].is_open) == ("status", False)
+    assert [each.detail for each in explained if each.gate == "history"] == [
+        f"deferred at {NOON}",
+        f"cancelled at {NOON}",
+    ]
 
 
 @pytest.mark.parametrize(
