@@ -12,13 +12,18 @@ PYTHON ?= $(or $(call find,import ensurepip; import venv; ),$(call find))
 SPLIT := -n 2 --dist loadfile
 VENV := .venv
 RUN := $(VENV)/bin/python
+# What these test is SQL, pages and tools, not the Python of the package.
+OTHERS := docs fleet histories plans races sqllint tooling typing
+COVERED = tests/api $(filter-out $(OTHERS:%=tests/python/%),$(wildcard tests/python/*))
 
-.PHONY: help venv demo test check docs bench migration clean
+.PHONY: help venv demo test test-pythons check coverage docs bench migration clean
 
 help:
 	@echo 'make demo       set up all, then do the main job on real input, and show it'
 	@echo 'make test       set up all, then run the tests, SQL and Python'
 	@echo 'make check      test, and format, lint, types, imports, SQL style and lock'
+	@echo 'make coverage   run the tests of the Python, and fail if too many branches are missed'
+	@echo 'make test-pythons  run the tests with each Python >= 3.11 that there is'
 	@echo 'make docs       build the site of docs/ into build/site; a warning is an error'
 	@echo 'make bench      print the figures that the decisions quote'
 	@echo 'make migration WHAT=what_it_does  draft a migration from what changed since the lock'
@@ -36,8 +41,19 @@ demo: venv
 test: venv
 	@$(RUN) -m pytest $(SPLIT) $(PYTEST)
 
+# Each in an environment of its own, with the tests' own results: all run, whatever one finds.
+test-pythons:
+	@failed=''; for python in $$(sh tools/pythons.sh); do \
+	$(MAKE) --no-print-directory test PYTHON="$$python" \
+	VENV=".cache/pythons/$$("$$python" -c 'import platform; print(platform.python_version())')" \
+	|| failed="$$failed $$python"; done; \
+	[ -z "$$failed" ] || { echo "FAILED:$$failed"; exit 1; }
+
 check: venv
 	@$(RUN) -m tools.check $(SPLIT) $(PYTEST)
+
+coverage: venv
+	@$(RUN) -m pytest $(SPLIT) --cov --cov-report=term $(PYTEST) $(COVERED)
 
 docs: venv
 	@NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --quiet --strict

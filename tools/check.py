@@ -13,6 +13,7 @@ import sys
 import attrs
 
 PYTHON = ("procrastinate", "tests", "tools", "benchmarks")
+PAGES = ("README.md", "docs")  # the Python that they show
 
 
 @attrs.frozen
@@ -33,7 +34,7 @@ class Step:
 
 
 STEPS = (
-    Step("format", ("ruff", "format", "--check", "--quiet", *PYTHON)),
+    Step("format", ("ruff", "format", "--check", "--quiet", *PYTHON, *PAGES)),
     Step("lint", ("ruff", "check", "--quiet", *PYTHON)),
     Step("types, by pyright", ("basedpyright", "--level", "error")),
     Step("types, by mypy", ("mypy", "--no-error-summary")),

@@ -24,8 +24,8 @@ import pathlib, tomllib
 project = tomllib.loads(pathlib.Path("pyproject.toml").read_text())["project"]
 print(*project["dependencies"], "psycopg[binary]", sep="\n")
 EOF
-rm -rf .cache/wheels
-"$VENV/bin/python" -m pip wheel -qq --wheel-dir .cache/wheels --requirement .cache/requirements.txt
+rm -rf "$VENV/wheels"
+"$VENV/bin/python" -m pip wheel -qq --wheel-dir "$VENV/wheels" --requirement .cache/requirements.txt
 
 # pgTAP and plpgsql_check; without them their tests are skipped, and say so. The Perl package
 # has pg_prove.

@@ -208,7 +208,7 @@ def _wait_for_keeper(home: pathlib.Path) -> None:
     users = keeper.users_lock(home)
     deadline = time.monotonic() + LAST_WAIT
     while time.monotonic() < deadline:
-        if not _has_keeper(home):
+        if not _has_keeper(home) and not _is_being_removed(home):
             return
         if not _is_available(users, fcntl.LOCK_EX) and _is_available(users, fcntl.LOCK_SH):
             return
@@ -218,6 +218,11 @@ def _wait_for_keeper(home: pathlib.Path) -> None:
 def _has_keeper(home: pathlib.Path) -> bool:
     # Shared, so that two who look at once do not take each other for a keeper.
     return not _is_available(keeper.keeper_lock(home), fcntl.LOCK_SH)
+
+
+def _is_being_removed(home: pathlib.Path) -> bool:
+    # From 3.12 on, rmtree removes the files of a directory before what lies deeper.
+    return not keeper.keeper_lock(home).exists() and home.exists()
 
 
 def _is_available(path: pathlib.Path, operation: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 import subprocess
 import sys
@@ -70,7 +71,7 @@ def build(directory: pathlib.Path, index: str) -> str:
     built = directory / "text"
     done = subprocess.run(
         [sys.executable, "-m", "sphinx", "-b", "text", "-W", "-q", str(source), str(built)],
-        env={"PYTHONPATH": str(source)},
+        env={**os.environ, "PYTHONPATH": str(source)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

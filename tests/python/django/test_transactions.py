@@ -157,6 +157,29 @@ def test_a_connection_of_the_callers_is_refused(colour: str) -> None:
         defer(order="tea")
 
 
+async def test_queries_of_the_project_run_on_djangos_connection_in_both_colours() -> None:
+    connector = app.connector
+    job_id = await tasks.send.defer_async(order="tea")
+    query = "select id from procrastinate_jobs where priority = %(priority)s"
+
+    await connector.execute_query_async("update procrastinate_jobs set priority = 3")
+
+    assert await connector.execute_query_one_async(query, priority=3) == {"id": job_id}
+    assert await connector.execute_query_all_async(query, priority=4) == []
+    with pytest.raises(exceptions.NoResult):
+        await connector.execute_query_one_async(query, priority=4)
+
+
+def test_a_connection_of_the_callers_is_refused_for_queries_too() -> None:
+    refusal = "DjangoConnector does not support external connections"
+    for run in (
+        app.connector.execute_query_one_with_connection,
+        app.connector.execute_query_all_with_connection,
+    ):
+        with pytest.raises(exceptions.ConnectorException, match=refusal):
+            run(object(), "select 1")
+
+
 def test_the_manager_reads_jobs_as_it_does_elsewhere() -> None:
     configured = tasks.send.configure(priority=3, schedule_in={"hours": 1})
     job_id = configured.defer(order="täglich")

@@ -14,7 +14,7 @@ import attrs
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[3]
-WHEELS = ROOT / ".cache" / "wheels"  # filled by `make venv`
+WHEELS = pathlib.Path(sys.prefix) / "wheels"  # filled by `make venv`
 
 
 def run(*command: str | pathlib.Path, cwd: pathlib.Path, **variables: str) -> str:
