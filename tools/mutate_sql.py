@@ -4,13 +4,15 @@ Asks the tests what they hold: breaks the SQL in one place at a time and sees wh
     python -m tools.mutate_sql sql/functions/front sql/triggers/jobs_deleted.sql
     python -m tools.mutate_sql --again          # only what survived so far, after new tests
     python -m tools.mutate_sql --suites ...     # survivors of pgTAP, through these pytest paths
+    python -m tools.mutate_sql --every 3        # a sample: each third mutant of a file
     python -m tools.mutate_sql --report         # what is known so far
 
 Each mutant of `tools.mutants` is put into a database of its file's own, on an embedded server,
-and the pgTAP files run there, cheapest first: the one that mirrors the file, those that name
-the object, the others (those that noticed most so far first). The first that fails ends it.
-With `--suites`, what no pgTAP file noticed is given to pytest, whose databases take the mutant
-from PROCRASTINATE_TEST_PATCH.
+and the pgTAP files that call the function or name it run there: the one that mirrors the file,
+those that name it, the others (those that noticed most so far first). The first that fails
+ends it. Two of these may run beside each other, over different files. With `--suites`, what no
+pgTAP file noticed is given to pytest, whose databases take the mutant from
+PROCRASTINATE_TEST_PATCH.
 
 What was found is kept in .cache/mutants.jsonl; a mutant that stands there is not tried again
 unless its file has changed. A mutant that PostgreSQL refuses to create counts for nothing.
@@ -74,11 +76,17 @@ def objects_of(text: str) -> list[str]:
     return re.findall(r"^create (?:function|view) (\w+)", text, flags=re.MULTILINE)
 
 
+def named(path: pathlib.Path, names: Iterable[str]) -> bool:
+    text = path.read_text()
+    return any(name in text for name in names)
+
+
 @attrs.define
 class Laboratory:
     """A server, and on it the database in which one file's mutants live one after another."""
 
     server: EmbeddedServer
+    calls: dict[str, set[pathlib.Path]] = attrs.field(factory=dict[str, set[pathlib.Path]])
     noticed: collections.Counter[pathlib.Path] = attrs.field(factory=collections.Counter)
 
     def set_up(self) -> None:
@@ -89,6 +97,10 @@ class Laboratory:
         with psycopg.connect(self.server.dsn(TEMPLATE), autocommit=True) as connection:
             connection.execute(migrations.one_file_schema().encode())
         pgtap.install(self.server.dsn(TEMPLATE), script)
+        self.renew()
+        for path in TESTS.rglob("*.sql"):
+            for name in self._called_by(path):
+                self.calls.setdefault(name, set()).add(path)
 
     def renew(self) -> None:
         """The database of the next file."""
@@ -115,15 +127,17 @@ class Laboratory:
         return None
 
     def order(self, file: pathlib.Path, text: str) -> list[pathlib.Path]:
-        """The pgTAP files, the likeliest to notice first."""
+        """The pgTAP files that may notice, the likeliest first."""
         mirror = TESTS / file.relative_to(ROOT / "sql")
         names = objects_of(text)
+        # a call that raises is not counted, nor one of what became a part of a query
+        calling = {path for name in names for path in self.calls.get(name, ())}
+        naming = {path for path in TESTS.rglob("*.sql") if named(path, names)}
 
         def key(path: pathlib.Path) -> tuple[bool, bool, int]:
-            named = any(name in path.read_text() for name in names)
-            return path != mirror, not named, -self.noticed[path]
+            return path != mirror, path not in naming, -self.noticed[path]
 
-        return sorted(TESTS.rglob("*.sql"), key=key)
+        return sorted(calling | naming if calling else TESTS.rglob("*.sql"), key=key)
 
     def who_notices(self, files: Iterable[pathlib.Path]) -> pathlib.Path | None:
         for path in files:
@@ -133,15 +147,27 @@ class Laboratory:
         return None
 
     def _fails(self, path: pathlib.Path) -> bool:
+        done = self._psql("-f", str(path))
+        return bool(tap.judge(done.stdout, done.stderr, done.returncode))
+
+    def _called_by(self, path: pathlib.Path) -> list[str]:
+        """The functions that a file of tests calls, whoever calls them for it."""
+        count = "select funcname from pg_stat_user_functions where calls > 0"
+        flush = "select pg_stat_force_next_flush()"
+        done = self._psql("-c", "select pg_stat_reset()", "-f", str(path), "-c", flush)
+        done = self._psql("-c", count)
+        return done.stdout.split()
+
+    def _psql(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         psql = str(self.server.bin_directory / "psql")
-        done = subprocess.run(
-            [psql, "-X", "-q", "-A", "-t", "-d", self.server.dsn(DATABASE), "-f", str(path)],
+        options = f"-c statement_timeout={TOO_LONG} -c track_functions=all"
+        return subprocess.run(
+            [psql, "-X", "-q", "-A", "-t", "-d", self.server.dsn(DATABASE), *arguments],
             capture_output=True,
             text=True,
             check=False,
-            env={**os.environ, "PGOPTIONS": f"-c statement_timeout={TOO_LONG}"},
+            env={**os.environ, "PGOPTIONS": options},
         )
-        return bool(tap.judge(done.stdout, done.stderr, done.returncode))
 
 
 def files_of(paths: Iterable[str]) -> Iterator[pathlib.Path]:
@@ -166,15 +192,17 @@ def keep(verdict: Verdict) -> None:
         print(f"{verdict.file}:{verdict.line}: {verdict.what}", flush=True)
 
 
-def try_file(laboratory: Laboratory, file: pathlib.Path, *, again: bool) -> None:
-    """Every mutant of a file through the pgTAP tests."""
+def try_file(
+    laboratory: Laboratory, file: pathlib.Path, *, again: bool, every: int = 1
+) -> None:
+    """The mutants of a file through the pgTAP tests."""
     text = file.read_text()
     name = str(file.relative_to(ROOT))
     known = kept()
     begun = time.monotonic()
     count = 0
     laboratory.renew()
-    for mutant in mutants.mutants(text):
+    for mutant in mutants.mutants(text)[::every]:
         said = mutant.applied(text)
         old = known.get(said)
         if old.by != SURVIVED if again and old else again or old:
@@ -240,6 +268,7 @@ def main() -> None:
     parser.add_argument("paths", nargs="*", default=DEFAULT)
     parser.add_argument("--again", action="store_true", help="only those that survived")
     parser.add_argument("--suites", nargs="+", default=[], help="pytest paths, for survivors")
+    parser.add_argument("--every", type=int, default=1, help="a sample: each nth of a file")
     parser.add_argument("--report", action="store_true", help="print what is known")
     options = parser.parse_args()
     files = list(files_of(options.paths))
@@ -254,7 +283,7 @@ def main() -> None:
         laboratory = Laboratory(server)
         laboratory.set_up()
         for file in files:
-            try_file(laboratory, file, again=options.again)
+            try_file(laboratory, file, again=options.again, every=options.every)
 
 
 if __name__ == "__main__":
