@@ -13,7 +13,7 @@ SPLIT := -n 2 --dist loadfile
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: help venv demo test check docs bench migration clean
+.PHONY: help venv demo test check docs bench mutate migration clean
 
 help:
 	@echo 'make demo       set up all, then do the main job on real input, and show it'
@@ -21,6 +21,7 @@ help:
 	@echo 'make check      test, and format, lint, types, imports, SQL style and lock'
 	@echo 'make docs       build the site of docs/ into build/site; a warning is an error'
 	@echo 'make bench      print the figures that the decisions quote'
+	@echo 'make mutate     break the SQL in one place at a time, print what no test notices: hours'
 	@echo 'make migration WHAT=what_it_does  draft a migration from what changed since the lock'
 	@echo 'make venv       set up the environment, in .venv; the others do it themselves'
 	@echo 'make clean      remove what these commands have made'
@@ -45,6 +46,9 @@ docs: venv
 
 bench: venv
 	@$(RUN) -m benchmarks $(BENCH)
+
+mutate: venv
+	@$(RUN) -m tools.mutate_sql $(MUTATE)
 
 migration: venv
 	@$(RUN) -m tools.lock draft $(WHAT)
