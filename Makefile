@@ -16,7 +16,7 @@ RUN := $(VENV)/bin/python
 OTHERS := docs fleet histories plans races sqllint tooling typing
 COVERED = tests/api $(filter-out $(OTHERS:%=tests/python/%),$(wildcard tests/python/*))
 
-.PHONY: help venv demo test test-pythons check coverage docs bench migration clean
+.PHONY: help venv demo test test-pythons check coverage docs bench mutate migration clean
 
 help:
 	@echo 'make demo       set up all, then do the main job on real input, and show it'
@@ -26,6 +26,7 @@ help:
 	@echo 'make test-pythons  run the tests with each Python >= 3.11 that there is'
 	@echo 'make docs       build the site of docs/ into build/site; a warning is an error'
 	@echo 'make bench      print the figures that the decisions quote'
+	@echo 'make mutate     break the SQL in one place at a time, print what no test notices: hours'
 	@echo 'make migration WHAT=what_it_does  draft a migration from what changed since the lock'
 	@echo 'make venv       set up the environment, in .venv; the others do it themselves'
 	@echo 'make clean      remove what these commands have made'
@@ -61,6 +62,9 @@ docs: venv
 
 bench: venv
 	@$(RUN) -m benchmarks $(BENCH)
+
+mutate: venv
+	@$(RUN) -m tools.mutate_sql $(MUTATE)
 
 migration: venv
 	@$(RUN) -m tools.lock draft $(WHAT)

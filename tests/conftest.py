@@ -27,6 +27,9 @@ from tools import pgtap
 
 ROOT = pathlib.Path(__file__).parent.parent
 TEMPLATE = f"procrastinate_test_{os.getpid()}"  # several runs may share a given server
+PATCH = (
+    "PROCRASTINATE_TEST_PATCH"  # a file of SQL to break the schema with: tools/mutate_sql.py
+)
 CHOSEN = pytest.StashKey[ChosenServer]()
 
 Connect = Callable[..., psycopg.Connection]
@@ -111,6 +114,8 @@ def load_schema(
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute("set plpgsql.extra_errors = 'all'")
         connection.execute(migrations.one_file_schema().encode())
+        if patch := os.environ.get(PATCH):
+            connection.execute(pathlib.Path(patch).read_bytes())
 
 
 template = cast(Any, factories).postgresql_noproc(

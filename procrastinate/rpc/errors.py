@@ -57,6 +57,10 @@ def is_to_be_repeated(exc: exceptions.ConnectorException) -> bool:
 
 
 # The sentence around it is in the server's language, but the column's name is not.
+# What the functions of 3.x's wire raise has no code of its own, yet names the job.
+RAISED = "P0001"
+_OF_JOB = re.compile(r"\(job id: \d+\)$")
+
 _QUEUEING_LOCK = re.compile(r"\(queueing_lock\)=\((.*)\)", re.DOTALL)
 
 
@@ -104,4 +108,5 @@ def exception_for(
         )
     by_class = BY_SQLSTATE_CLASS.get(sqlstate[:2], exceptions.ConnectorException)
     # What PostgreSQL says itself stays in the cause: 3.x showed "Database error." and no more.
-    return BY_SQLSTATE.get(sqlstate, by_class)(message if sqlstate.startswith("PQ") else None)
+    ours = sqlstate.startswith("PQ") or (sqlstate == RAISED and _OF_JOB.search(message or ""))
+    return BY_SQLSTATE.get(sqlstate, by_class)(message if ours else None)

@@ -1307,6 +1307,13 @@ declare
     v_chunk bigint[];
     v_found bigint[] := array[]::bigint[];
 begin
+    if p_older_than < interval '0' or p_newer_than < interval '0' then
+        perform _procrastinate_raise('PQ003',
+            'The age of jobs is negative',
+            format('older_than %s, newer_than %s.', coalesce(p_older_than::text, 'null'),
+                coalesce(p_newer_than::text, 'null')),
+            'Give how long ago they were deferred, as in interval ''1 day''.');
+    end if;
     if coalesce(p_max_jobs, 0) < 1 or p_after_id is null then
         perform _procrastinate_raise('PQ003',
             'Changing many jobs needs a number of jobs and where to begin',
@@ -5528,7 +5535,7 @@ begin
             from procrastinate_todo as t
             where
                 t.queue_name = v_job.queue_name
-                and t.state in ('r', 'a')
+                and (t.state in ('r', 'a') or (t.state = 'd' and t.scheduled_at <= v_now))
                 and (~t.priority, t.job_id) < (~v_job.priority, $1)
             limit 10000
         ) as x
@@ -6861,7 +6868,7 @@ to public;
 
 insert into procrastinate_migrations (name, sha256)
 values
-    ('04.00.00_01_pre_baseline', '00df4cefafa9691eea21759e82ec7b2e556fb3e6a671020bd89a0b2b7379b4d0');
+    ('04.00.00_01_pre_baseline', 'a12a151387bb1ba8474da63b8dedfc3e78162aa54b01d9027d2f7520cb6c1d2b');
 
 -- Back to the caller's search_path.
 do $$

@@ -119,7 +119,7 @@ begin
             from procrastinate_todo as t
             where
                 t.queue_name = v_job.queue_name
-                and t.state in ('r', 'a')
+                and (t.state in ('r', 'a') or (t.state = 'd' and t.scheduled_at <= v_now))
                 and (~t.priority, t.job_id) < (~v_job.priority, $1)
             limit 10000
         ) as x

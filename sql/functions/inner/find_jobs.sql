@@ -37,6 +37,13 @@ declare
     v_chunk bigint[];
     v_found bigint[] := array[]::bigint[];
 begin
+    if p_older_than < interval '0' or p_newer_than < interval '0' then
+        perform _procrastinate_raise('PQ003',
+            'The age of jobs is negative',
+            format('older_than %s, newer_than %s.', coalesce(p_older_than::text, 'null'),
+                coalesce(p_newer_than::text, 'null')),
+            'Give how long ago they were deferred, as in interval ''1 day''.');
+    end if;
     if coalesce(p_max_jobs, 0) < 1 or p_after_id is null then
         perform _procrastinate_raise('PQ003',
             'Changing many jobs needs a number of jobs and where to begin',

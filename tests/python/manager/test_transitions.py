@@ -113,9 +113,9 @@ async def test_only_running_and_failed_jobs_are_retried(
     with pytest.raises(exceptions.ConnectorException) as caught:
         await verbs.retry_job_by_id_async(job_id, NOW)
 
-    assert str(caught.value.__cause__).startswith(
-        f"Job was not found or has an invalid status to retry (job id: {job_id})"
-    )
+    said = f"Job was not found or has an invalid status to retry (job id: {job_id})"
+    assert str(caught.value) == said
+    assert str(caught.value.__cause__).startswith(said)
     assert await get(verbs, job_id) == before
 
 

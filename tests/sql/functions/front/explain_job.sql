@@ -1,5 +1,5 @@
 \ir ../../setup.psql
-select plan(26);
+select plan(28);
 
 create function fixtures.gate(p_job bigint, p_gate text) returns text language sql volatile as $$
     select case when e.open then 'open: ' else 'closed: ' end || e.detail
@@ -52,6 +52,17 @@ select a.job from a_job(p_queue_name => 'line', p_priority => 1) as a
 cross join generate_series(1, 1) \g /dev/null
 select job from a_job(p_queue_name => 'line') \gset
 select matches(gate(:job, 'ahead'), '^closed: 1 ', 'a job hears how many come before it');
+select job as due from a_job(
+    p_queue_name => 'line', p_priority => 1,
+    p_scheduled_at => procrastinate_now() + interval '1 min'
+) \gset
+select matches(gate(:job, 'ahead'), '^closed: 1 ', 'a delayed one does not');
+select travel('2 min') \g /dev/null
+select matches(
+    gate(:job, 'ahead'), '^closed: 2 ', 'one that fell due does, though no fetch has met it'
+);
+select travel('0') \g /dev/null
+delete from procrastinate_jobs where id = :due;
 
 update procrastinate_workers set queues = '{other}';
 select matches(gate(:job, 'workers'), '^closed: 0', 'and that no worker serves its queue');

@@ -1,5 +1,5 @@
 \ir ../../setup.psql
-select plan(18);
+select plan(20);
 
 create function fixtures.picked(
     p_statuses text default '{todo,doing,failed}',
@@ -63,6 +63,10 @@ select is(
 );
 select is(picked('{todo}', p_newer_than => '30 min'), '{}', 'and not new');
 select is(outcome_of('select picked()'), 'PQ003', 'no filter is an error');
+select is(outcome_of(c), 'PQ003', 'nor is an age negative')
+from unnest(array[
+    'select picked(p_older_than => ''-1 min'')', 'select picked(p_newer_than => ''-1 min'')'
+]) as c;
 
 select * from finish();
 rollback;

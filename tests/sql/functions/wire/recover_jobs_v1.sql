@@ -1,5 +1,5 @@
 \ir ../../setup.psql
-select plan(21);
+select plan(24);
 
 create function fixtures.recover(p_tasks text[], p_most integer[])
 returns text
@@ -98,6 +98,32 @@ update procrastinate_jobs set worker_id = null where id = :orphan;
 select is(
     recover(array[:'task'], '{0}'), :orphan || ' failed failed',
     'a limit of 0 lets no stalled job run again'
+);
+
+-- the borders
+select a_worker('30 s') as silent \gset
+select job from a_job('doing', p_worker => :silent) \gset
+select is(
+    recover(array[:'task'], '{null}'), null, 'a heartbeat of just that age is not too old'
+);
+select is(
+    outcome_of('select procrastinate_recover_jobs_v1(''0'', ''{}'', ''{}'')'), 'ok',
+    'an age of 0 is one'
+);
+
+-- whose reason
+select job as other from a_job('failed') \gset
+select travel('1 s') \g /dev/null
+select recover(array[:'task'], '{null}') \g /dev/null
+select results_eq(
+    format(
+        'select job_id, type::text, error from procrastinate_events'
+        ' where job_id in (%s, %s) and error is not null', :job, :other
+    ),
+    format(
+        $$values (%s::bigint, 'deferred_for_retry', 'Its worker was gone or silent')$$, :job
+    ),
+    'the reason stands in the event of this end and in no other'
 );
 select is_sound('recovery leaves the derived tables true');
 

@@ -1,5 +1,5 @@
 \ir ../../setup.psql
-select plan(22);
+select plan(24);
 
 create function fixtures.release(p_job bigint, p_claim bigint, p_worker bigint)
 returns text
@@ -67,8 +67,23 @@ select is_empty(
     format($$select procrastinate_release_jobs_v1(%s, '{}', '{}')$$, :worker),
     'none, none'
 );
+
+select job as b, claim as cb from a_job('doing', p_worker => :worker) \gset
+select job as c, claim as cc from a_job('asked_to_abort', p_worker => :worker) \gset
+select results_eq(
+    format(
+        'select job_id, outcome, status::text'
+        ' from procrastinate_release_jobs_v1(%s, array[%s, %s], array[%s, %s])',
+        :worker, :c, :b, :cc, :cb
+    ),
+    format($$values (%s::bigint, 'released', 'todo'), (%s, 'failed', 'failed')$$, :b, :c),
+    'in the order of their ids, whatever the order given, and each is told what became of it'
+);
 select is_sound('releases leave the derived tables true');
 
+select is_empty(
+    format('select procrastinate_release_jobs_v1(%s, null, null)', :worker), 'null is none'
+);
 select job, claim, worker from a_job('doing') \gset
 select is(
     outcome_of(format('select procrastinate_release_jobs_v1(%s)',

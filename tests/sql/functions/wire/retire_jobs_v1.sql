@@ -1,5 +1,5 @@
 \ir ../../setup.psql
-select plan(21);
+select plan(24);
 
 create function fixtures.retired(p_after bigint default 0, p_max integer default 100)
 returns text language sql volatile as
@@ -56,6 +56,17 @@ select is(retired(:behind, 1), '0, end', 'to the end of the table');
 insert into procrastinate_jobs (queue_name, task_name, status)
 values ('q', 'imported', 'succeeded') returning id as imported \gset
 select is(retired(:behind, 1), format('0, %s', :imported), 'a job without history does not end it');
+
+-- The borders
+delete from procrastinate_jobs;
+select a_job('succeeded') \g /dev/null
+select job as later from a_job('succeeded') \gset
+select travel('1 day') \g /dev/null
+select is(retired(), '0, end', 'what ended just so long ago stays');
+select is(retired(0, 1), '0, end', 'and what was deferred just so long ago ends a pass');
+select is(
+    (select retired from procrastinate_retire_jobs_v1('0')), 2::bigint, 'an age of 0 is one'
+);
 
 -- Another at the same time
 select is(

@@ -1,5 +1,5 @@
 \ir ../../setup.psql
-select plan(37);
+select plan(38);
 
 create function fixtures.retry(
     p_job bigint, p_claim bigint, p_worker bigint, p_at timestamptz default null,
@@ -121,6 +121,18 @@ select is_empty(
         select procrastinate_retry_jobs_v1(%1$s, null, null, null, null, null, null)$$, :worker
     ),
     'an empty report has none'
+);
+
+select job as a, claim as ca from a_job('doing', p_worker => :worker) \gset
+select job as b, claim as cb from a_job('doing', p_worker => :worker) \gset
+select results_eq(
+    format($$
+        select job_id from procrastinate_retry_jobs_v1(
+            %s, array[%s, %s], array[%s, %s], null, '{1,2,3}', '{}', null
+        )
+    $$, :worker, :b, :a, :cb, :ca),
+    array[:a, :b]::bigint[],
+    'in the order of their ids, and what other arrays have too much or too little is no job'
 );
 
 -- Locks: the head of the lock -------------------------------------------------------------------------------

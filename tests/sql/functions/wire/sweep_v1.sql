@@ -1,5 +1,5 @@
 \ir ../../setup.psql
-select plan(16);
+select plan(26);
 
 select results_eq(
     'select promoted, unlinked from procrastinate_sweep_v1()', 'values (0::bigint, 0::bigint)',
@@ -72,6 +72,44 @@ select is(
     outcome_of('select procrastinate_sweep_v1(null)'), 'PQ003', 'how many jobs is not null'
 );
 select is(outcome_of('select procrastinate_sweep_v1(-1)'), 'PQ003', 'nor negative');
+
+-- Step by step: each call goes on where the last one stopped, and begins anew at the end
+delete from procrastinate_jobs;
+select sweep(2, 1000) \g /dev/null
+select is(procrastinate_sweep_v1(1)::text, '(0,0)', 'one job a call is enough');
+insert into procrastinate_jobs (id, queue_name, task_name, status, worker_id)
+select n, 'q', 'a_task', 'succeeded', case when n <> 5 then -1 end
+from generate_series(1, 6) as n;
+create function fixtures.linked() returns bigint[] language sql volatile as $$
+    select coalesce(array_agg(j.id order by j.id), '{}') from procrastinate_jobs as j
+    where j.worker_id = -1
+$$;
+select sweep(1, 1000) \g /dev/null  -- to the end, wherever it stood
+update procrastinate_jobs set worker_id = -1 where id <> 5;
+select is(procrastinate_sweep_v1(2)::text, '(0,2)', 'the first are unlinked');
+select is(linked(), '{3,4,6}', 'those with the lowest ids');
+update procrastinate_jobs set worker_id = -1 where id = 1;
+select is(procrastinate_sweep_v1(2)::text, '(0,2)', 'then the next');
+select is(linked(), '{1,6}', 'and nothing that was passed');
+select is(procrastinate_sweep_v1(3)::text, '(0,1)', 'a job without a worker has no link to lose');
+select is(procrastinate_sweep_v1(1)::text, '(0,1)', 'after the last one it is the first again');
+select is(linked(), '{}', 'whatever its id');
+
+select job as runs from a_job('doing') \gset
+select job as waits from a_job() \gset
+update procrastinate_jobs set worker_id = -1 where id in (:runs, :waits);
+select sweep(2, 1000) \g /dev/null
+select is(linked(), array[:runs, :waits]::bigint[], 'only what is finished is unlinked');
+update procrastinate_jobs set worker_id = null where id in (:runs, :waits);
+
+delete from procrastinate_jobs where status = 'succeeded';
+select a_job('failed'), a_job('failed') \g /dev/null
+select sweep(1, 1000) \g /dev/null
+select results_eq(
+    'select queue_name::text, status::text, jobs from procrastinate_counts',
+    $$values ('q', 'failed', 2::bigint)$$,
+    'the changes of the numbers of finished jobs are added up'
+);
 select is_sound('all the while the derived tables are true');
 
 select * from finish();

@@ -1,5 +1,5 @@
 \ir ../../setup.psql
-select plan(14);
+select plan(16);
 
 select job as holder from a_job(p_queueing_lock => 'taken') \gset
 create temp table got as
@@ -65,6 +65,30 @@ select is(
     ),
     array(select generate_series(1, 50)),
     'of many that want one queueing lock the first gets it'
+);
+-- Two batches of the same queueing locks meet in the same order: neither waits for the other
+select procrastinate_try_defer_jobs_v1(
+    '{q,q,q,q}', '{t,t,t,t}', null, null, '{z,taken now,a,taken now}', null, null
+) \g /dev/null
+select results_eq(
+    $$
+        select j.queueing_lock, j.priority
+        from procrastinate_jobs as j join procrastinate_events as e on e.job_id = j.id
+        where j.queueing_lock in ('z', 'taken now', 'a')
+        order by e.id
+    $$,
+    $$values ('a', 0), ('taken now', 0), ('z', 0)$$,
+    'jobs are written in the order of their queueing locks, with the defaults of a job'
+);
+create unique index users_own on procrastinate_jobs (task_name) where task_name like 'single%';
+select is(
+    error_of(
+        $$select procrastinate_try_defer_jobs_v1(
+            '{q,q}', '{single,single}', null, null, null, null, null
+        )$$,
+        'constraint'
+    ),
+    'users_own', 'a constraint of the user''s own is an error as ever'
 );
 select is_sound('conflicts leave the derived tables true');
 
