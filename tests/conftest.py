@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import signal
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, cast
@@ -24,6 +25,10 @@ from pytest_postgresql.janitor import DatabaseJanitor
 from procrastinate import migrations
 from procrastinate.contrib.embedded import ChosenServer, EmbeddedServer, choose_server
 from tools import pgtap
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # Begun in the background by a shell: the processes that tests start would ignore it, too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = pathlib.Path(__file__).parent.parent
 TEMPLATE = f"procrastinate_test_{os.getpid()}"  # several runs may share a given server

@@ -56,12 +56,17 @@ def is_to_be_repeated(exc: exceptions.ConnectorException) -> bool:
     return code in TO_BE_REPEATED
 
 
-# The sentence around it is in the server's language, but the column's name is not.
 # What the functions of 3.x's wire raise has no code of its own, yet names the job.
 RAISED = "P0001"
 _OF_JOB = re.compile(r"\(job id: \d+\)$")
 
+# The sentence around it is in the server's language, but the column's name is not.
 _QUEUEING_LOCK = re.compile(r"\(queueing_lock\)=\((.*)\)", re.DOTALL)
+
+
+def names_its_job(message: str) -> bool:
+    """Whether a message is one of the old wire's own: those end with the job."""
+    return _OF_JOB.search(message) is not None
 
 
 def exception_for(
@@ -108,5 +113,5 @@ def exception_for(
         )
     by_class = BY_SQLSTATE_CLASS.get(sqlstate[:2], exceptions.ConnectorException)
     # What PostgreSQL says itself stays in the cause: 3.x showed "Database error." and no more.
-    ours = sqlstate.startswith("PQ") or (sqlstate == RAISED and _OF_JOB.search(message or ""))
+    ours = sqlstate.startswith("PQ") or (sqlstate == RAISED and names_its_job(message or ""))
     return BY_SQLSTATE.get(sqlstate, by_class)(message if ours else None)

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from procrastinate import exceptions, jobs, types
+from procrastinate.rpc import errors
 
 if TYPE_CHECKING:
     import datetime
@@ -30,7 +31,8 @@ class RefusalError(Exception):
 
 def refuse(message: str) -> NoReturn:
     """Refuse as a function does that 3.x calls: the text is in the cause."""
-    raise exceptions.ConnectorException from RefusalError(message)
+    said = message if errors.names_its_job(message) else None
+    raise exceptions.ConnectorException(said) from RefusalError(message)
 
 
 def refuse_taken(queueing_lock: str) -> NoReturn:

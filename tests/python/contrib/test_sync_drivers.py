@@ -57,7 +57,9 @@ def test_a_job_is_deferred_found_cancelled_and_retried(app: App) -> None:
     assert app.job_manager.get_job_status(job) is jobs.Status.TODO
     assert app.job_manager.cancel_job_by_id(job)
     assert app.job_manager.get_job_status(job) is jobs.Status.CANCELLED
-    with pytest.raises(exceptions.ConnectorException, match="Database error") as raised:
+    with pytest.raises(
+        exceptions.ConnectorException, match="invalid status to retry"
+    ) as raised:
         app.job_manager.retry_job_by_id(job, AT)
     assert "invalid status to retry" in str(raised.value.__cause__)
 

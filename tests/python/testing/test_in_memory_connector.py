@@ -160,7 +160,7 @@ def test_an_impossible_transition_is_refused_with_the_database_s_text_as_cause(
 ) -> None:
     with pytest.raises(exceptions.ConnectorException) as caught:
         connector.call(call)
-    assert str(caught.value.__cause__) == said
+    assert str(caught.value.__cause__) == str(caught.value) == said
 
 
 def test_the_status_of_an_unknown_job_is_no_result(app: App) -> None:
