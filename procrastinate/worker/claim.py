@@ -36,6 +36,10 @@ LONGEST_CONTENDED = 0.25
 #: reach the database. Then the jobs are left in doing, where recovery finds them.
 GIVE_UP_AFTER = 10.0
 
+#: Slots from which on a worker has two lanes. With fewer, two half batches cost more than the
+#: time that they overlap.
+TWO_LANES_FROM = 20
+
 #: Jobs in one exchange: what procrastinate_fetch_jobs_v1 allows.
 MAX_LIMIT = 10_000
 
@@ -72,11 +76,15 @@ class Claims:
     worker
         Whose slots are to be filled.
     lanes
-        How many exchanges may be under way at once.
+        How many exchanges may be under way at once: more than one for a worker of many slots,
+        so that the database works on one batch while the other runs. The first lane looks for
+        jobs when there seem to be none; the others only while full batches come.
     """
 
-    def __init__(self, worker: Worker, lanes: int = 1) -> None:
+    def __init__(self, worker: Worker, lanes: int | None = None) -> None:
         self.worker = worker
+        if lanes is None:
+            lanes = 2 if worker.concurrency >= TWO_LANES_FROM else 1
         self.ends: list[_Report] = []
         self.retries: list[_Report] = []
         self.releases: dict[int, int] = {}
@@ -85,7 +93,9 @@ class Claims:
         """Free slots that exchanges under way have asked jobs for."""
         self.failure: Exception | None = None
         """What ended the loop before its time."""
-        self._lanes = [_Lane(self) for _ in range(lanes)]
+        self.is_flowing = False
+        """Whether the last batch was full: more is waiting, as far as anybody knows."""
+        self._lanes = [_Lane(self, is_first=number == 0) for number in range(lanes)]
 
     async def run(self) -> None:
         """Claim and report until the worker is to stop and nothing is left to report."""
@@ -97,6 +107,12 @@ class Claims:
         """Something may have become possible: look at once."""
         for lane in self._lanes:
             lane.event.set()
+
+    def wake_others(self, lane: _Lane) -> None:
+        """Let the other lanes look at once."""
+        for other in self._lanes:
+            if other is not lane:
+                other.event.set()
 
     def take_end(self, running: RunningJob, status: jobs.Status, end: wire.End) -> None:
         """Take the end of a job, to report it with the next exchange."""
@@ -141,7 +157,8 @@ class Claims:
         if self.worker.shutdown.requested:
             return 0
         free = self.worker.concurrency - len(self.worker.running) - self.reserved
-        return min(free, MAX_LIMIT)
+        share = -(-self.worker.concurrency // len(self._lanes))
+        return min(free, share, MAX_LIMIT)
 
     @property
     def is_idle(self) -> bool:
@@ -154,8 +171,9 @@ class Claims:
 class _Lane:
     """One connection's worth of exchanges."""
 
-    def __init__(self, claims: Claims) -> None:
+    def __init__(self, claims: Claims, *, is_first: bool) -> None:
         self.event = asyncio.Event()
+        self._is_first = is_first
         self._claims = claims
         self._worker = claims.worker
         self._marks: list[int] | None = None
@@ -212,11 +230,15 @@ class _Lane:
             return 0
         if claims.releases and not await self._release():
             return 0
-        limit = claims.free()
+        limit = claims.free() if self._is_first or claims.is_flowing else 0
         if not limit and not claims.ends:
             self._is_done = self._worker.shutdown.requested and claims.is_idle
             return None
         exchange = await self._exchange(limit)
+        if exchange is not None and limit:
+            claims.is_flowing = len(exchange.claimed) >= limit
+            if claims.is_flowing == self._is_first:  # the others may go; the first has to look
+                claims.wake_others(self)
         if (
             exchange is None
             or exchange.more
@@ -228,7 +250,7 @@ class _Lane:
         if len(exchange.claimed) >= limit:
             # More may be waiting, for slots that came free meanwhile, or for the next one.
             return 0 if claims.free() or self._worker.shutdown.requested else None
-        return self._after_short(exchange)
+        return self._after_short(exchange) if self._is_first else None
 
     def _after_short(self, exchange: values.Exchange) -> float | None:
         """Nothing more can run just now: decide when to look again."""

@@ -2537,6 +2537,8 @@ as $$
 declare
     v_start constant bigint := '-9223372036854775808'::bigint;
     v_queue constant text := p_queues[1];
+    v_line bigint[];
+    v_at integer := 1;
     v_ok boolean;
 begin
     if p_limit = 0 then
@@ -2556,39 +2558,53 @@ begin
         and to_timestamp(p_marks[2] / 1e6::double precision) > clock_timestamp()
     then
         if p_released is null and cardinality(p_marks) = 6 and p_marks[6] = v_start then
-            o_job_ids := array(
-                select j.id
-                from procrastinate_jobs as j
-                where
-                    j.id = any(array(
-                        select t.job_id + 0
-                        from procrastinate_todo as t
-                        where
-                            t.state = 'r'
-                            and t.queue_name = v_queue
-                            and t.priority = (
-                                select s.priority
-                                from _procrastinate_straight(v_queue, p_marks) as s
-                            )
-                            and t.job_id + 0 >= p_marks[5]
-                        order by t.job_id + 0
-                        limit p_limit
-                    ))
-                    and j.status = 'todo'
-                    and j.lock is null  -- as it is now: it may have changed since
-                    and j.queue_name = v_queue
-                    and coalesce(j.scheduled_at <= p_now, true)
-                    and exists (
-                        select
-                        from procrastinate_workers as w
-                        where w.id = p_worker_id
-                        for key share skip locked
-                    )
-                order by j.id
-                for no key update of j skip locked
-            );
-            if cardinality(o_job_ids) = p_limit then
-                o_marks := p_marks[:4] || (o_job_ids[p_limit] + 1) || v_start;
+            with line as materialized (
+                select array(
+                    select case when t.lock is null then t.job_id + 0 end
+                    from procrastinate_todo as t
+                    where
+                        t.state = 'r'
+                        and t.queue_name = v_queue
+                        and t.priority = (
+                            select s.priority
+                            from _procrastinate_straight(v_queue, p_marks) as s
+                        )
+                        and t.job_id + 0 >= p_marks[5]
+                    order by t.job_id + 0
+                    limit p_limit * 2 + 8  -- others may be taking the first ones just now
+                ) as ids
+            )
+            select
+                l.ids,
+                array(
+                    select j.id
+                    from procrastinate_jobs as j
+                    where
+                        j.id = any(l.ids)
+                        and j.status = 'todo'
+                        and j.lock is null  -- as it is now: it may have changed since
+                        and j.queue_name = v_queue
+                        and coalesce(j.scheduled_at <= p_now, true)
+                        and exists (
+                            select
+                            from procrastinate_workers as w
+                            where w.id = p_worker_id
+                            for key share skip locked
+                        )
+                    order by j.id
+                    limit p_limit
+                    for no key update of j skip locked
+                )
+            into v_line, o_job_ids
+            from line as l;
+            if cardinality(o_job_ids) = p_limit
+                and array_position(v_line[:p_limit], null) is null
+            then
+                while o_job_ids[v_at] = v_line[v_at] loop
+                    v_at := v_at + 1;  -- the mark stays below what was passed
+                end loop;
+                o_marks := p_marks[:4] || coalesce(v_line[v_at], v_line[v_at - 1] + 1)
+                    || v_start;
                 o_contended := false;
                 o_more := false;
                 return;
@@ -6868,7 +6884,7 @@ to public;
 
 insert into procrastinate_migrations (name, sha256)
 values
-    ('04.00.00_01_pre_baseline', 'a12a151387bb1ba8474da63b8dedfc3e78162aa54b01d9027d2f7520cb6c1d2b');
+    ('04.00.00_01_pre_baseline', 'd0f2739cdac773192e980c9a03ed2f435d376e5a91311f77a6bd758a7cd7bec6');
 
 -- Back to the caller's search_path.
 do $$
