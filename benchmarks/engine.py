@@ -10,6 +10,7 @@ from typing import TypeAlias
 from benchmarks import (
     deep,
     defer,
+    drain,
     exchange,
     figures,
     import_time,
@@ -30,6 +31,7 @@ CASES: Mapping[str, Case] = {
     "snapshot": snapshot.run,
     "overview": overview.run,
     "triggers": triggers.run,
+    "drain": drain.run,
     "memory": memory.run,
     "import": import_time.run,
 }

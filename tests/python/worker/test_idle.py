@@ -25,7 +25,9 @@ NEVER = 10_000.0
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"stalled_jobs": "retry"}], ids=["default", "recovery"]
+    "options",
+    [{}, {"stalled_jobs": "retry", "concurrency": 100}],
+    ids=["default", "recovery, two lanes"],
 )
 def test_an_idle_worker_says_little(
     dsn: str, monkeypatch: pytest.MonkeyPatch, options: Any
@@ -53,6 +55,8 @@ def test_an_idle_worker_says_little(
 
     assert said.total() <= PER_MINUTE * MINUTES
     assert said["heartbeat_v1"] in range(6 * MINUTES - 1, 6 * MINUTES + 2)
+    # Every five seconds, by one lane:
+    assert said["finish_and_fetch_v1"] in range(12 * MINUTES - 1, 12 * MINUTES + 2)
     # Regularly, not only at the start:
     for housework in ("prune_workers_v1", "sweep_v1"):
         assert said[housework] in range(2 * MINUTES - 1, 2 * MINUTES + 2)

@@ -1,0 +1,66 @@
+"""A worker of many slots exchanges one batch while another runs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from procrastinate import App
+from procrastinate.types import JSONDict
+
+from .conftest import Database, Drain
+
+JOBS = 120
+
+
+@pytest.mark.parametrize(
+    ("concurrency", "lanes", "most"), [(19, 1, 19), (20, 2, 10), (21, 2, 11)]
+)
+async def test_from_twenty_slots_on_two_exchanges_share_them(
+    app: App,
+    database: Database,
+    drain: Drain,
+    monkeypatch: pytest.MonkeyPatch,
+    concurrency: int,
+    lanes: int,
+    most: int,
+) -> None:
+    send = app.connector.call_async
+    under_way = 0
+    at_once: Counter[int] = Counter()
+    limits: set[int] = set()
+
+    async def watch(call: Any, **options: Any) -> Any:
+        nonlocal under_way
+        if call.function.name != "procrastinate_finish_and_fetch_v1":
+            return await send(call, **options)
+        limits.add(call.args["p_limit"])
+        under_way += 1
+        at_once[under_way] += 1
+        try:
+            return await send(call, **options)
+        finally:
+            under_way -= 1
+
+    monkeypatch.setattr(app.connector, "call_async", watch)
+    running = 0
+    ran: list[int] = []
+
+    @app.task(name="t")
+    async def task(n: int) -> None:
+        nonlocal running
+        running += 1
+        assert running <= concurrency
+        ran.append(n)
+        running -= 1
+
+    arguments: list[JSONDict] = [{"n": n} for n in range(JOBS)]
+    await task.batch_defer_async(*arguments)
+    await drain(concurrency=concurrency)
+
+    assert sorted(ran) == list(range(JOBS))
+    assert await database.statuses() == ["succeeded"] * JOBS
+    assert max(at_once) == lanes
+    assert max(limits) == most
