@@ -172,7 +172,7 @@ class _Lane:
     """One connection's worth of exchanges."""
 
     def __init__(self, claims: Claims, *, is_first: bool) -> None:
-        self.event = asyncio.Event()
+        self.event: asyncio.Event = asyncio.Event()
         self._is_first = is_first
         self._claims = claims
         self._worker = claims.worker
@@ -180,7 +180,7 @@ class _Lane:
         self._contended = 0
         self._failures = 0
         self._is_done = False
-        self.under_way = False
+        self.under_way: bool = False
         self._awaiting_end: list[asyncio.Future[None]] = []
 
     async def run(self) -> None:
