@@ -2326,8 +2326,9 @@ comment on function _procrastinate_pick_here(
 -- found by their arrival, ids that committed late by a scan from the start: when a claim
 -- finds too few, and every so often (docs/decisions/0003-low-water-marks.md). Layout:
 -- oldest transaction not seen, time of the next full scan (microseconds), last job id at
--- the last full scan, then triples of pair, mark of fresh rows, mark of rows ready again,
--- in the order of the walk. One more at the end says that there were jobs with locks.
+-- the last full scan (-2: pick_here found too few, and begins at the start), then triples
+-- of pair, mark of fresh rows, mark of rows ready again, in the order of the walk. One more
+-- at the end says that there were jobs with locks.
 create function _procrastinate_pick_jobs(
     p_queues text[],
     p_limit integer,
@@ -6884,7 +6885,7 @@ to public;
 
 insert into procrastinate_migrations (name, sha256)
 values
-    ('04.00.00_01_pre_baseline', 'd0f2739cdac773192e980c9a03ed2f435d376e5a91311f77a6bd758a7cd7bec6');
+    ('04.00.00_01_pre_baseline', '251e436f0d30847651fc80fc92b927682bc6d0336b8b3f4adf590293503930e8');
 
 -- Back to the caller's search_path.
 do $$

@@ -8,8 +8,9 @@
 -- found by their arrival, ids that committed late by a scan from the start: when a claim
 -- finds too few, and every so often (docs/decisions/0003-low-water-marks.md). Layout:
 -- oldest transaction not seen, time of the next full scan (microseconds), last job id at
--- the last full scan, then triples of pair, mark of fresh rows, mark of rows ready again,
--- in the order of the walk. One more at the end says that there were jobs with locks.
+-- the last full scan (-2: pick_here found too few, and begins at the start), then triples
+-- of pair, mark of fresh rows, mark of rows ready again, in the order of the walk. One more
+-- at the end says that there were jobs with locks.
 create function _procrastinate_pick_jobs(
     p_queues text[],
     p_limit integer,
