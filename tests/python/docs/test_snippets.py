@@ -61,6 +61,7 @@ class Reader:
             env={
                 **inherited,
                 "PYTHONPATH": path,
+                "PYTHONUNBUFFERED": "1",  # as on a terminal: in the order in which it is said
                 "DATABASE_URL": self.dsn,
                 "PROCRASTINATE_APP": "shop.app",
             },
