@@ -43,14 +43,21 @@ Connection = psycopg.Connection[Row]
 Event = multiprocessing.synchronize.Event
 
 # Errors that the design names. Two writers may want one queueing lock; a bare UPDATE may come
-# too late; a transaction of several statements takes its locks in its own order (40P01). Two
-# bare statements of many rows may meet them in different orders: rows, never keys of locks.
+# too late, or bring a lock that another holds to a job that has just begun to run; a
+# transaction of several statements takes its locks in its own order (40P01). Two bare
+# statements of many rows may meet them in different orders: rows, never keys of locks.
 ALLOWED = {
     "worker": set[str](),
     "producer": {"23505 procrastinate_jobs_queueing_lock_idx_v1"},
-    "operator": {"23505 procrastinate_jobs_queueing_lock_idx_v1", "PQ001", "PQ002"},
+    "operator": {
+        "23505 procrastinate_jobs_queueing_lock_idx_v1",
+        "23505 procrastinate_jobs_lock_idx_v1",
+        "PQ001",
+        "PQ002",
+    },
     "operator in a transaction": {
         "23505 procrastinate_jobs_queueing_lock_idx_v1",
+        "23505 procrastinate_jobs_lock_idx_v1",
         "PQ001",
         "PQ002",
         "40P01",
