@@ -161,6 +161,10 @@ class BaseConnector:
         """Run a query in the caller's transaction and return its rows."""
         raise self._no_external_connections()
 
+    def line(self) -> Line:
+        """Return a line, for one caller who makes one call after another."""
+        return Line(self)
+
     async def call_async(self, call: Call[T], *, connection: Any | None = None) -> T:
         """Send a call and return its result; see :meth:`call`."""
         text: Any = call.function.text
@@ -211,6 +215,29 @@ class BaseConnector:
         return exceptions.ConnectorException(
             f"{type(self).__name__} does not support external connections"
         )
+
+
+class Line:
+    """
+    What one caller sends one call after another over.
+
+    A connector that can do better than by single calls has a subclass that does.
+
+    Parameters
+    ----------
+    connector
+        Sends the calls.
+    """
+
+    def __init__(self, connector: BaseConnector) -> None:
+        self._connector = connector
+
+    async def call_async(self, call: Call[T]) -> T:
+        """Send a call and return its result; see :meth:`BaseConnector.call`."""
+        return await self._connector.call_async(call)
+
+    async def close(self) -> None:
+        """Let go of what the line holds. The next call takes it anew."""
 
 
 class BaseAsyncConnector(BaseConnector):

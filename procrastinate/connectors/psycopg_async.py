@@ -18,6 +18,7 @@ from procrastinate.connectors import (
     psycopg_json,
     psycopg_keepalive,
     psycopg_lending,
+    psycopg_line,
     psycopg_sync,
 )
 from procrastinate.rpc import errors
@@ -162,6 +163,16 @@ class PsycopgConnector(connector.BaseAsyncConnector):
         if pool is not None and self._pool_is_ours:
             self._pool_is_ours = False
             await pool.close()
+
+    def line(self) -> connector.Line:
+        """Return a line: a connection of its own beside the pool, made with its first call."""
+
+        async def connect() -> psycopg.AsyncConnection[Any]:
+            connection = await self._connect_beside(self.pool)
+            await self._configure(connection)
+            return connection
+
+        return psycopg_line.PsycopgLine(connect, self.json_dumps)
 
     async def call_async(
         self, call: Call[T], *, connection: psycopg.AsyncConnection[Any] | None = None

@@ -145,6 +145,13 @@ class Function:
         columns = ", ".join(self.columns) if self.columns else "*"
         return f"select {columns} from {self.name}({arguments})"  # noqa: S608 (our own names)
 
+    @functools.cached_property
+    def numbered_text(self) -> str:
+        """The statement as the server reads it, with ``$1`` for the first argument."""
+        return self.text % {
+            name: f"${number}" for number, name in enumerate(self.arguments, start=1)
+        }
+
 
 @attrs.frozen(kw_only=True)
 class Call(Generic[T_co]):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from procrastinate import jobs
+    from procrastinate.connector import Line
     from procrastinate.rpc import values
     from procrastinate.rpc.call import Call
     from procrastinate.worker.running import RunningJob
@@ -176,6 +177,7 @@ class _Lane:
         self._is_first = is_first
         self._claims = claims
         self._worker = claims.worker
+        self._line: Line | None = None
         self._marks: list[int] | None = None
         self._contended = 0
         self._failures = 0
@@ -185,6 +187,7 @@ class _Lane:
 
     async def run(self) -> None:
         """Exchange until there is nothing more to do."""
+        self._line = line = self._worker.app.connector.line()
         try:
             while not self._is_done:
                 self.event.clear()
@@ -193,6 +196,8 @@ class _Lane:
                     await self._rest(seconds)
         except Exception as exc:  # It is raised once the running jobs have ended.
             await self._fail(exc)
+        finally:
+            await line.close()
 
     async def settled(self) -> None:
         """Wait until the call that is under way, if any, has ended."""
@@ -398,7 +403,7 @@ class _Lane:
         worker_id = self._worker.registration.worker_id  # the one in the call
         failure: exceptions.ConnectorException | None = None
         try:
-            receive(await self._worker.outage.call(call))
+            receive(await self._worker.outage.call(call, line=self._line))
         except exceptions.WorkerNotRegistered as exc:
             put_back()  # Nothing was applied.
             failure = exc

@@ -11,6 +11,7 @@ from procrastinate import exceptions
 from procrastinate.worker import waiting
 
 if TYPE_CHECKING:
+    from procrastinate.connector import Line
     from procrastinate.rpc.call import Call
     from procrastinate.worker.worker import Worker
 
@@ -40,16 +41,18 @@ class Outage:
         self._over = asyncio.Event()
         self._since: float | None = None
 
-    async def call(self, call: Call[T], *, timeout: float | None = None) -> T:
+    async def call(
+        self, call: Call[T], *, timeout: float | None = None, line: Line | None = None
+    ) -> T:
         """
-        Send a call, and wait for the answer as long as one may wait.
+        Send a call, over a line if one is given, and wait as long as one may wait.
 
         Raises
         ------
         exceptions.DatabaseUnavailable
             There was none: what was asked for may have been done.
         """
-        sent = self._worker.app.connector.call_async(call)
+        sent = (line or self._worker.app.connector).call_async(call)
         try:
             return await waiting.within(timeout or ANSWER_TIMEOUT, sent)
         except TimeoutError as exc:

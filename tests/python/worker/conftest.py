@@ -12,7 +12,7 @@ import attrs
 import psycopg.conninfo
 import pytest
 
-from procrastinate import App, PsycopgConnector
+from procrastinate import App, PsycopgConnector, connector
 from procrastinate.rpc import front, listing
 from procrastinate.worker import Worker
 
@@ -31,6 +31,14 @@ async def app(dsn: str) -> AsyncIterator[App]:
     app = App(connector=PsycopgConnector(conninfo=dsn, min_size=1, max_size=6, timeout=10))
     async with app.open_async():
         yield app
+
+
+def intercept(
+    app: App, monkeypatch: pytest.MonkeyPatch, call_async: Callable[..., Awaitable[Any]]
+) -> None:
+    """Let a function make all calls of a worker that starts now, also those of its lanes."""
+    monkeypatch.setattr(app.connector, "call_async", call_async)
+    monkeypatch.setattr(app.connector, "line", lambda: connector.Line(app.connector))
 
 
 async def see_it_end(task: asyncio.Task[None]) -> None:

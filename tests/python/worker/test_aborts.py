@@ -12,7 +12,7 @@ from procrastinate import App, JobContext, exceptions
 from procrastinate.job_context import AbortReason
 from procrastinate.worker import Worker
 
-from .conftest import Database, StartWorker, actions, run_to_its_end
+from .conftest import Database, StartWorker, actions, intercept, run_to_its_end
 
 if TYPE_CHECKING:
     from procrastinate.worker.running import RunningJob
@@ -211,7 +211,7 @@ async def test_an_abort_that_is_heard_of_before_the_claims_answer_is_not_lost(
             worker.running.abort_by_id(job_id)
         return answer
 
-    monkeypatch.setattr(app.connector, "call_async", call_async)
+    intercept(app, monkeypatch, call_async)
     await run_to_its_end(worker)
     assert await database.status(job_id) == "aborted"
 

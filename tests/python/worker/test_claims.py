@@ -12,7 +12,7 @@ import pytest
 from procrastinate import App
 from procrastinate.rpc import front, wire
 
-from .conftest import PATIENCE, Database, Drain, StartWorker, actions
+from .conftest import PATIENCE, Database, Drain, StartWorker, actions, intercept
 
 if TYPE_CHECKING:
     import psycopg
@@ -55,7 +55,7 @@ class Exchanges:
             finally:
                 self.under_way -= 1
 
-        monkeypatch.setattr(app.connector, "call_async", call_async)
+        intercept(app, monkeypatch, call_async)
 
 
 @pytest.fixture
@@ -324,7 +324,7 @@ async def test_an_exchange_that_stopped_at_its_own_bound_is_gone_on_with_at_once
         answers.append(await send(attrs.evolve(call, args={**call.args, "p_limit": 0})))
         return attrs.evolve(answers[-1], more=True)
 
-    monkeypatch.setattr(app.connector, "call_async", call_async)
+    intercept(app, monkeypatch, call_async)
 
     @app.task(name="t")
     async def task() -> None: ...
@@ -350,7 +350,7 @@ async def test_marks_go_back_with_the_next_exchange(
             got.append(answer.marks)
         return answer
 
-    monkeypatch.setattr(app.connector, "call_async", call_async)
+    intercept(app, monkeypatch, call_async)
 
     @app.task(name="t")
     async def task() -> None: ...

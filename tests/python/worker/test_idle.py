@@ -34,6 +34,7 @@ def test_an_idle_worker_says_little(
 ) -> None:
     exchanges = Exchanges()
     app = App(connector=PsycopgConnector(conninfo=dsn, min_size=1, **exchanges.pool_options))
+    exchanges.watch_lines(app, monkeypatch)
 
     async def idle() -> Counter[str]:
         loop = asyncio.get_running_loop()
@@ -72,6 +73,7 @@ def test_one_job_makes_many_idle_workers_look_once_each(
             conninfo=dsn, min_size=1, max_size=10, **exchanges.pool_options
         )
     )
+    exchanges.watch_lines(app, monkeypatch)
 
     @app.task(name="t")
     async def task() -> None: ...

@@ -10,7 +10,7 @@ import pytest
 from procrastinate import App
 from procrastinate.types import JSONDict
 
-from .conftest import Database, Drain
+from .conftest import Database, Drain, intercept
 
 JOBS = 120
 
@@ -44,7 +44,7 @@ async def test_from_twenty_slots_on_two_exchanges_share_them(
         finally:
             under_way -= 1
 
-    monkeypatch.setattr(app.connector, "call_async", watch)
+    intercept(app, monkeypatch, watch)
     running = 0
     ran: list[int] = []
 

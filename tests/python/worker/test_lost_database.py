@@ -18,7 +18,7 @@ from procrastinate.rpc import front, wire
 from procrastinate.types import JSONDict
 from procrastinate.worker import Worker, heartbeat
 
-from .conftest import PATIENCE, Cable, Database, StartWorker, actions, see_it_end
+from .conftest import PATIENCE, Cable, Database, StartWorker, actions, intercept, see_it_end
 
 NEVER = 1000.0
 
@@ -276,7 +276,7 @@ async def test_a_beat_gives_back_what_is_not_known_here_but_not_what_is_on_its_w
             await let_go.wait()  # the answer is on its way
         return answer
 
-    monkeypatch.setattr(app.connector, "call_async", call_async)
+    intercept(app, monkeypatch, call_async)
     job_id = await app.configure_task("quick").defer_async(n=1)
     run = await start_worker(
         **{**ALONE, "update_heartbeat_interval": 0.02, "listen_notify": False}
@@ -389,20 +389,19 @@ async def test_a_row_that_is_gone_is_renewed_once_whoever_notices(
 async def test_a_refusal_that_comes_after_the_renewal_renews_nothing(
     app: App, database: Database, start_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = await start_worker(**ALONE)
-    await listening(database)
-    registration = run.worker.registration
     send: Any = app.connector.call_async
 
     async def call_async(call: Any, **options: Any) -> Any:
-        lost = registration.worker_id
         try:
             return await send(call, **options)
         except exceptions.WorkerNotRegistered:
-            await registration.renew(lost)  # a beat was refused as well, and was faster
+            # A beat was refused as well, and was faster.
+            await run.worker.registration.renew(call.args["p_worker_id"])
             raise
 
-    monkeypatch.setattr(app.connector, "call_async", call_async)
+    intercept(app, monkeypatch, call_async)
+    run = await start_worker(**ALONE)
+    await listening(database)
     database.conn.execute("delete from procrastinate_workers")
     Runs(app)
     await database.until_status(await app.configure_task("quick").defer_async(n=1), "succeeded")
@@ -418,7 +417,7 @@ class Unreliable:
         self.left: dict[str, int] = {}
         self.failed: list[str] = []
         self._send: Any = app.connector.call_async
-        monkeypatch.setattr(app.connector, "call_async", self._call_async)
+        intercept(app, monkeypatch, self._call_async)
 
     async def _call_async(self, call: Any, **options: Any) -> Any:
         name = call.function.name

@@ -15,7 +15,7 @@ from procrastinate import App, JobContext, exceptions
 from procrastinate.job_context import AbortReason
 from procrastinate.worker import Worker
 
-from .conftest import PATIENCE, Database, Drain, StartWorker, actions, run_to_its_end
+from .conftest import PATIENCE, Database, Drain, StartWorker, actions, intercept, run_to_its_end
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ async def test_what_an_exchange_claimed_while_the_worker_was_told_to_stop_is_giv
             worker.stop()
         return answer
 
-    monkeypatch.setattr(app.connector, "call_async", call_async)
+    intercept(app, monkeypatch, call_async)
     await run_to_its_end(worker)
 
     assert ran == []

@@ -6,9 +6,14 @@ import asyncio
 import re
 import selectors
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
+
+if TYPE_CHECKING:
+    import pytest
+
+    from procrastinate import App
 
 
 class Exchanges:
@@ -47,6 +52,27 @@ class Exchanges:
             "connection_class": Connection,
             "kwargs": {"cursor_factory": Cursor},
         }
+
+    def watch_lines(self, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Count what goes over the lines of an app's connector, too."""
+        make = app.connector.line
+
+        def line() -> Any:
+            made: Any = make()
+            send = made.call_async
+
+            async def call_async(call: Any) -> Any:
+                self.statements.append(call.function.name.removeprefix("procrastinate_"))
+                self.under_way += 1
+                try:
+                    return await send(call)
+                finally:
+                    self.under_way -= 1
+
+            made.call_async = call_async
+            return made
+
+        monkeypatch.setattr(app.connector, "line", line)
 
 
 class _Selector(selectors.DefaultSelector):
