@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 from procrastinate import exceptions
 from procrastinate import jobs as jobs_module
 from procrastinate.manager import verbs
-from procrastinate.rpc import wire
+from procrastinate.rpc import defers
 
 QUEUEING_LOCK_CONSTRAINT = "procrastinate_jobs_queueing_lock_idx_v1"
 
@@ -44,7 +44,7 @@ class Defers(verbs.Verbs):
     ) -> list[jobs_module.Job]:
         """Sync version of `batch_defer_jobs_async`."""
         try:
-            ids = self._sync.call(wire.defer_jobs_v2(new_jobs=jobs), connection=connection)
+            ids = self._sync.call(defers.defer_jobs_v2(new_jobs=jobs), connection=connection)
         except exceptions.UniqueViolation as exc:
             self._raise_already_enqueued(exc, jobs)
         return _numbered(jobs, ids)
@@ -74,7 +74,7 @@ class Defers(verbs.Verbs):
         """
         try:
             ids = await self.connector.call_async(
-                wire.defer_jobs_v2(new_jobs=jobs), connection=connection
+                defers.defer_jobs_v2(new_jobs=jobs), connection=connection
             )
         except exceptions.UniqueViolation as exc:
             self._raise_already_enqueued(exc, jobs)
@@ -113,7 +113,7 @@ class Defers(verbs.Verbs):
             raise exceptions.InvalidTimestamp
         try:
             return await self.connector.call_async(
-                wire.defer_periodic_job_v3(
+                defers.defer_periodic_job_v3(
                     job=job, periodic_id=periodic_id, defer_timestamp=defer_timestamp
                 )
             )

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from procrastinate import SyncPsycopgConnector, jobs, types
-from procrastinate.rpc import front, listing, old_wire, values, wire
+from procrastinate.rpc import defers, front, listing, old_wire, values, wire
 from procrastinate.testing import InMemoryConnector
 from tests.python.models import sides
 
@@ -151,11 +151,11 @@ class Machine(RuleBasedStateMachine):
 
         def act(side: sides.Side) -> Any:
             if how == "try":
-                tried = side.call(wire.try_defer_jobs_v1(new_jobs=to_defer))
+                tried = side.call(defers.try_defer_jobs_v1(new_jobs=to_defer))
                 names = side.add_jobs(one.job_id for one in tried)
                 return names, [(one.ordinal, one.conflict) for one in tried]
             if how == "wire":
-                return side.add_jobs(side.call(wire.defer_jobs_v2(new_jobs=to_defer)))
+                return side.add_jobs(side.call(defers.defer_jobs_v2(new_jobs=to_defer)))
             if how == "old_wire":
                 return side.add_jobs(side.call(old_wire.defer_jobs_v1(new_jobs=rows)))
             if how == "one":
@@ -178,7 +178,7 @@ class Machine(RuleBasedStateMachine):
         self, drawn: dict[str, Any], periodic_id: str, timestamp: int, old: bool
     ) -> None:
         job = self.make_job({**drawn, "offset": None})
-        function = wire.defer_periodic_job_v3
+        function = defers.defer_periodic_job_v3
         if old and periodic_id != LONG:
             function = old_wire.defer_periodic_job_v2
         self.both(
