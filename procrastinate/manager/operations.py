@@ -244,6 +244,9 @@ class Operations(verbs.Verbs):
         ``cancelled``, or ``aborted``). By default, only considers jobs that have
         succeeded.
 
+        It looks at all jobs, some thousands in a transaction: what was deleted before a
+        failure stays deleted.
+
         Parameters
         ----------
         nb_hours :
@@ -264,8 +267,14 @@ class Operations(verbs.Verbs):
             statuses.append(jobs_module.Status.CANCELLED)
         if include_aborted:
             statuses.append(jobs_module.Status.ABORTED)
-        await self.connector.call_async(
-            listing.delete_old_jobs(
-                older_than=datetime.timedelta(hours=nb_hours), statuses=statuses, queue=queue
+        after_id: int | None = listing.FIRST_ID
+        while after_id is not None:
+            step = await self.connector.call_async(
+                listing.delete_old_jobs(
+                    older_than=datetime.timedelta(hours=nb_hours),
+                    statuses=statuses,
+                    queue=queue,
+                    after_id=after_id,
+                )
             )
-        )
+            after_id = step.next_id

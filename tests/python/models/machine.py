@@ -507,15 +507,34 @@ class Machine(RuleBasedStateMachine):
             )
         )
 
-    @rule(age=ages, queue=st.sampled_from([None, "a"]), chosen=st.lists(statuses, max_size=3))
+    @rule(
+        age=ages,
+        queue=st.sampled_from([None, "a"]),
+        chosen=st.lists(statuses, max_size=3),
+        after=st.one_of(st.none(), job_names),
+        max_jobs=st.integers(0, 3),
+    )
     def delete_old(
-        self, age: datetime.timedelta, queue: str | None, chosen: list[jobs.Status]
+        self,
+        age: datetime.timedelta,
+        queue: str | None,
+        chosen: list[jobs.Status],
+        after: int | None,
+        max_jobs: int,
     ) -> None:
-        self.both(
-            lambda side: side.call(
-                listing.delete_old_jobs(older_than=age, queue=queue, statuses=chosen)
+        def act(side: sides.Side) -> Any:
+            step = side.call(
+                listing.delete_old_jobs(
+                    older_than=age,
+                    queue=queue,
+                    statuses=chosen,
+                    after_id=listing.FIRST_ID if after is None else side.job(after),
+                    max_jobs=max_jobs,
+                )
             )
-        )
+            return step.deleted, side.job_name(step.next_id)
+
+        self.both(act)
 
     @rule(
         drawn=st.fixed_dictionaries(
