@@ -8,22 +8,33 @@ the same steps. Each batch is a transaction of its own: a failure loses none of 
 from __future__ import annotations
 
 import collections
+import datetime
 import functools
+import operator
 from typing import TYPE_CHECKING, NotRequired, Protocol, TypeAlias, TypedDict, Unpack
 
 import attrs
 
+from procrastinate import jobs
 from procrastinate.rpc import values
 
 if TYPE_CHECKING:
-    import datetime
-    from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Mapping
 
     from procrastinate.rpc.call import Call
 
 #: Jobs in a transaction. Each may have a lock, and a statement with more than 512 of them (eight
 #: times max_locks_per_transaction) would have to keep every fetch away to get them all.
 BATCH = 500
+
+#: Ids in a call: few of them may pass the filters.
+SLICE = 10_000
+
+#: PostgreSQL's largest bigint.
+LAST_ID = 2**63 - 1
+
+#: Two thousand years ago, or so; PostgreSQL knows no moment some thousands before that.
+LONGEST = datetime.timedelta(days=365 * 2000)
 
 #: Outcomes of jobs that stay what they are.
 LEFT = ("queueing_lock_taken", "busy")
@@ -101,6 +112,10 @@ class _Verb(Protocol):
 
 def retrying(*, retry_at: datetime.datetime | None = None, **options: Unpack[Filters]) -> Steps:
     """Retry, batch by batch."""
+    if retry_at is not None:
+        _require(datetime.datetime, retry_at=retry_at)
+        if retry_at.tzinfo is None:
+            raise ValueError(f"retry_at needs a timezone, and {retry_at} has none")
     from procrastinate.rpc import front  # noqa: PLC0415 (what few need is imported late)
 
     return _batches(functools.partial(front.retry_jobs, retry_at=retry_at), **options)
@@ -132,6 +147,11 @@ def _batches(
     dry_run: bool = False,
     on_progress: Callable[[int], None] | None = None,
 ) -> Steps:
+    _require_texts(queue=queue, task=task, lock=lock, queueing_lock=queueing_lock)
+    _require_status(status)
+    _require_ages(older_than=older_than, newer_than=newer_than)
+    _require(bool, all=all, dry_run=dry_run)
+    _require_number(max_jobs)
     filters = values.Filters(
         queue_name=queue,
         task_name=task,
@@ -140,7 +160,7 @@ def _batches(
         queueing_lock=queueing_lock,
         older_than=older_than,
         newer_than=newer_than,
-        job_ids=None if ids is None else sorted(set(ids)),
+        job_ids=None if ids is None else _sorted_ids(ids),
         all_jobs=all,
     )
     if not filters.narrows:
@@ -149,19 +169,74 @@ def _batches(
             "No filter: give a queue, a task, a lock, an age or ids, or say all=True for all jobs"
         )
     outcomes: dict[int, str] = {}
-    after_id, left = 0, filters.job_ids
-    while max_jobs is None or len(outcomes) < max_jobs:
-        limit = BATCH if max_jobs is None else min(BATCH, max_jobs - len(outcomes))
-        if left is not None:  # a slice a call: a hundred thousand are not sent again and again
-            filters, left = attrs.evolve(filters, job_ids=left[:limit]), left[limit:]
-        batch = yield verb(filters=filters, dry_run=dry_run, after_id=after_id, max_jobs=limit)
-        outcomes |= batch
-        if on_progress is not None:
-            on_progress(len(outcomes))
-        if not left and (left is not None or len(batch) < limit):
-            break
-        after_id = max(batch, default=after_id)
+    for part in _slices(filters):
+        after_id, is_over = 0, False
+        while not is_over:
+            if len(outcomes) == max_jobs:
+                return BulkResult(outcomes=outcomes)
+            limit = BATCH if max_jobs is None else min(BATCH, max_jobs - len(outcomes))
+            batch = yield verb(filters=part, dry_run=dry_run, after_id=after_id, max_jobs=limit)
+            outcomes |= batch
+            if on_progress is not None:
+                on_progress(len(outcomes))
+            is_over = len(batch) < limit
+            after_id = max(batch, default=after_id)
     return BulkResult(outcomes=outcomes)
+
+
+def _slices(filters: values.Filters) -> Iterator[values.Filters]:
+    """The filters, once for each slice of the ids: a million are not sent again and again."""
+    if not filters.job_ids:
+        yield filters
+        return
+    for start in range(0, len(filters.job_ids), SLICE):
+        yield attrs.evolve(filters, job_ids=filters.job_ids[start : start + SLICE])
+
+
+def _sorted_ids(ids: Iterable[int]) -> list[int]:
+    """All are looked at before one is sent: a bad one must not be met half-way."""
+    found: set[int] = set()
+    for job_id in ids:
+        if isinstance(job_id, bool) or not hasattr(job_id, "__index__"):
+            raise TypeError(f"ids are whole numbers, and {job_id!r} is none")
+        number = operator.index(job_id)  # those of numpy, too
+        if not 1 <= number <= LAST_ID:
+            raise ValueError(f"No job has the id {number}: ids go from 1 to {LAST_ID}")
+        found.add(number)
+    return sorted(found)
+
+
+def _require(wanted: type, **values: object) -> None:
+    # Arguments travel as text, and PostgreSQL might read what was never meant.
+    for name, value in values.items():
+        if value is not None and not isinstance(value, wanted):
+            raise TypeError(f"{name} must be of type {wanted.__name__}, and {value!r} is not")
+
+
+def _require_status(status: str | None) -> None:
+    names = [known.value for known in jobs.Status]
+    if status is not None and status not in {*names, *jobs.Status}:
+        raise ValueError(f"status is {status!r}: there are {', '.join(names)}")
+
+
+def _require_ages(**ages: datetime.timedelta | None) -> None:
+    _require(datetime.timedelta, **ages)
+    for name, age in ages.items():
+        if age is not None and age > LONGEST:
+            raise ValueError(f"{name} is {age}: no job is so old")
+
+
+def _require_number(max_jobs: int | None) -> None:
+    _require(int, max_jobs=max_jobs)
+    if max_jobs is not None and max_jobs < 1:
+        raise ValueError(f"max_jobs is {max_jobs}: ask for one job or more, or None for all")
+
+
+def _require_texts(**texts: str | None) -> None:
+    _require(str, **texts)
+    for name, text in texts.items():
+        if text is not None and "\0" in text:
+            raise ValueError(f"{name} is {text!r}: no job's has a NUL character in it")
 
 
 def drive(steps: Steps, send: Callable[[Call[dict[int, str]]], dict[int, str]]) -> BulkResult:

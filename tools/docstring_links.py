@@ -34,6 +34,14 @@ def public(thing: griffe.Object | griffe.Alias) -> Iterator[str]:
             yield name
 
 
+def parts(thing: griffe.Object | griffe.Alias) -> Iterator[griffe.Class]:
+    """The classes of a package that a class is made of, where the package is a class's own."""
+    if isinstance(thing, griffe.Class) and thing.module.is_init_module:
+        for base in thing.resolved_bases:
+            if isinstance(base, griffe.Class) and base.module.parent is thing.module:
+                yield base
+
+
 def targets(package: griffe.Module) -> dict[str, str]:
     """What docstrings call things, and what the site calls them."""
     found: dict[str, str] = {}
@@ -50,6 +58,8 @@ def targets(package: griffe.Module) -> dict[str, str]:
         for member in public(thing):
             for prefix in prefixes:
                 found[prefix + member] = f"{name}.{member}"
+        for part in parts(thing):
+            found |= {f"{part.name}.{member}": f"{name}.{member}" for member in public(part)}
     return found
 
 

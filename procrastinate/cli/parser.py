@@ -7,7 +7,7 @@ import functools
 import sys
 from typing import TYPE_CHECKING, Any
 
-from procrastinate import jobs, metadata, types, utils
+from procrastinate import bulk, jobs, metadata, types, utils
 from procrastinate.cli import bulk_commands, commands, durations, logs, options, policies
 
 if TYPE_CHECKING:
@@ -422,7 +422,7 @@ def configure_cancel_parser(subparsers: Any) -> None:
 def _add_filters(
     group: options.OptionGroup, *, statuses: tuple[str, ...], status_help: str
 ) -> None:
-    group.add("ids", nargs="*", type=int, metavar="JOB_ID", help="Only these jobs")
+    group.add("ids", nargs="*", type=_job_id, metavar="JOB_ID", help="Only these jobs")
     for name, help_text in (
         ("--queue", "Only jobs of this queue"),
         ("--task", "Only jobs of this task"),
@@ -452,8 +452,24 @@ def _add_bulk_options(group: options.OptionGroup) -> None:
     group.add("-y", "--yes", action="store_true", help="Don't ask, on a terminal")
 
 
+def _whole(value: str) -> int:
+    try:
+        return int(value)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"invalid int value: {value!r}") from None
+
+
+def _job_id(value: str) -> int:
+    number = _whole(value)
+    if not 1 <= number <= bulk.LAST_ID:
+        raise argparse.ArgumentTypeError(
+            f"invalid value: {value!r} (ids go from 1 to {bulk.LAST_ID})"
+        )
+    return number
+
+
 def _at_least_one(value: str) -> int:
-    number = int(value)
+    number = _whole(value)
     if number < 1:
         raise argparse.ArgumentTypeError(f"invalid value: {value!r} (one at least)")
     return number

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from procrastinate import jobs
     from procrastinate.rpc.call import Rows
 
+#: Comes before the id of every job, whatever somebody has inserted.
+FIRST_ID = -(2**63)
+
 # All that is put into the texts below are these lists of columns.
 _JOB_COLUMNS = ", ".join(f"j.{column}" for column in decode.JOB_COLUMNS)
 
@@ -166,15 +169,44 @@ _DELETE_OLD_JOBS = Function(
         "older_than": "interval",
         "queue_name": "text",
         "statuses": "procrastinate_job_status[]",
+        "after_id": "bigint",
+        "max_jobs": "integer",
     },
+    columns=("deleted", "next_id"),
+    # The status is looked at again where the row is deleted: a job that is retried just then
+    # is waited for, and stays.
     body="""
-        delete from procrastinate_jobs as j
-        where j.status = any(%(statuses)s::procrastinate_job_status[])
-            and (%(queue_name)s::text is null or j.queue_name = %(queue_name)s::text)
-            and (
-                select max(e.at) from procrastinate_events as e where e.job_id = j.id
-            ) < procrastinate_now() - %(older_than)s::interval
-        returning 1
+        with looked as materialized (
+            select j.id
+            from procrastinate_jobs as j
+            where j.id > %(after_id)s::bigint
+            order by j.id
+            limit %(max_jobs)s::integer
+        ),
+        deleted as (
+            delete from procrastinate_jobs as j
+            where j.status = any(%(statuses)s::procrastinate_job_status[])
+                and j.id = any(array(
+                    select x.id
+                    from procrastinate_jobs as x
+                    where x.id > %(after_id)s::bigint
+                        and x.id <= (select max(l.id) from looked as l)
+                        and x.status = any(%(statuses)s::procrastinate_job_status[])
+                        and (
+                            %(queue_name)s::text is null
+                            or x.queue_name = %(queue_name)s::text
+                        )
+                        and (
+                            select max(e.at) from procrastinate_events as e where e.job_id = x.id
+                        ) < procrastinate_now() - %(older_than)s::interval
+                    order by x.id
+                ))
+            returning j.id
+        )
+        select
+            (select count(*) from deleted) as deleted,
+            case when count(*) = %(max_jobs)s::integer then max(l.id) end as next_id
+        from looked as l
     """,
 )
 
@@ -318,10 +350,22 @@ def delete_old_jobs(
     older_than: datetime.timedelta,
     statuses: Sequence[jobs.Status],
     queue: str | None = None,
-) -> Call[int]:
-    """Delete the jobs of these statuses whose last event is older; return how many."""
+    after_id: int = FIRST_ID,
+    max_jobs: int = 5000,  # a statement of some tenths of a second
+) -> Call[values.Deleted]:
+    """
+    Delete the old ones of these statuses among the next ``max_jobs`` by id: by their last event.
+
+    A pass goes on from its ``next_id`` until that is None.
+    """
     return Call(
         function=_DELETE_OLD_JOBS,
-        args={"older_than": older_than, "queue_name": queue, "statuses": statuses},
-        decode=len,
+        args={
+            "older_than": older_than,
+            "queue_name": queue,
+            "statuses": statuses,
+            "after_id": after_id,
+            "max_jobs": max_jobs,
+        },
+        decode=lambda rows: values.Deleted(deleted=rows[0][0], next_id=rows[0][1]),
     )

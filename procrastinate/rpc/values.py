@@ -132,6 +132,16 @@ class Retired:
 
 
 @attrs.frozen(kw_only=True)
+class Deleted:
+    """What one step of a deletion by age did."""
+
+    deleted: int
+    """Jobs deleted."""
+    next_id: int | None
+    """Where to go on; None if there is nothing left to look at."""
+
+
+@attrs.frozen(kw_only=True)
 class Gate:
     """One of the things that a job waits for, or has passed."""
 

@@ -215,9 +215,11 @@ def _sweep(store: Store, *, p_max_jobs: int) -> Rows:
     return [(0, 0)]
 
 
-def _delete_old_jobs(store: Store, **values: Any) -> Rows:
+def _delete_old_jobs(store: Store, *, after_id: int, max_jobs: int, **values: Any) -> Rows:
     values["statuses"] = [refusals.plain_status(status) for status in values["statuses"]]
-    return _column(range(upkeep.delete_old(store, **values)))
+    looked_at = sorted(job_id for job_id in store.jobs if job_id > after_id)[:max_jobs]
+    deleted = upkeep.delete_old(store, job_ids=looked_at, **values)
+    return [(deleted, looked_at[-1] if looked_at and len(looked_at) == max_jobs else None)]
 
 
 def _purge_jobs(store: Store, **values: Any) -> Rows:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from procrastinate import sql
-from procrastinate.connectors.memory import answers, listing
+from procrastinate.connectors.memory import answers, listing, refusals, upkeep
 
 if TYPE_CHECKING:
     from procrastinate.connectors.memory.store import Store
@@ -107,11 +107,12 @@ def _long_running(
 def _delete_old_jobs(
     store: Store, *, nb_hours: float, queue: str | None, statuses: Sequence[str]
 ) -> list[dict[str, Any]]:
-    answers.ANSWERS["delete_old_jobs"](
+    upkeep.delete_old(
         store,
+        job_ids=list(store.jobs),
         older_than=datetime.timedelta(hours=nb_hours),
         queue_name=queue,
-        statuses=statuses,
+        statuses=[refusals.plain_status(status) for status in statuses],
     )
     return []
 

@@ -10,7 +10,7 @@ from procrastinate.connectors.memory import refusals, transitions
 from procrastinate.connectors.memory.store import JobRow, Pause, Store, WorkerFacts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 NONE = datetime.timedelta()
 
@@ -79,15 +79,17 @@ def purge(
 def delete_old(
     store: Store,
     *,
+    job_ids: Iterable[int],
     older_than: datetime.timedelta,
     queue_name: str | None,
     statuses: Sequence[str],
 ) -> int:
-    """Delete jobs of these statuses whose last event is older; return how many."""
+    """Delete those of these jobs that have such a status and whose last event is older."""
     old = [
         job
-        for job in store.with_status(*statuses)
-        if (queue_name is None or job["queue_name"] == queue_name)
+        for job in map(store.jobs.__getitem__, job_ids)
+        if job["status"] in statuses
+        and (queue_name is None or job["queue_name"] == queue_name)
         and last_event_is_older(store, job, older_than)
     ]
     for job in old:

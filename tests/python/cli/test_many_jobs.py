@@ -187,7 +187,11 @@ def test_a_dry_run_counts_and_does_nothing(
         ),
         (["retry", "--all", "--status", "todo"], "argument --status: invalid choice: 'todo'"),
         (["retry", "x"], "argument JOB_ID: invalid int value: 'x'"),
+        (["retry", "1", "0"], "argument JOB_ID: invalid value: '0' (ids go from 1 to 9"),
+        (["cancel", "-1"], "argument JOB_ID: invalid value: '-1'"),
+        (["retry", str(2**63)], f"argument JOB_ID: invalid value: '{2**63}'"),
         (["retry", "--all", "--max-jobs", "0"], "argument --max-jobs: invalid value: '0'"),
+        (["retry", "--all", "--max-jobs", "x"], "argument --max-jobs: invalid int value: 'x'"),
         (["retry", "--older-than", "soon"], "argument --older-than: invalid duration: 'soon'"),
         (
             ["retry", "--all", "--in", "1", "--at", "2030-01-01"],

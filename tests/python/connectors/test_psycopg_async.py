@@ -23,7 +23,7 @@ from procrastinate import (
 from procrastinate import connector as connector_module
 from procrastinate import psycopg_connector as door
 from procrastinate.connectors import psycopg_async
-from procrastinate.rpc import decode, listing, schema_free, wire
+from procrastinate.rpc import decode, defers, listing, schema_free, wire
 from procrastinate.rpc.call import Call, Function
 
 PID = Function(name="pid", body="select pg_backend_pid()")
@@ -186,7 +186,7 @@ async def test_calls_join_the_callers_transaction(
     connector: PsycopgConnector, aconnect: Any
 ) -> None:
     own = await aconnect(autocommit=False)
-    call = wire.defer_jobs_v2(new_jobs=[a_job()])
+    call = defers.defer_jobs_v2(new_jobs=[a_job()])
 
     await connector.call_async(call, connection=own)
     assert len(await connector.call_async(listing.list_jobs(), connection=own)) == 1
@@ -203,7 +203,7 @@ async def test_an_error_leaves_the_callers_transaction_failed(
     connector: PsycopgConnector, aconnect: Any
 ) -> None:
     own = await aconnect(autocommit=False)
-    call = wire.defer_jobs_v2(new_jobs=[a_job(queueing_lock="ql")])
+    call = defers.defer_jobs_v2(new_jobs=[a_job(queueing_lock="ql")])
     await connector.call_async(call, connection=own)
 
     with pytest.raises(exceptions.UniqueViolation):
@@ -317,7 +317,9 @@ async def test_json_goes_through_the_functions_given_both_ways(dsn: str) -> None
     own = PsycopgConnector(conninfo=dsn, min_size=1, json_dumps=dumps, json_loads=loads)
     await own.open_async()
     try:
-        await own.call_async(wire.defer_jobs_v2(new_jobs=[a_job(task_kwargs={"when": moment})]))
+        await own.call_async(
+            defers.defer_jobs_v2(new_jobs=[a_job(task_kwargs={"when": moment})])
+        )
         (job,) = await own.call_async(listing.list_jobs())
         row = await own.execute_query_one_async("select %(x)s as x", x={"when": moment})
     finally:

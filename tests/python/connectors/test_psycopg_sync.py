@@ -19,7 +19,7 @@ from procrastinate import (
 )
 from procrastinate import sync_psycopg_connector as door
 from procrastinate.connectors import psycopg_sync
-from procrastinate.rpc import decode, listing, schema_free, wire
+from procrastinate.rpc import decode, defers, listing, schema_free
 from procrastinate.rpc.call import Call, Function
 
 
@@ -128,7 +128,7 @@ def test_calls_join_the_callers_transaction(
     sync_connector: SyncPsycopgConnector, connect: Any
 ) -> None:
     own = connect(autocommit=False)
-    call = wire.defer_jobs_v2(new_jobs=[a_job(queueing_lock="ql")])
+    call = defers.defer_jobs_v2(new_jobs=[a_job(queueing_lock="ql")])
 
     sync_connector.call(call, connection=own)
     assert len(sync_connector.call(listing.list_jobs(), connection=own)) == 1
@@ -219,7 +219,7 @@ def test_json_goes_through_the_functions_given_both_ways(dsn: str) -> None:
     own = SyncPsycopgConnector(conninfo=dsn, min_size=1, json_dumps=dumps, json_loads=loads)
     own.open()
     try:
-        own.call(wire.defer_jobs_v2(new_jobs=[a_job(task_kwargs={"a": 1})]))
+        own.call(defers.defer_jobs_v2(new_jobs=[a_job(task_kwargs={"a": 1})]))
         (job,) = own.call(listing.list_jobs())
         row = own.execute_query_one("select %(x)s as x", x={"a": 1})
     finally:
@@ -276,7 +276,7 @@ def test_a_connector_that_runs_queries_can_send_calls(
     published = Published(sync_connector)
 
     (job_id,) = published.call(
-        wire.defer_jobs_v2(new_jobs=[a_job(lock="l", task_kwargs={"a": 1})])
+        defers.defer_jobs_v2(new_jobs=[a_job(lock="l", task_kwargs={"a": 1})])
     )
 
     assert published.call(listing.list_jobs()) == [

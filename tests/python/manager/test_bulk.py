@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -165,10 +166,115 @@ def test_very_many_ids_may_be_given_in_any_order_and_twice(
     ids = insert(conn, 12)
     conn.execute("update procrastinate_jobs set task_name = 'other' where id <= %s", (ids[4],))
 
-    result = verbs.retry_jobs(ids=[*reversed(ids), *ids, 0, 999], task="t")
+    result = verbs.retry_jobs(ids=[*reversed(ids), *ids, 998, 999], task="t")
 
     assert result.changed == ids[5:]
     assert statuses(conn, ids) == ["failed"] * 5 + ["todo"] * 7
+
+
+def test_a_million_ids_are_looked_up_by_the_ten_thousand(
+    verbs: JobManager, conn: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk, "BATCH", 500)
+    ids = insert(conn, 1200)
+    told: list[int] = []
+
+    result = verbs.retry_jobs(ids=range(1, 10**6 + 1), on_progress=told.append)
+
+    assert result.changed == ids
+    assert told == [500, 1000, *[1200] * 100]
+
+
+def test_the_largest_id_that_there_can_be_is_one(
+    verbs: JobManager, conn: psycopg.Connection
+) -> None:
+    (largest,) = insert(conn, id=2**63 - 1)
+
+    assert verbs.retry_jobs(ids=[5, largest]).changed == [largest]
+
+
+@pytest.mark.parametrize(
+    ("filters", "error", "message"),
+    [
+        ({"ids": [2**63]}, ValueError, f"No job has the id {2**63}"),
+        ({"ids": [2**64]}, ValueError, f"No job has the id {2**64}"),
+        ({"ids": [0]}, ValueError, "No job has the id 0"),
+        ({"ids": [-1]}, ValueError, "No job has the id -1"),
+        ({"ids": ["1"]}, TypeError, "ids are whole numbers, and '1' is none"),
+        ({"ids": [1.0]}, TypeError, "ids are whole numbers"),
+        ({"ids": [True]}, TypeError, "ids are whole numbers"),
+        ({"ids": [None]}, TypeError, "ids are whole numbers"),
+        ({"queue": 5}, TypeError, "queue must be of type str, and 5 is not"),
+        ({"task": "t\0"}, ValueError, r"task is 't\x00': no job's has a NUL character"),
+        ({"lock": "\0"}, ValueError, "lock is"),
+        ({"queueing_lock": "\0"}, ValueError, "queueing_lock is"),
+        ({"older_than": 5}, TypeError, "older_than must be of type timedelta"),
+        ({"newer_than": "5 days"}, TypeError, "newer_than must be of type timedelta"),
+        ({"all": "no"}, TypeError, "all must be of type bool"),
+        ({"dry_run": "no"}, TypeError, "dry_run must be of type bool"),
+        ({"max_jobs": 0}, ValueError, "max_jobs is 0: ask for one job or more"),
+        ({"max_jobs": 1.5}, TypeError, "max_jobs must be of type int"),
+        ({"status": "nope"}, ValueError, "status is 'nope': there are todo, doing, "),
+        ({"status": 5}, ValueError, "status is 5"),
+        ({"older_than": -HOUR}, exceptions.InvalidArgument, "age of jobs is negative"),
+        ({"older_than": datetime.timedelta.max}, ValueError, "no job is so old"),
+        ({"newer_than": datetime.timedelta.max}, ValueError, "no job is so old"),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("verb", ["retry_jobs", "cancel_jobs"])
+def test_what_no_job_can_have_is_refused_before_anything_is_written(
+    verbs: JobManager,
+    conn: psycopg.Connection,
+    verb: str,
+    filters: dict[str, Any],
+    error: type[Exception],
+    message: str,
+) -> None:
+    given = insert(conn, 6, status="failed" if verb == "retry_jobs" else "todo")
+    before = statuses(conn, given)
+    if isinstance(filters.get("ids"), list):
+        filters = {"ids": [*given, *filters["ids"]]}
+
+    with pytest.raises(error, match=re.escape(message)):
+        getattr(verbs, verb)(**{"all": True, **filters})
+
+    assert statuses(conn, given) == before
+
+
+@pytest.mark.parametrize(
+    ("retry_at", "error"), [("2020-01-01", TypeError), (datetime.datetime.min, ValueError)]
+)
+def test_a_retry_is_at_a_moment_with_a_timezone(
+    verbs: JobManager, conn: psycopg.Connection, retry_at: Any, error: type[Exception]
+) -> None:
+    ids = insert(conn, 2)
+
+    with pytest.raises(error, match="retry_at"):
+        verbs.retry_jobs(queue="q", retry_at=retry_at)
+
+    assert statuses(conn, ids) == ["failed"] * 2
+
+
+@pytest.mark.parametrize("ids", ["{9223372036854775808}", "{18446744073709551616}", "{x}"])
+def test_sql_refuses_an_id_that_is_none(conn: psycopg.Connection, ids: str) -> None:
+    given = insert(conn, 2)
+
+    with pytest.raises(psycopg.errors.DataError):
+        conn.execute(
+            "select procrastinate_retry_jobs(job_ids => %s::bigint[] || %s::bigint[])",
+            (given, ids),
+        )
+
+    assert statuses(conn, given) == ["failed"] * 2
+
+
+def test_sql_finds_nothing_by_ids_that_no_job_has(conn: psycopg.Connection) -> None:
+    insert(conn, 2)
+    ids = [0, -1, -(2**63), 2**63 - 1, None]
+
+    for verb in (b"procrastinate_retry_jobs", b"procrastinate_cancel_jobs"):
+        assert not conn.execute(b"select " + verb + b"(job_ids => %s)", (ids,)).fetchall()
 
 
 def test_no_ids_are_no_jobs(verbs: JobManager, conn: psycopg.Connection) -> None:

@@ -447,33 +447,6 @@ async def test_the_main_table_is_looked_for(
 # Keeping house
 
 
-async def test_old_jobs_are_deleted_by_their_last_event(
-    verbs: JobManager, conn: psycopg.Connection
-) -> None:
-    ends = [jobs.Status.SUCCEEDED, jobs.Status.FAILED, jobs.Status.ABORTED]
-    for end in ends:
-        await verbs.finish_job(await fetched(verbs), end, delete_job=False)
-    await verbs.cancel_job_by_id_async(await defer(verbs))
-    conn.execute("update procrastinate_events set at = at - interval '3 hours'")
-    await verbs.finish_job(await fetched(verbs), jobs.Status.SUCCEEDED, delete_job=False)
-
-    async def left() -> list[str | None]:
-        return [job.status for job in await verbs.list_jobs_async()]
-
-    await verbs.delete_old_jobs(nb_hours=4, include_failed=True)
-    assert len(await left()) == 5
-    await verbs.delete_old_jobs(nb_hours=2, queue="other")
-    assert len(await left()) == 5
-    await verbs.delete_old_jobs(nb_hours=2)
-    assert await left() == ["failed", "aborted", "cancelled", "succeeded"]
-    await verbs.delete_old_jobs(nb_hours=2, include_failed=True)
-    assert await left() == ["aborted", "cancelled", "succeeded"]
-    await verbs.delete_old_jobs(nb_hours=2, include_cancelled=True)
-    assert await left() == ["aborted", "succeeded"]
-    await verbs.delete_old_jobs(nb_hours=2, include_aborted=True, queue="q")
-    assert await left() == ["succeeded"]
-
-
 async def test_workers_come_beat_and_go(verbs: JobManager, conn: psycopg.Connection) -> None:
     first, second = await verbs.register_worker(), await verbs.register_worker()
     conn.execute(

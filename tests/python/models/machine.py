@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from procrastinate import SyncPsycopgConnector, jobs, types
-from procrastinate.rpc import front, listing, old_wire, values, wire
+from procrastinate.rpc import defers, front, listing, old_wire, values, wire
 from procrastinate.testing import InMemoryConnector
 from tests.python.models import sides
 
@@ -151,11 +151,11 @@ class Machine(RuleBasedStateMachine):
 
         def act(side: sides.Side) -> Any:
             if how == "try":
-                tried = side.call(wire.try_defer_jobs_v1(new_jobs=to_defer))
+                tried = side.call(defers.try_defer_jobs_v1(new_jobs=to_defer))
                 names = side.add_jobs(one.job_id for one in tried)
                 return names, [(one.ordinal, one.conflict) for one in tried]
             if how == "wire":
-                return side.add_jobs(side.call(wire.defer_jobs_v2(new_jobs=to_defer)))
+                return side.add_jobs(side.call(defers.defer_jobs_v2(new_jobs=to_defer)))
             if how == "old_wire":
                 return side.add_jobs(side.call(old_wire.defer_jobs_v1(new_jobs=rows)))
             if how == "one":
@@ -178,7 +178,7 @@ class Machine(RuleBasedStateMachine):
         self, drawn: dict[str, Any], periodic_id: str, timestamp: int, old: bool
     ) -> None:
         job = self.make_job({**drawn, "offset": None})
-        function = wire.defer_periodic_job_v3
+        function = defers.defer_periodic_job_v3
         if old and periodic_id != LONG:
             function = old_wire.defer_periodic_job_v2
         self.both(
@@ -507,15 +507,34 @@ class Machine(RuleBasedStateMachine):
             )
         )
 
-    @rule(age=ages, queue=st.sampled_from([None, "a"]), chosen=st.lists(statuses, max_size=3))
+    @rule(
+        age=ages,
+        queue=st.sampled_from([None, "a"]),
+        chosen=st.lists(statuses, max_size=3),
+        after=st.one_of(st.none(), job_names),
+        max_jobs=st.integers(0, 3),
+    )
     def delete_old(
-        self, age: datetime.timedelta, queue: str | None, chosen: list[jobs.Status]
+        self,
+        age: datetime.timedelta,
+        queue: str | None,
+        chosen: list[jobs.Status],
+        after: int | None,
+        max_jobs: int,
     ) -> None:
-        self.both(
-            lambda side: side.call(
-                listing.delete_old_jobs(older_than=age, queue=queue, statuses=chosen)
+        def act(side: sides.Side) -> Any:
+            step = side.call(
+                listing.delete_old_jobs(
+                    older_than=age,
+                    queue=queue,
+                    statuses=chosen,
+                    after_id=listing.FIRST_ID if after is None else side.job(after),
+                    max_jobs=max_jobs,
+                )
             )
-        )
+            return step.deleted, side.job_name(step.next_id)
+
+        self.both(act)
 
     @rule(
         drawn=st.fixed_dictionaries(

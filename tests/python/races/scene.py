@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from tests.python.races import audit, harness, points, verbs
+from tests.python.races import audit, harness, points, script, verbs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -116,7 +116,7 @@ class Scene:
         self.check(context)
         self.idle.react()
         self.finish_held()
-        if isinstance(context, harness.Ran):
+        if isinstance(context, script.Ran):
             self.idle.heed(context.statements)
         elif isinstance(context, Explored):
             self.idle.heed([context.first, *context.others])

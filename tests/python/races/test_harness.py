@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from tests.python.races import harness, points
+from tests.python.races import harness, points, script
 
 
 @pytest.fixture
@@ -56,10 +56,10 @@ def test_a_result_that_never_comes_names_who_waits_for_whom(toy: harness.Stage) 
 
 
 def test_all_orders_of_two_and_two_and_one_steps_come_once_each() -> None:
-    a = [harness.Step("a", "a1"), harness.Step("a", "a2")]
-    b = [harness.Step("b", "b1"), harness.Step("b", "b2")]
-    c = [harness.Step("c", "c1")]
-    orders = list(harness.orders(a, b, c))
+    a = [script.Step("a", "a1"), script.Step("a", "a2")]
+    b = [script.Step("b", "b1"), script.Step("b", "b2")]
+    c = [script.Step("c", "c1")]
+    orders = list(script.orders(a, b, c))
     assert len(orders) == len(set(orders)) == 30  # 5! / (2! 2! 1!)
     assert all(order.index(a[0]) < order.index(a[1]) for order in orders)
     assert all(order.index(b[0]) < order.index(b[1]) for order in orders)
@@ -70,14 +70,14 @@ def test_orders_in_which_a_waiting_session_would_have_to_go_on_are_left_out(
 ) -> None:
     update = "update toy set n = n + 1 where id = 1"
     lists = [
-        [harness.Step(name, "begin"), harness.Step(name, update), harness.Step(name, "commit")]
+        [script.Step(name, "begin"), script.Step(name, update), script.Step(name, "commit")]
         for name in "ab"
     ]
 
     def setup() -> None:
         toy.look("update toy set n = 0")
 
-    ran = list(harness.permutations(toy, *lists, setup=setup))
+    ran = list(script.permutations(toy, *lists, setup=setup))
     # of 20 orders, those with both updates before the first commit need the second to wait,
     # and then that session can't commit before the first one has
     assert 0 < len(ran) < 20
@@ -88,11 +88,11 @@ def test_orders_in_which_a_waiting_session_would_have_to_go_on_are_left_out(
 
 
 def test_a_deadlock_is_reported_and_not_waited_for(toy: harness.Stage) -> None:
-    def update(name: str, row: int) -> harness.Step:
-        return harness.Step(name, f"update toy set n = 1 where id = {row}")
+    def update(name: str, row: int) -> script.Step:
+        return script.Step(name, f"update toy set n = 1 where id = {row}")
 
-    begin = [harness.Step(name, "begin") for name in "ab"]
-    ran = harness.play(
+    begin = [script.Step(name, "begin") for name in "ab"]
+    ran = script.play(
         toy, [*begin, update("a", 1), update("b", 2), update("a", 2), update("b", 1)]
     )
     assert ran.sqlstates() == ["40P01"]

@@ -6,20 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.python.races import harness, verbs
+from tests.python.races import harness, script, verbs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tests.python.races.scene import Scene
 
-Step = harness.Step
 CANCEL = "select * from procrastinate_cancel_jobs(all_jobs => true)"
 RETRY = "select * from procrastinate_retry_jobs(all_jobs => true)"
-
-
-def transaction(session: str, text: str | Callable[[], str], end: str = "commit") -> list[Step]:
-    return [Step(session, "begin"), Step(session, text), Step(session, end)]
 
 
 def outcomes(statement: harness.Statement) -> dict[int, str]:
@@ -38,11 +31,11 @@ def test_of_a_fetch_and_a_cancel_of_many_one_has_each_job_and_no_head_is_lost(
 
     workers: list[int] = []
     lists = [
-        transaction("one", CANCEL, end),
-        transaction("two", lambda: verbs.fetch(workers[-1], 2)),
+        script.transaction("one", CANCEL, end),
+        script.transaction("two", lambda: verbs.fetch(workers[-1], 2)),
     ]
     seen: set[str] = set()
-    for run in harness.permutations(queue.stage, *lists, setup=setup):
+    for run in script.permutations(queue.stage, *lists, setup=setup):
         assert run.sqlstates() == [], run
         assert lists[1][1] not in run.waited, run
         told = outcomes(run.of(lists[0][1]))
@@ -64,8 +57,8 @@ def test_two_cancels_of_many_do_not_wait_for_each_other(queue: Scene) -> None:
         queue.reset()
         queue.defer("a", "a", "a", locks=["l", "k", None])
 
-    lists = [transaction("one", CANCEL), transaction("two", CANCEL)]
-    for run in harness.permutations(queue.stage, *lists, setup=setup):
+    lists = [script.transaction("one", CANCEL), script.transaction("two", CANCEL)]
+    for run in script.permutations(queue.stage, *lists, setup=setup):
         assert (run.sqlstates(), run.waited) == ([], []), run
         told = [outcomes(run.of(steps[1])) for steps in lists]
         for job in queue.jobs:
@@ -84,9 +77,9 @@ def test_a_queueing_lock_that_is_taken_meanwhile_takes_no_other_job_with_it(
         queue.stage.look("update procrastinate_jobs set status = 'failed'")
 
     defer = verbs.defer("a", queueing_locks=["q"])
-    lists = [transaction("one", RETRY), transaction("two", defer, end)]
+    lists = [script.transaction("one", RETRY), script.transaction("two", defer, end)]
     seen: set[str] = set()
-    for run in harness.permutations(queue.stage, *lists, setup=setup):
+    for run in script.permutations(queue.stage, *lists, setup=setup):
         retry, other = run.of(lists[0][1]), run.of(lists[1][1])
         assert retry.sqlstate is None, run
         contested, *rest = queue.jobs

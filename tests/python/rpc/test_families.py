@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from procrastinate import SyncPsycopgConnector, exceptions, jobs, types
-from procrastinate.rpc import front, listing, old_wire, schema_free, values, wire
+from procrastinate.rpc import defers, front, listing, old_wire, schema_free, values, wire
 
 NOW = datetime.datetime.now(tz=datetime.UTC)
 HOUR = datetime.timedelta(hours=1)
@@ -47,7 +47,7 @@ class World:
         self.worker_id = self.call(wire.register_worker_v2(name="w"))
 
     def defer(self, **options: Any) -> int:
-        (job_id,) = self.call(wire.defer_jobs_v2(new_jobs=[a_job(**options)]))
+        (job_id,) = self.call(defers.defer_jobs_v2(new_jobs=[a_job(**options)]))
         return job_id
 
     def fetch(self, limit: int = 10, queues: list[str] | None = None) -> values.Exchange:
@@ -89,7 +89,7 @@ def test_deferred_jobs_come_back_as_they_went_in(world: World) -> None:
         a_job(queue="other", scheduled_at=later),
     ]
 
-    ids = world.call(wire.defer_jobs_v2(new_jobs=given))
+    ids = world.call(defers.defer_jobs_v2(new_jobs=given))
 
     expected = [
         job.evolve(id=job_id, status="todo") for job, job_id in zip(given, ids, strict=True)
@@ -114,7 +114,7 @@ def test_a_name_that_is_too_long_is_refused_in_our_words(world: World) -> None:
 
 def test_a_defer_of_many_reports_each_job_or_its_conflict(world: World) -> None:
     tried = world.call(
-        wire.try_defer_jobs_v1(
+        defers.try_defer_jobs_v1(
             new_jobs=[a_job(queueing_lock="ql"), a_job(queueing_lock="ql"), a_job()]
         )
     )
@@ -312,7 +312,7 @@ def test_a_sweep_of_a_sound_schema_finds_nothing(world: World) -> None:
 def test_a_tick_is_deferred_once(world: World) -> None:
     def defer() -> int | None:
         return world.call(
-            wire.defer_periodic_job_v3(
+            defers.defer_periodic_job_v3(
                 job=a_job(task_kwargs={"timestamp": 5}), periodic_id="p", defer_timestamp=5
             )
         )
