@@ -14,6 +14,7 @@ from benchmarks import (
     exchange,
     figures,
     import_time,
+    latency,
     memory,
     overview,
     snapshot,
@@ -32,6 +33,7 @@ CASES: Mapping[str, Case] = {
     "overview": overview.run,
     "triggers": triggers.run,
     "drain": drain.run,
+    "latency": latency.run,
     "memory": memory.run,
     "import": import_time.run,
 }
