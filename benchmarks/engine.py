@@ -17,6 +17,7 @@ from benchmarks import (
     latency,
     memory,
     overview,
+    purge,
     snapshot,
     triggers,
 )
@@ -31,6 +32,7 @@ CASES: Mapping[str, Case] = {
     "deep": deep.run,
     "snapshot": snapshot.run,
     "overview": overview.run,
+    "purge": purge.run,
     "triggers": triggers.run,
     "drain": drain.run,
     "latency": latency.run,
