@@ -4835,8 +4835,8 @@ begin
             'For example procrastinate_retire_jobs_v1(interval ''30 days'').');
     end if;
     retired := 0;
-    -- the keys before it are those of the locks of jobs
-    if not pg_try_advisory_xact_lock(_procrastinate_all_locks_key(2)) then
+    -- 0 and 1 are about the locks of jobs, 2 is the sweep's
+    if not pg_try_advisory_xact_lock(_procrastinate_all_locks_key(3)) then
         return next;
         return;
     end if;
@@ -6901,7 +6901,7 @@ to public;
 
 insert into procrastinate_migrations (name, sha256)
 values
-    ('04.00.00_01_pre_baseline', '5ad121e19e81af91327f97c4b21abd524bfca4b9be992ea0e8640a25fe866a6d');
+    ('04.00.00_01_pre_baseline', '88c9f3a924ced1522b6ac12eadc88cff38ff263ac961980c7dba7056aebf1b08');
 
 -- Back to the caller's search_path.
 do $$

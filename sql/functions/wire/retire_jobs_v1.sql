@@ -34,8 +34,8 @@ begin
             'For example procrastinate_retire_jobs_v1(interval ''30 days'').');
     end if;
     retired := 0;
-    -- the keys before it are those of the locks of jobs
-    if not pg_try_advisory_xact_lock(_procrastinate_all_locks_key(2)) then
+    -- 0 and 1 are about the locks of jobs, 2 is the sweep's
+    if not pg_try_advisory_xact_lock(_procrastinate_all_locks_key(3)) then
         return next;
         return;
     end if;
