@@ -14,8 +14,10 @@ from benchmarks import (
     exchange,
     figures,
     import_time,
+    latency,
     memory,
     overview,
+    purge,
     snapshot,
     triggers,
 )
@@ -30,8 +32,10 @@ CASES: Mapping[str, Case] = {
     "deep": deep.run,
     "snapshot": snapshot.run,
     "overview": overview.run,
+    "purge": purge.run,
     "triggers": triggers.run,
     "drain": drain.run,
+    "latency": latency.run,
     "memory": memory.run,
     "import": import_time.run,
 }

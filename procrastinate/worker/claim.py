@@ -33,6 +33,9 @@ T = TypeVar("T")
 FIRST_CONTENDED = 0.005
 LONGEST_CONTENDED = 0.25
 
+#: Seconds by which an alarm is late on purpose: a look that comes too early costs another one.
+ALARM_MARGIN = 0.001
+
 #: Seconds that a worker which is to stop, and has nothing left but ends to report, tries to
 #: reach the database. Then the jobs are left in doing, where recovery finds them.
 GIVE_UP_AFTER = 10.0
@@ -179,6 +182,8 @@ class _Lane:
         self._worker = claims.worker
         self._line: Line | None = None
         self._marks: list[int] | None = None
+        self._sent_at = 0.0
+        """When the last exchange was sent, by the loop's clock."""
         self._contended = 0
         self._failures = 0
         self._is_done = False
@@ -282,8 +287,15 @@ class _Lane:
         seconds = self._worker.fetch_job_polling_interval
         if stands_in_the_way:
             return min(seconds, again)
+        if not exchange.claimed:
+            # The next look begins at the start anyway: it need not look behind the marks first.
+            self._marks = None
         if exchange.next_due_in is not None:
-            seconds = min(seconds, exchange.next_due_in)
+            # Counted from where the database stood when it was asked: a call that is sent so
+            # long after the last one gets there just when the job falls due.
+            passed = asyncio.get_running_loop().time() - self._sent_at
+            due = max(exchange.next_due_in - passed, 0) + ALARM_MARGIN
+            seconds = min(seconds, due)
         return seconds
 
     async def _exchange(self, limit: int) -> values.Exchange | None:
@@ -303,6 +315,7 @@ class _Lane:
             claims.ends[:0] = sent
 
         claims.reserved += limit
+        self._sent_at = asyncio.get_running_loop().time()
         try:
             await self._send(
                 wire.finish_and_fetch_v1(

@@ -517,6 +517,7 @@ set search_path from current
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
+set enable_nestloop = on  -- the caller has it off, which would read all events here
 set jit = off
 as $$
 begin
@@ -4804,6 +4805,7 @@ comment on function procrastinate_release_jobs_v1(bigint, bigint[], bigint[]) is
 -- first job that was deferred too lately to have ended long ago, for so were all after it:
 -- what it costs is the jobs that were deferred before, and neither those ended lately nor
 -- ten million in all. One caller at a time; nothing waits for it, and it waits for nobody.
+-- Jobs and their events are read side by side, as procrastinate_purge_jobs does.
 create function procrastinate_retire_jobs_v1(
     p_older_than interval, p_after_id bigint default 0, p_max_jobs integer default 1000
 )
@@ -4813,11 +4815,13 @@ set search_path from current
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
+set enable_nestloop = off
 set jit = off
 as $$
 declare
     v_before constant timestamptz := procrastinate_now() - p_older_than;
-    v_seen bigint[];
+    v_seen bigint;
+    v_to bigint;
 begin
     if
         p_older_than is null or p_older_than < interval '0' or p_after_id is null
@@ -4831,44 +4835,49 @@ begin
             'For example procrastinate_retire_jobs_v1(interval ''30 days'').');
     end if;
     retired := 0;
-    -- the keys before it are those of the locks of jobs
-    if not pg_try_advisory_xact_lock(_procrastinate_all_locks_key(2)) then
+    -- 0 and 1 are about the locks of jobs, 2 is the sweep's
+    if not pg_try_advisory_xact_lock(_procrastinate_all_locks_key(3)) then
         return next;
         return;
     end if;
 
-    v_seen := array(
+    select max(s.id), count(*) into v_to, v_seen
+    from (
         select j.id
         from procrastinate_jobs as j
         where j.id > p_after_id
         order by j.id
         limit p_max_jobs
-    );
+    ) as s;
     delete from procrastinate_jobs as j
     where
         j.id = any(array(
             select x.id
             from procrastinate_jobs as x
+            join (
+                select e.job_id
+                from procrastinate_events as e
+                where e.job_id > p_after_id and e.job_id <= v_to
+                group by e.job_id
+                having max(e.at) < v_before
+            ) as o on o.job_id = x.id
             where
-                x.id = any(v_seen)
+                x.id > p_after_id and x.id <= v_to
                 and x.status not in ('todo', 'doing')
-                and (
-                    select max(e.at) from procrastinate_events as e where e.job_id = x.id
-                ) < v_before
             order by x.id
-            for update skip locked
+            for update of x skip locked
         ));
     get diagnostics retired = row_count;
 
-    if cardinality(v_seen) = p_max_jobs and not exists (
+    if v_seen = p_max_jobs and not exists (
         select
         from procrastinate_events as e
         where
-            e.job_id = v_seen[p_max_jobs]
+            e.job_id = v_to
             and e.type = 'deferred'
             and e.at >= v_before
     ) then
-        next_id := v_seen[p_max_jobs];
+        next_id := v_to;
     end if;
     return next;
 end;
@@ -5635,6 +5644,9 @@ comment on function procrastinate_prune_stalled_workers(interval) is
 -- were deferred too lately to have ended long ago. Two of them, a hundred jobs apart, must
 -- say so, for the id of one may be out of turn:
 -- docs/decisions/0066-where-a-purge-ends.md.
+--
+-- Jobs and their events are read side by side, once: a step's history lies together, and to
+-- look it up job by job took as long as all the rest.
 create function procrastinate_purge_jobs(
     older_than interval,
     queue_name text default null,
@@ -5647,6 +5659,7 @@ set search_path from current
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
+set enable_nestloop = off
 set jit = off
 as $$
 declare
@@ -5692,17 +5705,20 @@ begin
                     x.id > v_at and x.id <= v_to
                     and x.status = any($3)
                     and ($2 is null or x.queue_name = $2)
-                    and coalesce(
-                        (
-                            select max(e.at)
+                    and not exists (
+                        select
+                        from (
+                            select e.job_id
                             from procrastinate_events as e
-                            where e.job_id = x.id
-                        ) < v_before,
-                        true
+                            where
+                                e.job_id > v_at and e.job_id <= v_to
+                                and e.at >= v_before
+                        ) as y
+                        where y.job_id = x.id
                     )
                 order by x.id
                 limit $4 - v_deleted
-                for update skip locked
+                for update of x skip locked
             ));
         get diagnostics v_count = row_count;
         v_deleted := v_deleted + v_count;
@@ -6885,7 +6901,7 @@ to public;
 
 insert into procrastinate_migrations (name, sha256)
 values
-    ('04.00.00_01_pre_baseline', '251e436f0d30847651fc80fc92b927682bc6d0336b8b3f4adf590293503930e8');
+    ('04.00.00_01_pre_baseline', '88c9f3a924ced1522b6ac12eadc88cff38ff263ac961980c7dba7056aebf1b08');
 
 -- Back to the caller's search_path.
 do $$

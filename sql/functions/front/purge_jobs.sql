@@ -5,6 +5,9 @@
 -- were deferred too lately to have ended long ago. Two of them, a hundred jobs apart, must
 -- say so, for the id of one may be out of turn:
 -- docs/decisions/0066-where-a-purge-ends.md.
+--
+-- Jobs and their events are read side by side, once: a step's history lies together, and to
+-- look it up job by job took as long as all the rest.
 create function procrastinate_purge_jobs(
     older_than interval,
     queue_name text default null,
@@ -17,6 +20,7 @@ set search_path from current
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
+set enable_nestloop = off
 set jit = off
 as $$
 declare
@@ -62,17 +66,20 @@ begin
                     x.id > v_at and x.id <= v_to
                     and x.status = any($3)
                     and ($2 is null or x.queue_name = $2)
-                    and coalesce(
-                        (
-                            select max(e.at)
+                    and not exists (
+                        select
+                        from (
+                            select e.job_id
                             from procrastinate_events as e
-                            where e.job_id = x.id
-                        ) < v_before,
-                        true
+                            where
+                                e.job_id > v_at and e.job_id <= v_to
+                                and e.at >= v_before
+                        ) as y
+                        where y.job_id = x.id
                     )
                 order by x.id
                 limit $4 - v_deleted
-                for update skip locked
+                for update of x skip locked
             ));
         get diagnostics v_count = row_count;
         v_deleted := v_deleted + v_count;

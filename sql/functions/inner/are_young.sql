@@ -8,6 +8,7 @@ set search_path from current
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
+set enable_nestloop = on  -- the caller has it off, which would read all events here
 set jit = off
 as $$
 begin

@@ -4,6 +4,7 @@
 -- first job that was deferred too lately to have ended long ago, for so were all after it:
 -- what it costs is the jobs that were deferred before, and neither those ended lately nor
 -- ten million in all. One caller at a time; nothing waits for it, and it waits for nobody.
+-- Jobs and their events are read side by side, as procrastinate_purge_jobs does.
 create function procrastinate_retire_jobs_v1(
     p_older_than interval, p_after_id bigint default 0, p_max_jobs integer default 1000
 )
@@ -13,11 +14,13 @@ set search_path from current
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
+set enable_nestloop = off
 set jit = off
 as $$
 declare
     v_before constant timestamptz := procrastinate_now() - p_older_than;
-    v_seen bigint[];
+    v_seen bigint;
+    v_to bigint;
 begin
     if
         p_older_than is null or p_older_than < interval '0' or p_after_id is null
@@ -31,44 +34,49 @@ begin
             'For example procrastinate_retire_jobs_v1(interval ''30 days'').');
     end if;
     retired := 0;
-    -- the keys before it are those of the locks of jobs
-    if not pg_try_advisory_xact_lock(_procrastinate_all_locks_key(2)) then
+    -- 0 and 1 are about the locks of jobs, 2 is the sweep's
+    if not pg_try_advisory_xact_lock(_procrastinate_all_locks_key(3)) then
         return next;
         return;
     end if;
 
-    v_seen := array(
+    select max(s.id), count(*) into v_to, v_seen
+    from (
         select j.id
         from procrastinate_jobs as j
         where j.id > p_after_id
         order by j.id
         limit p_max_jobs
-    );
+    ) as s;
     delete from procrastinate_jobs as j
     where
         j.id = any(array(
             select x.id
             from procrastinate_jobs as x
+            join (
+                select e.job_id
+                from procrastinate_events as e
+                where e.job_id > p_after_id and e.job_id <= v_to
+                group by e.job_id
+                having max(e.at) < v_before
+            ) as o on o.job_id = x.id
             where
-                x.id = any(v_seen)
+                x.id > p_after_id and x.id <= v_to
                 and x.status not in ('todo', 'doing')
-                and (
-                    select max(e.at) from procrastinate_events as e where e.job_id = x.id
-                ) < v_before
             order by x.id
-            for update skip locked
+            for update of x skip locked
         ));
     get diagnostics retired = row_count;
 
-    if cardinality(v_seen) = p_max_jobs and not exists (
+    if v_seen = p_max_jobs and not exists (
         select
         from procrastinate_events as e
         where
-            e.job_id = v_seen[p_max_jobs]
+            e.job_id = v_to
             and e.type = 'deferred'
             and e.at >= v_before
     ) then
-        next_id := v_seen[p_max_jobs];
+        next_id := v_to;
     end if;
     return next;
 end;

@@ -40,12 +40,13 @@ class Call:
     # doing has a row for each job that runs, no more, and no index on worker_id, which tempts
     # the planner: what a worker asks every few seconds reads it whole
     reads_whole: frozenset[str] = frozenset()
+    reads: int = READ
 
     def faults(self, scans: Sequence[Scan]) -> list[str]:
         return [
             f"{self.name}: {scan}"
             for scan in scans
-            if (scan.node == "Seq Scan" or scan.rows > READ)
+            if (scan.node == "Seq Scan" or scan.rows > self.reads)
             and scan.table not in self.reads_whole
         ]
 
@@ -182,6 +183,17 @@ CALLS = (
         reads_whole=DOING | {"procrastinate_todo"},
     ),
     Call(
+        name="purge",
+        sql=b"select procrastinate_purge_jobs('1 day', 'nobody''s', max_jobs => 1)",
+        prepare=lambda _: (),
+        reads=4_500,  # steps of 1,000, 2,000 and 4,000 jobs, of all that there are
+    ),
+    Call(
+        name="retire",
+        sql=b"select * from procrastinate_retire_jobs_v1('1 day', 0, 60)",
+        prepare=lambda _: (),
+    ),
+    Call(
         name="old fetch",
         sql=b"select * from procrastinate_fetch_job_v2(array['q'], %s::bigint)",
         prepare=ready(),
@@ -226,3 +238,18 @@ def test_no_hot_call_scans_a_queue_table_or_reads_what_it_is_not_about(
             faults += call.faults(reader.of_queue_tables())
             conn.execute("delete from procrastinate_jobs where queue_name in ('q', 'held') ")
     assert not faults, "\n\n".join(faults)
+
+
+def test_where_a_purge_ends_is_told_by_the_history_of_two_jobs(dsn: str) -> None:
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        world = World(conn)
+        world.delayed(MASS)
+        last = world.value("select max(id) from procrastinate_jobs")
+        conn.execute("set enable_nestloop = off")  # as a purge has it
+        reader = PlanReader(conn)
+        with reader.listening():
+            ends = conn.execute(
+                "select _procrastinate_are_young(%s, now() - interval '1 day')", (last,)
+            ).fetchone()
+        assert ends == (True,)
+        assert [scan for scan in reader.of_queue_tables() if scan.rows > READ] == []

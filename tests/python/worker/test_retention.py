@@ -190,6 +190,21 @@ async def test_only_one_worker_deletes_at_a_time_and_the_others_do_not_wait(
     assert (after.retired, after.next_id) == (2, None)
 
 
+async def test_a_pass_is_not_ended_by_a_sweep_at_the_same_time(
+    app: App, conn: psycopg.Connection, dsn: str
+) -> None:
+    import psycopg
+
+    from procrastinate.rpc import wire
+
+    ended_jobs(conn, 2, "2 days")
+    with psycopg.connect(dsn) as other:
+        other.execute("select procrastinate_sweep_v1()")
+        step = await app.connector.call_async(wire.retire_jobs_v1(older_than=DAY))
+
+    assert (step.retired, step.next_id) == (2, None)
+
+
 async def test_a_job_that_another_transaction_holds_is_left_for_the_next_pass(
     app: App, conn: psycopg.Connection, dsn: str
 ) -> None:
