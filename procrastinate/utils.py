@@ -317,10 +317,20 @@ async def call_in_executor(
         Its keyword arguments.
     """
     loop = asyncio.get_running_loop()
+    call = for_thread(loop, functools.partial(func, *args, **kwargs))
+    return await loop.run_in_executor(executor, call)
+
+
+def for_thread(loop: asyncio.AbstractEventLoop, func: Callable[[], T]) -> Callable[[], T]:
+    """
+    Return a call to be made in a thread, with the context variables of here.
+
+    Sync calls of ours made there come back to the loop.
+    """
     context = contextvars.copy_context()
     context.run(_home_loop.set, loop)
-    call = functools.partial(context.run, _call_in_thread, func, *args, **kwargs)
-    return await loop.run_in_executor(executor, call)
+    call: Any = context.run  # whose type does not say that it passes arguments on
+    return functools.partial(call, _call_in_thread, func)
 
 
 def _call_in_thread(func: Callable[..., T], *args: Any, **kwargs: Any) -> T:

@@ -170,6 +170,7 @@ class PsycopgConnector(connector.BaseAsyncConnector):
         async def connect() -> psycopg.AsyncConnection[Any]:
             connection = await self._connect_beside(self.pool)
             await self._configure(connection)
+            psycopg_json.hasten(connection)
             return connection
 
         return psycopg_line.PsycopgLine(connect, self.json_dumps)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import attrs
 
@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from procrastinate import jobs
 
 
-@attrs.frozen(kw_only=True)
-class ClaimedJob:
+class ClaimedJob(NamedTuple):
     """A job that is in doing under this worker, and the number that proves it."""
 
     job: jobs.Job

@@ -8,7 +8,7 @@ nothing at all.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import attrs
 
@@ -156,8 +156,7 @@ FUNCTIONS = (
 )
 
 
-@attrs.frozen(kw_only=True)
-class End:
+class End(NamedTuple):
     """A run that ended, as a worker reports it."""
 
     job_id: int
@@ -179,6 +178,16 @@ class Retry:
     priority: int | None = None
     queue: str | None = None
     lock: str | None = None
+
+
+def _columns(ends: Sequence[End]) -> dict[str, Any]:
+    job_ids, claim_ids, statuses, delete = zip(*ends, strict=True) if ends else ((),) * 4
+    return {
+        "p_job_ids": job_ids,
+        "p_claim_ids": claim_ids,
+        "p_statuses": statuses,
+        "p_delete": delete,
+    }
 
 
 def _exchange(worker_id: int) -> Any:
@@ -203,7 +212,7 @@ def _exchange(worker_id: int) -> Any:
                     abort_requested=row[12],
                     worker_id=worker_id,
                 )
-                claimed.append(values.ClaimedJob(job=job, claim_id=row[2]))
+                claimed.append(values.ClaimedJob(job, row[2]))
             elif row[0] == "not_held":
                 not_held.append(
                     values.EndNotHeld(job_id=row[1], claim_id=row[2], status=row[3])
@@ -292,10 +301,7 @@ def finish_and_fetch_v1(
             "p_queues": queues,
             "p_limit": limit,
             "p_marks": marks,
-            "p_job_ids": [end.job_id for end in ends],
-            "p_claim_ids": [end.claim_id for end in ends],
-            "p_statuses": [end.status for end in ends],
-            "p_delete": [end.delete for end in ends],
+            **_columns(ends),
         },
         decode=_exchange(worker_id),
     )
@@ -319,10 +325,7 @@ def finish_jobs_v1(*, worker_id: int, ends: Sequence[End]) -> Call[list[values.O
         function=_FINISH_JOBS,
         args={
             "p_worker_id": worker_id,
-            "p_job_ids": [end.job_id for end in ends],
-            "p_claim_ids": [end.claim_id for end in ends],
-            "p_statuses": [end.status for end in ends],
-            "p_delete": [end.delete for end in ends],
+            **_columns(ends),
         },
         decode=_outcomes,
     )

@@ -8,19 +8,15 @@ batches grow by themselves as load does, without a timer and without waiting.
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING, TypeVar
-
-import attrs
 
 from procrastinate import exceptions
 from procrastinate.rpc import wire
-from procrastinate.worker import waiting
+from procrastinate.worker import reports, waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from procrastinate import jobs
     from procrastinate.connector import Line
     from procrastinate.rpc import values
     from procrastinate.rpc.call import Call
@@ -48,29 +44,6 @@ TWO_LANES_FROM = 20
 MAX_LIMIT = 10_000
 
 
-@attrs.define(eq=False)
-class _Report:
-    """Something to tell the database of a job that does not run here any more."""
-
-    running: RunningJob
-    status: jobs.Status
-    """How the run ended."""
-    end: wire.End | None = None
-    retry: wire.Retry | None = None
-    was_sent: bool = False
-    """It was sent before, and the answer was lost: it may have been applied."""
-
-    @property
-    def job(self) -> jobs.Job:
-        return self.running.job
-
-    @property
-    def claim_id(self) -> int:
-        told = self.end or self.retry
-        assert told is not None
-        return told.claim_id
-
-
 class Claims:
     """
     What the worker holds but does not run, and the lanes that exchange it.
@@ -89,8 +62,8 @@ class Claims:
         self.worker = worker
         if lanes is None:
             lanes = 2 if worker.concurrency >= TWO_LANES_FROM else 1
-        self.ends: list[_Report] = []
-        self.retries: list[_Report] = []
+        self.ends: list[RunningJob] = []
+        self.retries: list[RunningJob] = []
         self.releases: dict[int, int] = {}
         """Claims to give back, with the ids of their jobs."""
         self.reserved = 0
@@ -118,14 +91,14 @@ class Claims:
             if other is not lane:
                 other.event.set()
 
-    def take_end(self, running: RunningJob, status: jobs.Status, end: wire.End) -> None:
+    def take_end(self, ended: RunningJob) -> None:
         """Take the end of a job, to report it with the next exchange."""
-        self.ends.append(_Report(running, status, end=end))
+        self.ends.append(ended)
         self.wake()
 
-    def take_retry(self, running: RunningJob, status: jobs.Status, retry: wire.Retry) -> None:
+    def take_retry(self, ended: RunningJob) -> None:
         """Take a job that failed and is to be tried again."""
-        self.retries.append(_Report(running, status, retry=retry))
+        self.retries.append(ended)
         self.wake()
 
     def take_release(self, job_id: int, claim_id: int) -> None:
@@ -138,8 +111,8 @@ class Claims:
         return (
             claim_id in self.worker.running
             or claim_id in self.releases
-            or any(report.claim_id == claim_id for report in self.ends)
-            or any(report.claim_id == claim_id for report in self.retries)
+            or any(ended.claim_id == claim_id for ended in self.ends)
+            or any(ended.claim_id == claim_id for ended in self.retries)
         )
 
     async def settled(self) -> None:
@@ -309,7 +282,7 @@ class _Lane:
             exchange = answer
             self._marks = answer.marks
             self._receive(answer.claimed)
-            self._settle_ends(sent, answer.not_held)
+            reports.settle_ends(worker, sent, answer.not_held)
 
         def put_back() -> None:
             claims.ends[:0] = sent
@@ -323,7 +296,7 @@ class _Lane:
                     queues=worker.queues,
                     limit=limit,
                     marks=self._marks,
-                    ends=[report.end for report in sent if report.end is not None],
+                    ends=[ended.end for ended in sent if ended.end is not None],
                 ),
                 receive=receive,
                 put_back=put_back,
@@ -342,7 +315,7 @@ class _Lane:
                 self._claims.take_release(claim.job.id, claim.claim_id)
             return
         for claim in claimed:
-            worker.executor.start(claim)
+            worker.executor.start(claim.job, claim.claim_id)
         worker.running.forget_early_aborts()
 
     async def _retry(self) -> bool:
@@ -351,13 +324,7 @@ class _Lane:
         sent, claims.retries = claims.retries, []
 
         def receive(outcomes: list[values.Outcome]) -> None:
-            by_job = {outcome.job_id: outcome for outcome in outcomes}
-            for report in sent:
-                outcome = by_job.get(report.job.id or 0)
-                if outcome is not None and outcome.outcome == "not_held":
-                    self._log_not_held(report, outcome.status, applied=report.was_sent)
-                else:
-                    self._log_acknowledged(report)
+            reports.settle_retries(worker, sent, outcomes)
 
         def put_back() -> None:
             claims.retries[:0] = sent
@@ -365,7 +332,7 @@ class _Lane:
         return await self._send(
             wire.retry_jobs_v1(
                 worker_id=worker.registration.worker_id,
-                retries=[report.retry for report in sent if report.retry is not None],
+                retries=[ended.retry for ended in sent if ended.retry is not None],
             ),
             receive=receive,
             put_back=put_back,
@@ -404,7 +371,7 @@ class _Lane:
         *,
         receive: Callable[[T], None],
         put_back: Callable[[], None],
-        sent: Sequence[_Report] = (),
+        sent: Sequence[RunningJob] = (),
     ) -> bool:
         """
         Make the one call that this lane may have under way; False if it has to be made again.
@@ -421,8 +388,8 @@ class _Lane:
             put_back()  # Nothing was applied.
             failure = exc
         except exceptions.DatabaseUnavailable as exc:
-            for report in sent:
-                report.was_sent = True
+            for ended in sent:
+                ended.was_sent = True
             put_back()
             failure = exc
         except BaseException:
@@ -455,49 +422,6 @@ class _Lane:
         self._failures += 1
         await worker.outage.pause(self._failures - 1)
 
-    def _settle_ends(self, sent: list[_Report], not_held: list[values.EndNotHeld]) -> None:
-        if not not_held:
-            if self._worker.logger.isEnabledFor(logging.DEBUG):
-                for report in sent:
-                    self._log_acknowledged(report)
-            return
-        refused = {refusal.job_id: refusal for refusal in not_held}
-        for report in sent:
-            assert report.end is not None
-            refusal = refused.get(report.end.job_id)
-            if refusal is None:
-                self._log_acknowledged(report)
-                continue
-            expected = None if report.end.delete else report.end.status
-            applied = report.was_sent and refusal.status == expected
-            self._log_not_held(report, refusal.status, applied=applied)
-
-    def _log_acknowledged(self, report: _Report) -> None:
-        worker = self._worker
-        if worker.logger.isEnabledFor(logging.DEBUG):
-            worker.logger.debug(
-                "Acknowledged job completion %s",
-                report.job.call_string,
-                extra={
-                    **worker.log_extra("finish_task", report.job, result=report.running.result),
-                    "status": report.status,
-                },
-            )
-
-    def _log_not_held(self, report: _Report, status: str | None, *, applied: bool) -> None:
-        """Say that a report changed nothing; or that it did before, its answer being lost."""
-        if applied:
-            self._log_acknowledged(report)
-            return
-        worker = self._worker
-        worker.logger.warning(
-            "The end of job %s was not applied: the job is not held by this worker any more "
-            "(it is %s now)",
-            report.job.call_string,
-            status or "gone",
-            extra={**worker.log_extra("job_not_held", report.job), "status": status},
-        )
-
     async def _fail(self, exc: Exception) -> None:
         """End for a failure that trying again can't heal, once the running jobs have ended."""
         claims, worker = self._claims, self._worker
@@ -507,7 +431,7 @@ class _Lane:
         while worker.running:
             self.event.clear()
             await self.event.wait()
-        unreported = [report.job.call_string for report in claims.ends + claims.retries]
+        unreported = [ended.job.call_string for ended in claims.ends + claims.retries]
         if unreported and not isinstance(exc, exceptions.DatabaseUnavailable):
             try:
                 if claims.ends:
@@ -516,7 +440,7 @@ class _Lane:
                     await self._retry()
             except Exception as again:  # The first failure is the one that is raised.
                 worker.logger.debug("A last report failed, too: %r", again)
-            unreported = [report.job.call_string for report in claims.ends + claims.retries]
+            unreported = [ended.job.call_string for ended in claims.ends + claims.retries]
         if unreported:
             worker.logger.error(
                 "The ends of %s jobs could not be saved; they stay in doing: %s",

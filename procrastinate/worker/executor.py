@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
+import functools
 import inspect
 import logging
 import time
@@ -14,14 +14,14 @@ import attrs
 from procrastinate import exceptions, job_context, jobs, middleware, utils
 from procrastinate.rpc import wire
 from procrastinate.worker.running import RunningJob
+from procrastinate.worker.threads import OnEnd, Threads
 
 if TYPE_CHECKING:
     import datetime
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from procrastinate import retry as retry_module
     from procrastinate import tasks
-    from procrastinate.rpc import values
     from procrastinate.worker.worker import Worker
 
 logger: logging.Logger = logging.getLogger("procrastinate.worker")
@@ -70,9 +70,15 @@ def _when(retry: retry_module.RetryDecision) -> datetime.datetime | None:
     return None if retry_at is None or retry_at <= utils.utcnow() else retry_at
 
 
+def _is_to_delete(condition: jobs.DeleteJobCondition, status: jobs.Status) -> bool:
+    return condition is jobs.DeleteJobCondition.ALWAYS or (
+        condition is jobs.DeleteJobCondition.SUCCESSFUL and status is jobs.Status.SUCCEEDED
+    )
+
+
 class Executor:
     """
-    Runs jobs, each in an asyncio task that it owns, sync ones with a thread besides.
+    Runs jobs: each in an asyncio task that it owns, or, sync ones, in a thread.
 
     Parameters
     ----------
@@ -83,33 +89,82 @@ class Executor:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self._plans: dict[str, _Plan] = {}
-        self._threads: concurrent.futures.ThreadPoolExecutor | None = None
+        self._threads: Threads | None = None
+        self._ends: dict[jobs.Status, tuple[str, bool]] = {
+            status: (status.value, _is_to_delete(worker.delete_jobs, status))
+            for status in jobs.Status
+        }
+        """How each status is told to the database, and whether such jobs are deleted."""
 
-    def start(self, claimed: values.ClaimedJob) -> None:
+    def start(self, job: jobs.Job, claim_id: int) -> None:
         """Start a job that was claimed; its end goes to the claim loop by itself."""
-        running = RunningJob(job=claimed.job, claim_id=claimed.claim_id)
+        result = job_context.JobResult(start_timestamp=time.time())
+        running = RunningJob(job=job, claim_id=claim_id, result=result)
         self._worker.running.add(running)
-        running.run = asyncio.get_running_loop().create_task(self._run(running))
+        plan = self._plans.get(job.task_name)
+        if plan is None or plan.is_async or self._worker.worker_middleware:
+            running.run = asyncio.get_running_loop().create_task(self._run(running))
+        else:
+            self._run_in_thread(plan, running)
 
     def close(self) -> None:
         """Let the threads go. Those that still run a job can't be stopped, nor awaited."""
         if self._threads is not None:
-            self._threads.shutdown(wait=False)
+            self._threads.close()
 
     async def _run(self, running: RunningJob) -> None:
-        retry: retry_module.RetryDecision | None = None
-        result = running.result
-        error: BaseException | None = None
-        # From here on the end of the job is what the caller gets, whatever is raised: this task
-        # is the job's own, and being cancelled is one of the ways in which a job ends.
+        # The end of the job is what the caller gets, whatever is raised: this task is the
+        # job's own, and being cancelled is one of the ways in which a job ends.
         try:
-            plan = self._prepare(running)
-            result.result = await self._execute(plan, running)
-            verdict = _SUCCESS
+            plan = self._plan_of(running.job)
+            self._log_start(running)
+            running.result.result = await self._begin(plan, running)
         except BaseException as exc:  # Also SystemExit: the worker survives.
-            error = exc
-            verdict, retry = self._judge(running, exc)
-        result.end_timestamp = time.time()
+            self._end(running, exc)
+        else:
+            self._end(running, None)
+
+    def _run_in_thread(self, plan: _Plan, running: RunningJob) -> None:
+        """Run a job that needs the loop only once it has ended."""
+        try:
+            self._log_start(running)
+            chain = self._chain(plan, running, self._context(plan, running))
+        except Exception as exc:
+            self._end(running, exc)
+        else:
+            self._call_in_thread(chain, functools.partial(self._end_of_thread, running))
+
+    def _call_in_thread(self, chain: Callable[[], Any], on_end: OnEnd) -> None:
+        loop = asyncio.get_running_loop()
+        if self._threads is None:
+            name = f"procrastinate-{self._worker.worker_name}"
+            self._threads = Threads(loop, self._worker.concurrency, name)
+        self._threads.call(utils.for_thread(loop, chain), on_end)
+
+    def _end_of_thread(
+        self, running: RunningJob, returned: Any, raised: BaseException | None
+    ) -> None:
+        if raised is None and inspect.isawaitable(returned):
+            running.run = asyncio.get_running_loop().create_task(self._await(running, returned))
+            return
+        running.result.result = returned
+        self._end(running, raised)
+
+    async def _await(self, running: RunningJob, returned: Awaitable[Any]) -> None:
+        """Await what a sync task returned, as its caller would have to."""
+        try:
+            running.result.result = await returned
+        except BaseException as exc:  # As in _run.
+            self._end(running, exc)
+        else:
+            self._end(running, None)
+
+    def _end(self, running: RunningJob, error: BaseException | None) -> None:
+        retry: retry_module.RetryDecision | None = None
+        verdict = _SUCCESS
+        if error is not None:
+            verdict, retry = self._judge(running, error)
+        running.result.end_timestamp = time.time()
         try:
             self._log_verdict(verdict, running, error)
         except Exception:
@@ -122,23 +177,21 @@ class Executor:
         finally:
             self._report(running, verdict, retry)
 
-    def _prepare(self, running: RunningJob) -> _Plan:
+    def _log_start(self, running: RunningJob) -> None:
         job, worker = running.job, self._worker
+        if not worker.logger.isEnabledFor(logging.INFO):
+            return
+        extra = worker.log_extra("loaded_job_info", job, result=running.result)
+        worker.logger.debug(
+            "Loaded job info, about to start job %s", job.call_string, extra=extra
+        )
+        extra = worker.log_extra("start_job", job, result=running.result)
+        worker.logger.info("Starting job %s", job.call_string, extra=extra)
+
+    def _plan_of(self, job: jobs.Job) -> _Plan:
         plan = self._plans.get(job.task_name)
         if plan is None:
             plan = self._plans[job.task_name] = self._plan(job.task_name)
-        if worker.logger.isEnabledFor(logging.DEBUG):
-            worker.logger.debug(
-                "Loaded job info, about to start job %s",
-                job.call_string,
-                extra=worker.log_extra("loaded_job_info", job, result=running.result),
-            )
-        if worker.logger.isEnabledFor(logging.INFO):
-            worker.logger.info(
-                "Starting job %s",
-                job.call_string,
-                extra=worker.log_extra("start_job", job, result=running.result),
-            )
         return plan
 
     def _plan(self, task_name: str) -> _Plan:
@@ -160,50 +213,56 @@ class Executor:
             )
         return _Plan(task, is_async, (*middlewares, *task.task_middleware))
 
-    async def _execute(self, plan: _Plan, running: RunningJob) -> Any:
-        worker, task, job = self._worker, plan.task, running.job
-        context: job_context.JobContext | None = None
-        args: tuple[Any, ...] = ()
-        if task.pass_context or plan.middlewares or worker.worker_middleware:
-            context = job_context.JobContext(
-                app=worker.app,
-                worker_name=worker.worker_name,
-                worker_queues=worker.queues,
-                job=job,
-                start_timestamp=running.result.start_timestamp,
-                additional_context=worker.additional_context.copy(),
-                abort_reason=running.abort_reason,
-            )
-            if task.pass_context:
-                args = (context,)
+    def _begin(self, plan: _Plan, running: RunningJob) -> Awaitable[Any]:
+        """Return what is to be awaited on the loop for a job."""
+        context = self._context(plan, running)
+        chain = self._chain(plan, running, context)
+        run = chain if plan.is_async else functools.partial(self._through_thread, chain)
+        around = self._worker.worker_middleware
+        awaitable: Awaitable[Any]
+        awaitable = middleware.compose(around, run, context, self._worker)()
+        return awaitable
 
-        def call() -> Any:
-            return task.func(*args, **job.task_kwargs)
-
-        chain = (
-            middleware.compose(plan.middlewares, call, context, worker)
-            if plan.middlewares
-            else call
+    def _context(self, plan: _Plan, running: RunningJob) -> job_context.JobContext | None:
+        """Return the context of a job; None if nobody asks for it."""
+        worker = self._worker
+        if not (plan.task.pass_context or plan.middlewares or worker.worker_middleware):
+            return None
+        return job_context.JobContext(
+            app=worker.app,
+            worker_name=worker.worker_name,
+            worker_queues=worker.queues,
+            job=running.job,
+            start_timestamp=running.result.start_timestamp,
+            additional_context=worker.additional_context.copy(),
+            abort_reason=running.abort_reason,
         )
+
+    def _chain(
+        self, plan: _Plan, running: RunningJob, context: job_context.JobContext | None
+    ) -> Callable[[], Any]:
+        """Return the call of a task in its middlewares, which is to be made where it runs."""
         running.is_async = plan.is_async
         if running.reason is not None:  # Asked before it could hear.
-            worker.running.tell(running)
-        run: Callable[[], Any] = chain if plan.is_async else self._in_thread(chain)
-        if worker.worker_middleware:
-            run = middleware.compose(worker.worker_middleware, run, context, worker)
-        return await run()
+            self._worker.running.tell(running)
+        args = (context,) if plan.task.pass_context else ()
+        call = functools.partial(plan.task.func, *args, **running.job.task_kwargs)
+        return middleware.compose(plan.middlewares, call, context, self._worker)
 
-    def _in_thread(self, chain: Callable[[], Any]) -> Callable[[], Any]:
-        async def run() -> Any:
-            if self._threads is None:
-                self._threads = concurrent.futures.ThreadPoolExecutor(
-                    max_workers=self._worker.concurrency,
-                    thread_name_prefix=f"procrastinate-{self._worker.worker_name}",
-                )
-            returned = await utils.call_in_executor(self._threads, chain)
-            return await returned if inspect.isawaitable(returned) else returned
+    async def _through_thread(self, chain: Callable[[], Any]) -> Any:
+        ended: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
-        return run
+        def settle(returned: Any, raised: BaseException | None) -> None:
+            if ended.done():  # cancelled: its task is through with it
+                return
+            if raised is None:
+                ended.set_result(returned)
+            else:
+                ended.set_exception(raised)
+
+        self._call_in_thread(chain, settle)
+        returned = await ended
+        return await returned if inspect.isawaitable(returned) else returned
 
     def _judge(
         self, running: RunningJob, exc: BaseException
@@ -267,37 +326,22 @@ class Executor:
         verdict: _Verdict,
         retry: retry_module.RetryDecision | None,
     ) -> None:
-        job = running.job
+        job, status = running.job, verdict.status
         assert job.id is not None  # It was claimed: the database has numbered it.
+        running.status = status
         # In this order, without a pause: at each moment the claim is known as one or the other.
         if retry is not None:
-            self._worker.claims.take_retry(
-                running,
-                verdict.status,
-                wire.Retry(
-                    job_id=job.id,
-                    claim_id=running.claim_id,
-                    retry_at=_when(retry),
-                    priority=retry.priority,
-                    queue=retry.queue,
-                    lock=retry.lock,
-                ),
+            running.retry = wire.Retry(
+                job_id=job.id,
+                claim_id=running.claim_id,
+                retry_at=_when(retry),
+                priority=retry.priority,
+                queue=retry.queue,
+                lock=retry.lock,
             )
+            self._worker.claims.take_retry(running)
         else:
-            self._worker.claims.take_end(
-                running,
-                verdict.status,
-                wire.End(
-                    job_id=job.id,
-                    claim_id=running.claim_id,
-                    status=verdict.status.value,
-                    delete=self._is_to_delete(verdict.status),
-                ),
-            )
+            name, delete = self._ends[status]
+            running.end = wire.End(job.id, running.claim_id, name, delete)
+            self._worker.claims.take_end(running)
         self._worker.running.remove(running)
-
-    def _is_to_delete(self, status: jobs.Status) -> bool:
-        condition = self._worker.delete_jobs
-        return condition is jobs.DeleteJobCondition.ALWAYS or (
-            condition is jobs.DeleteJobCondition.SUCCESSFUL and status is jobs.Status.SUCCEEDED
-        )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -15,24 +14,28 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from procrastinate import jobs
+    from procrastinate.rpc import wire
     from procrastinate.worker.worker import Worker
-
-
-def _begun_now() -> job_context.JobResult:
-    return job_context.JobResult(start_timestamp=time.time())
 
 
 @attrs.define(eq=False, kw_only=True)
 class RunningJob:
-    """A claim of this worker's, from the moment that it is known here until its end is."""
+    """A claim of this worker's, from the moment that it is known here until its end is told."""
 
     job: jobs.Job
     claim_id: int
-    result: job_context.JobResult = attrs.field(factory=_begun_now)
+    result: job_context.JobResult
     is_async: bool | None = None
     """Whether cancelling the asyncio task reaches the job's own code; None: not begun yet."""
     run: asyncio.Task[None] | None = None
     reason: job_context.AbortReason | None = None
+    status: jobs.Status | None = None
+    """How the run ended."""
+    end: wire.End | None = None
+    """What the database is to be told of that, or :attr:`retry`."""
+    retry: wire.Retry | None = None
+    was_sent: bool = False
+    """It was told before, and the answer was lost: it may have been applied."""
 
     def abort_reason(self) -> job_context.AbortReason | None:
         """Say why the job is asked to abort; None if it is not. Any thread may ask."""

@@ -309,10 +309,8 @@ class Worker:
             ", ".join(running_job.job.call_string for running_job in left),
             extra=self.log_extra("jobs_left_behind"),
         )
-        for running_job in left:
-            if running_job.run is not None:
-                running_job.run.cancel()
-        await asyncio.wait(
-            [running_job.run for running_job in left if running_job.run is not None],
-            timeout=shutdown.LAST_MOMENT,
-        )
+        runs = [running_job.run for running_job in left if running_job.run is not None]
+        for run in runs:
+            run.cancel()
+        if runs:  # Those in threads can't be cancelled.
+            await asyncio.wait(runs, timeout=shutdown.LAST_MOMENT)

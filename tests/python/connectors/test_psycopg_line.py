@@ -6,7 +6,7 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
-import psycopg
+import psycopg.types.json
 import pytest
 
 from procrastinate import PsycopgConnector, exceptions
@@ -271,6 +271,22 @@ async def test_json_and_what_the_user_configures_hold_on_a_line(dsn: str) -> Non
     finally:
         await line.close()
         await own.close_async()
+
+
+async def test_how_psycopg_reads_json_for_the_whole_program_holds_on_a_line(
+    connector: PsycopgConnector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Loader(psycopg.types.json.JsonbLoader):
+        def load(self, data: Any) -> Any:
+            return ["of the program", super().load(data)]
+
+    async def configure(connection: psycopg.AsyncConnection[Any]) -> None:
+        connection.adapters.register_loader("jsonb", Loader)
+
+    monkeypatch.setattr(connector, "_configure", configure)
+    line = connector.line()
+    assert await line.call_async(ask(ECHO, x=1)) == ["of the program", 1]
+    await line.close()
 
 
 async def test_a_connector_without_one_of_its_own_has_a_line_of_single_calls() -> None:

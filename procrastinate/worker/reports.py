@@ -1,0 +1,72 @@
+"""What the database answered to the ends that it was told of: said in the log."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from procrastinate.rpc import values
+    from procrastinate.worker.running import RunningJob
+    from procrastinate.worker.worker import Worker
+
+
+def settle_ends(
+    worker: Worker, sent: Sequence[RunningJob], not_held: Sequence[values.EndNotHeld]
+) -> None:
+    """Say which ends were applied, and which were not."""
+    if not not_held and not worker.logger.isEnabledFor(logging.DEBUG):
+        return
+    refused = {refusal.job_id: refusal for refusal in not_held}
+    for ended in sent:
+        assert ended.end is not None
+        refusal = refused.get(ended.end.job_id)
+        if refusal is None:
+            _log_acknowledged(worker, ended)
+            continue
+        expected = None if ended.end.delete else ended.end.status
+        applied = ended.was_sent and refusal.status == expected
+        _log_not_held(worker, ended, refusal.status, applied=applied)
+
+
+def settle_retries(
+    worker: Worker, sent: Sequence[RunningJob], outcomes: Sequence[values.Outcome]
+) -> None:
+    """Say which retries were applied, and which were not."""
+    by_job = {outcome.job_id: outcome for outcome in outcomes}
+    for ended in sent:
+        outcome = by_job.get(ended.job.id or 0)
+        if outcome is not None and outcome.outcome == "not_held":
+            _log_not_held(worker, ended, outcome.status, applied=ended.was_sent)
+        else:
+            _log_acknowledged(worker, ended)
+
+
+def _log_acknowledged(worker: Worker, ended: RunningJob) -> None:
+    if worker.logger.isEnabledFor(logging.DEBUG):
+        worker.logger.debug(
+            "Acknowledged job completion %s",
+            ended.job.call_string,
+            extra={
+                **worker.log_extra("finish_task", ended.job, result=ended.result),
+                "status": ended.status,
+            },
+        )
+
+
+def _log_not_held(
+    worker: Worker, ended: RunningJob, status: str | None, *, applied: bool
+) -> None:
+    """Say that an end changed nothing; or that it did before, its answer being lost."""
+    if applied:
+        _log_acknowledged(worker, ended)
+        return
+    worker.logger.warning(
+        "The end of job %s was not applied: the job is not held by this worker any more "
+        "(it is %s now)",
+        ended.job.call_string,
+        status or "gone",
+        extra={**worker.log_extra("job_not_held", ended.job), "status": status},
+    )
