@@ -1,5 +1,5 @@
 \ir ../../setup.psql
-select plan(9);
+select plan(12);
 
 select a_worker() as worker \gset
 select job from a_job(p_priority => 7) \gset
@@ -35,7 +35,12 @@ update procrastinate_jobs set status = 'todo' where status = 'failed';
 select is(gate(:'marks'), format('7 %s', :start), 'to the start, by many');
 insert into procrastinate_queues (queue_name, paused_at) values ('q', procrastinate_now());
 select is(gate(:'marks'), null, 'a paused queue has no gate');
-delete from procrastinate_queues;
+update procrastinate_queues set paused_at = null;
+select is(gate(:'marks'), format('7 %s', :start), 'one that is not paused, with its settings, has');
+update procrastinate_queues set queue_name = 'p', paused_at = procrastinate_now();
+select is(gate(:'marks'), format('7 %s', :start), 'and one beside a paused queue');
+select (:'marks'::bigint[])[:3] || array[-4] || (:'marks'::bigint[])[5:] as others \gset
+select is(gate(:'others'), null, 'but none whose priority the marks do not know');
 select a_job(p_priority => 8) as high \gset
 select is(gate(:'marks'), null, 'nor has one of two priorities');
 

@@ -1,5 +1,5 @@
 \ir ../../setup.psql
-select plan(8);
+select plan(10);
 
 select is(_procrastinate_next_due_in('{q}', '{q}'), null, 'nothing is delayed');
 select a_job(p_scheduled_at => procrastinate_now() + interval '90 s') \g /dev/null
@@ -15,7 +15,12 @@ select is(
 );
 select is(_procrastinate_next_due_in(null, '{q}'), 10::double precision, 'of any queue for all');
 select is(_procrastinate_next_due_in('{q}', '{q}'), 90::double precision, 'else of these');
+select travel('10 s') \g /dev/null
+select is(
+    _procrastinate_next_due_in('{r}', '{}'), null, 'a pause that has ended is waited for no more'
+);
 select travel('1 day') \g /dev/null
+select is(_procrastinate_next_due_in(null, '{}'), null, 'however long ago that was');
 select is(_procrastinate_next_due_in('{q}', '{q}'), 0::double precision, 'never less than none');
 
 select * from finish();
