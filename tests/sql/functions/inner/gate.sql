@@ -1,5 +1,5 @@
 \ir ../../setup.psql
-select plan(12);
+select plan(13);
 
 select a_worker() as worker \gset
 select job from a_job(p_priority => 7) \gset
@@ -25,6 +25,10 @@ select is(
     gate(:'marks'), format('7 2999-01-01 00:00:00+00 %s', :start), 'when the next one falls due'
 );
 delete from procrastinate_jobs where scheduled_at is not null;
+select job as due from a_job(p_priority => 7, p_scheduled_at => '2001-01-01Z') \gset
+update procrastinate_todo set lock = 'l', state = 'b' where job_id = :due;
+select is(gate(:'marks'), format('7 %s', :start), 'which is no job that was due and waits for its lock');
+delete from procrastinate_jobs where id = :due;
 select (:'marks'::bigint[])[:5] || 9000000000000 as marks \gset
 select is(gate(:'marks'), '7 9000000000000', 'the mark of those ready again stays');
 update procrastinate_jobs set status = 'todo' where id = :job;

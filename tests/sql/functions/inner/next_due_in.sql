@@ -1,7 +1,15 @@
 \ir ../../setup.psql
-select plan(10);
+select plan(11);
 
 select is(_procrastinate_next_due_in('{q}', '{q}'), null, 'nothing is delayed');
+select a_job(p_scheduled_at => procrastinate_now() - interval '1 h', p_queue_name => 'b')
+\g /dev/null
+update procrastinate_todo set lock = 'l', state = 'b';
+select is(
+    _procrastinate_next_due_in('{b}', '{b}'), null,
+    'nor is what was due and waits for its lock: nobody need ask for it at once'
+);
+delete from procrastinate_jobs;
 select a_job(p_scheduled_at => procrastinate_now() + interval '90 s') \g /dev/null
 select a_job(p_scheduled_at => procrastinate_now() + interval '30 s', p_queue_name => 'r')
 \g /dev/null
