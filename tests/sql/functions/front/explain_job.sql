@@ -1,5 +1,5 @@
 \ir ../../setup.psql
-select plan(33);
+select plan(35);
 
 create function fixtures.gate(p_job bigint, p_gate text) returns text language sql volatile as $$
     select case when e.open then 'open: ' else 'closed: ' end || e.detail
@@ -47,6 +47,13 @@ select matches(
 );
 select procrastinate_resume_queue('paused') \g /dev/null
 select matches(gate(:job, 'queue'), '^open:', 'not when it was resumed');
+select procrastinate_pause_queue('beside', 'a reason', '2999-01-01Z') \g /dev/null
+select matches(gate(:job, 'queue'), '^open:', 'nor of the pause of another queue');
+insert into procrastinate_queues (queue_name, paused_at, paused_until)
+values ('paused', procrastinate_now(), procrastinate_now() - interval '1 s')
+on conflict (queue_name) do update
+set paused_at = excluded.paused_at, paused_until = excluded.paused_until;
+select matches(gate(:job, 'queue'), '^open:', 'nor of one that has ended');
 
 select a.job from a_job(p_queue_name => 'line', p_priority => 1) as a
 cross join generate_series(1, 1) \g /dev/null
