@@ -1,5 +1,5 @@
 \ir ../../setup.psql
-select plan(28);
+select plan(35);
 
 create function fixtures.gate(p_job bigint, p_gate text) returns text language sql volatile as $$
     select case when e.open then 'open: ' else 'closed: ' end || e.detail
@@ -47,6 +47,13 @@ select matches(
 );
 select procrastinate_resume_queue('paused') \g /dev/null
 select matches(gate(:job, 'queue'), '^open:', 'not when it was resumed');
+select procrastinate_pause_queue('beside', 'a reason', '2999-01-01Z') \g /dev/null
+select matches(gate(:job, 'queue'), '^open:', 'nor of the pause of another queue');
+insert into procrastinate_queues (queue_name, paused_at, paused_until)
+values ('paused', procrastinate_now(), procrastinate_now() - interval '1 s')
+on conflict (queue_name) do update
+set paused_at = excluded.paused_at, paused_until = excluded.paused_until;
+select matches(gate(:job, 'queue'), '^open:', 'nor of one that has ended');
 
 select a.job from a_job(p_queue_name => 'line', p_priority => 1) as a
 cross join generate_series(1, 1) \g /dev/null
@@ -72,12 +79,22 @@ update procrastinate_workers set last_heartbeat = procrastinate_now() - interval
 select matches(gate(:job, 'workers'), '^closed: 0', 'and lives');
 
 update procrastinate_workers set last_heartbeat = procrastinate_now() where id = :worker;
+select :job as next \gset
 select job from a_job('doing', p_worker => :worker) \gset
 select matches(
     gate(:job, 'worker'), format('^open: .*\m%s\M', :worker), 'a running job is told its worker'
 );
 select travel('1 hour') \g /dev/null
 select matches(gate(:job, 'worker'), '^closed:', 'whose heartbeat may have stopped');
+update procrastinate_workers set last_heartbeat = procrastinate_now() - interval '30 seconds'
+where id = :worker;
+select matches(gate(:job, 'worker'), '^closed:', 'that is for 30 seconds');
+select matches(gate(:next, 'workers'), '^closed: 0', 'and such a worker serves no queue');
+update procrastinate_workers
+set last_heartbeat = procrastinate_now() - interval '29 seconds', queues = null
+where id = :worker;
+select matches(gate(:job, 'worker'), '^open:', 'a second less is not silent');
+select matches(gate(:next, 'workers'), '^open: 1', 'and serves all queues if it was given none');
 select procrastinate_unregister_worker_v2(:worker) \g /dev/null
 select matches(
     gate(:job, 'worker'), '^closed: .*recover', 'or which may be gone, and then what to do'
@@ -91,6 +108,17 @@ select set_has(
 )
 from unnest('{succeeded,failed,cancelled,aborted}'::text[]) as s
 cross join lateral a_job(s) as a;
+select a.job as failed from a_job('failed') as a \gset
+update procrastinate_events set error = 'of another' where job_id <> :failed;
+update procrastinate_events set error = 'its own' where job_id = :failed and type = 'failed';
+select results_eq(
+    format($$
+        select split_part(detail, ' ', 1), substring(detail from '[a-z ]+$')
+        from procrastinate_explain_job(%s) where gate = 'history'
+    $$, :failed),
+    $$values ('deferred', null), ('started', null), ('failed', ' its own')$$,
+    'in its order, each with the error that it had and no other'
+);
 select matches(gate(a.job, 'status'), '^closed: .*' || s, 'and their status')
 from unnest('{succeeded,failed,cancelled,aborted}'::text[]) as s
 cross join lateral a_job(s) as a;

@@ -1,5 +1,5 @@
 \ir ../../setup.psql
-select plan(28);
+select plan(29);
 
 create function fixtures.an_old_job(p_status text, p_age interval, p_queue text default 'purge')
 returns bigint language plpgsql as $$
@@ -61,6 +61,11 @@ insert into procrastinate_jobs (queue_name, task_name, status)
 values ('import', 'a_task', 'succeeded');
 select is(
     procrastinate_purge_jobs('1 day', 'import'), 1::bigint, 'a job without history is old enough'
+);
+
+select an_old_job('succeeded', '1 day', 'edge') \g /dev/null
+select is(
+    procrastinate_purge_jobs('1 day', 'edge'), 0::bigint, 'just as old is not older'
 );
 
 -- Where the walk ends: at young jobs, but not at one whose id is out of turn

@@ -71,6 +71,8 @@ select is(
 );
 select job from a_job('doing', p_worker => :alive) \gset
 select travel('1 min') \g /dev/null
+update procrastinate_workers set last_heartbeat = procrastinate_now() - interval '2 min'
+where id = :alive;
 select is(
     :job in (select procrastinate_recover_stalled_jobs('2 min')), false,
     'age is told by the clock of the queue'

@@ -1,5 +1,5 @@
 \ir ../../setup.psql
-select plan(23);
+select plan(31);
 
 select is(procrastinate_repair(), 0::bigint, 'where nothing is wrong nothing is repaired');
 
@@ -76,6 +76,64 @@ select is(
         where queue_name = 'three' and status = 'todo'
     ),
     1::bigint, 'one waits on'
+);
+select results_eq(
+    $$
+        select j.status::text, e.type::text, e.error ~ 'queueing lock'
+        from procrastinate_jobs as j
+        left join procrastinate_events as e on e.job_id = j.id
+        where j.queue_name = 'three' order by j.id
+    $$,
+    $$values ('todo', null::text, null::boolean), ('cancelled', 'cancelled', true)$$,
+    'the first of them; the event of the other says why it was cancelled'
+);
+select is(
+    (select count(*) from procrastinate_events where error is not null), 1::bigint,
+    'no other event is given a reason'
+);
+
+-- Two that were deferred here, so that the second has a history, and one that runs with its lock
+select job as runs_too from a_job('doing', p_queueing_lock => 'four') \gset
+select job as old from a_job(p_queueing_lock => 'four') \gset
+select job as new from a_job() \gset
+select is(
+    repaired(format($$
+        delete from procrastinate_todo where job_id = %s;
+        update procrastinate_jobs set queueing_lock = 'four' where id = %1$s
+    $$, :new)),
+    'repaired', 'a running job may have the queueing lock of one that waits'
+);
+select is(
+    array[status_of(:old), status_of(:new), status_of(:runs_too)], '{todo,cancelled,doing}',
+    'the first of those that wait is kept'
+);
+select results_eq(
+    format('select type::text, error is null from procrastinate_events where job_id = %s order by id',
+        :new),
+    $$values ('deferred', true), ('cancelled', false)$$,
+    'and the last event alone has the reason'
+);
+
+-- Who holds a lock: the first that was claimed, though its id be higher
+select job as unclaimed from a_job('asked_to_abort') \gset
+select job as second from a_job('doing') \gset
+select job as first from a_job('doing') \gset
+update procrastinate_doing set claim_id = claim_id + 1000 where job_id = :second;
+select is(
+    repaired(format($$
+        delete from procrastinate_doing where job_id = %s;
+        update procrastinate_jobs set lock = 'held' where id in (%1$s, %s, %s);
+        update procrastinate_doing set lock = 'held' where job_id in (%2$s, %3$s)
+    $$, :unclaimed, :first, :second)),
+    'repaired', 'of three that run under one lock, one of which nobody claimed'
+);
+select is(
+    array[derived(:unclaimed), derived(:second), derived(:first)],
+    '{todo:blocked,todo:blocked,doing}', 'the one that was claimed first holds it'
+);
+select is(
+    (select abort_requested from procrastinate_jobs where id = :unclaimed), false,
+    'who waits again was not asked to abort'
 );
 
 -- The claim of a worker that runs on

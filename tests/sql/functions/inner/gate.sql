@@ -1,5 +1,5 @@
 \ir ../../setup.psql
-select plan(9);
+select plan(13);
 
 select a_worker() as worker \gset
 select job from a_job(p_priority => 7) \gset
@@ -25,6 +25,10 @@ select is(
     gate(:'marks'), format('7 2999-01-01 00:00:00+00 %s', :start), 'when the next one falls due'
 );
 delete from procrastinate_jobs where scheduled_at is not null;
+select job as due from a_job(p_priority => 7, p_scheduled_at => '2001-01-01Z') \gset
+update procrastinate_todo set lock = 'l', state = 'b' where job_id = :due;
+select is(gate(:'marks'), format('7 %s', :start), 'which is no job that was due and waits for its lock');
+delete from procrastinate_jobs where id = :due;
 select (:'marks'::bigint[])[:5] || 9000000000000 as marks \gset
 select is(gate(:'marks'), '7 9000000000000', 'the mark of those ready again stays');
 update procrastinate_jobs set status = 'todo' where id = :job;
@@ -35,7 +39,12 @@ update procrastinate_jobs set status = 'todo' where status = 'failed';
 select is(gate(:'marks'), format('7 %s', :start), 'to the start, by many');
 insert into procrastinate_queues (queue_name, paused_at) values ('q', procrastinate_now());
 select is(gate(:'marks'), null, 'a paused queue has no gate');
-delete from procrastinate_queues;
+update procrastinate_queues set paused_at = null;
+select is(gate(:'marks'), format('7 %s', :start), 'one that is not paused, with its settings, has');
+update procrastinate_queues set queue_name = 'p', paused_at = procrastinate_now();
+select is(gate(:'marks'), format('7 %s', :start), 'and one beside a paused queue');
+select (:'marks'::bigint[])[:3] || array[-4] || (:'marks'::bigint[])[5:] as others \gset
+select is(gate(:'others'), null, 'but none whose priority the marks do not know');
 select a_job(p_priority => 8) as high \gset
 select is(gate(:'marks'), null, 'nor has one of two priorities');
 

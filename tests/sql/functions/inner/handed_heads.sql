@@ -1,5 +1,5 @@
 \ir ../../setup.psql
-select plan(6);
+select plan(7);
 
 -- what an exchange has just released: oldest transaction not seen, last claim, heads
 select a_job('doing') \g /dev/null
@@ -17,6 +17,12 @@ select is(
 );
 select is(handed(array[:now, :claim]), '{}', 'none, none');
 select is(handed(null), '{}', 'null is none');
+select a_job('doing', p_lock => 'other') \g /dev/null
+select a_job(p_lock => 'another', p_priority => 9) \g /dev/null
+select is(
+    handed(array[:now, :claim, :head]), array[:head]::bigint[],
+    'what was claimed or deferred with other locks is in nobody''s way'
+);
 select a_job(p_lock => 'l', p_priority => 1) \g /dev/null
 select is(
     handed(array[:now, :claim, :head]), array[:head]::bigint[], 'who came behind is behind'

@@ -1,5 +1,5 @@
 \ir ../../setup.psql
-select plan(8);
+select plan(13);
 
 select a_job(p_queue_name => q, p_priority => p)
 from unnest('{a,b}'::text[]) as q, unnest('{0,5}'::integer[]) as p \g /dev/null
@@ -18,6 +18,13 @@ select is(pairs(null), '{b5,b0}', 'nor has a paused queue');
 select is(pairs('{a}'), null, 'that was named');
 update procrastinate_queues set paused_until = procrastinate_now();
 select is(pairs('{a}'), '{a5,a0}', 'until its pause has ended');
+select is(pairs(null), '{a5,b5,a0,b0}', 'whoever asks');
+update procrastinate_queues set paused_until = procrastinate_now() + interval '1 s';
+select is(pairs('{a}'), null, 'and no sooner');
+select is(pairs(null), '{b5,b0}', 'for nobody');
+update procrastinate_queues set paused_at = null;
+select is(pairs('{a}'), '{a5,a0}', 'a queue with settings that is not paused has its pairs');
+select is(pairs(null), '{a5,b5,a0,b0}', 'as among all');
 
 select * from finish();
 rollback;

@@ -1,5 +1,5 @@
 \ir ../../setup.psql
-select plan(7);
+select plan(8);
 
 select job from a_job(p_lock => 'still') \gset
 select is(
@@ -30,6 +30,10 @@ select isnt(
     'the hint says what to do instead'
 );
 select is_sound();
+select is(
+    error_of($$select _procrastinate_refuse_ids('{1,2,3,4}', '{1,3,8,9}')$$),
+    'The id of job 2 cannot be changed to 8', 'told are the first that went and the first that came'
+);
 
 select * from finish();
 rollback;

@@ -1,5 +1,5 @@
 \ir ../../setup.psql
-select plan(1);
+select plan(3);
 
 select job as head from a_job(p_lock => 'a') \gset
 select job as later from a_job(p_lock => 'b', p_scheduled_at => '2999-01-01Z') \gset
@@ -8,6 +8,20 @@ select _procrastinate_unblock(array[1, 1, :head, :later]) \g /dev/null
 select is(
     array[derived(:head), derived(:later)], '{todo:ready,todo:delayed}',
     'a blocked head becomes ready, or delayed'
+);
+select results_eq(
+    'select distinct head_xmin::text, free_after from procrastinate_todo',
+    $$values ('1', 1::bigint)$$, 'and keeps where the line and its holders were seen to'
+);
+update procrastinate_todo set state = 'r' where job_id = :head;
+select job as other from a_job(p_lock => 'c') \gset
+update procrastinate_todo set state = 'b' where job_id = :other;
+select _procrastinate_unblock(array[2, 3, :head]) \g /dev/null
+select results_eq(
+    format('select state::text, free_after from procrastinate_todo where job_id in (%s, %s)'
+        ' order by job_id', :head, :other),
+    $$values ('r', 1::bigint), ('b', null)$$,
+    'one that is ready already stays as it is, as do others that are blocked'
 );
 
 select * from finish();

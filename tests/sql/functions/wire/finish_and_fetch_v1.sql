@@ -1,5 +1,5 @@
 \ir ../../setup.psql
-select plan(30);
+select plan(33);
 
 select a_worker() as worker \gset
 create function fixtures.exchange(
@@ -194,6 +194,28 @@ select is(
 );
 select is(current_setting('procrastinate.derived'), '', 'the trigger is told nothing more');
 select is_sound();
+
+-- What a statement says of itself, that it derives, ends with it -------------------------------------------
+
+create function fixtures.said_after(p_sql text) returns text language plpgsql
+set procrastinate.derived = '7' as $$
+begin
+    execute p_sql;
+    return current_setting('procrastinate.derived');
+end $$;
+set local procrastinate.derived = '';
+select job, claim, worker from a_job('doing') \gset
+select is(
+    said_after(format(
+        'select procrastinate_finish_and_fetch_v1(%s, null, 0, null, array[%s], array[%s],'
+        ' ''{succeeded}'', null)', :worker, :job, :claim
+    )),
+    '7', 'what the statement around it had said stands again'
+);
+select is(status_of(:job), 'succeeded', 'the job has ended');
+select is(
+    current_setting('procrastinate.derived'), '', 'and nothing outlasts that one, nor its transaction'
+);
 
 select * from finish();
 rollback;
