@@ -30,7 +30,10 @@ async def test_a_caller_who_gives_up_is_not_told_of_the_server(
     aiopg_connector: aiopg.AiopgConnector, conn: psycopg.Connection
 ) -> None:
     sleep = asyncio.create_task(aiopg_connector.execute_query_async("select pg_sleep(1000)"))
-    sleeps = "select 1 from pg_stat_activity where wait_event = 'PgSleep'"
+    sleeps = (
+        "select 1 from pg_stat_activity "
+        "where datname = current_database() and wait_event = 'PgSleep'"
+    )
     async with asyncio.timeout(10):  # seconds; it takes milliseconds
         while not conn.execute(sleeps).fetchone():  # noqa: ASYNC110 (the server has no event for it)
             await asyncio.sleep(0)
