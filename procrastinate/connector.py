@@ -114,15 +114,15 @@ class BaseConnector:
         if connection is not None:
             rows = self.execute_query_all_with_connection(connection, text, **encoded)
             return call.decode([tuple(row.values()) for row in rows])
-        for attempt in range(1, errors.MAX_TRIES + 1):
+        attempt = 0
+        while True:
+            attempt += 1
             try:
                 rows = self.execute_query_all(text, **encoded)
                 break
             except exceptions.ConnectorException as exc:
                 if attempt == errors.MAX_TRIES or not errors.is_to_be_repeated(exc):
                     raise
-        else:
-            raise AssertionError("unreachable: the last try returns or raises")
         return call.decode([tuple(row.values()) for row in rows])
 
     async def open_async(self, pool: Pool | None = None) -> None:
@@ -174,15 +174,15 @@ class BaseConnector:
                 connection, text, **encoded
             )
             return call.decode([tuple(row.values()) for row in rows])
-        for attempt in range(1, errors.MAX_TRIES + 1):
+        attempt = 0
+        while True:
+            attempt += 1
             try:
                 rows = await self.execute_query_all_async(text, **encoded)
                 break
             except exceptions.ConnectorException as exc:
                 if attempt == errors.MAX_TRIES or not errors.is_to_be_repeated(exc):
                     raise
-        else:
-            raise AssertionError("unreachable: the last try returns or raises")
         return call.decode([tuple(row.values()) for row in rows])
 
     async def listen_notify(

@@ -185,7 +185,9 @@ class PsycopgConnector(connector.BaseAsyncConnector):
             with psycopg_errors.translated():
                 rows = await self._send(psycopg_sync.own_connection(connection), text, encoded)
             return call.decode(rows)
-        for attempt in range(1, errors.MAX_TRIES + 1):
+        attempt = 0
+        while True:
+            attempt += 1
             try:
                 async with psycopg_lending.lent_async(self.pool) as pooled:
                     rows = await self._send(pooled, text, encoded)
@@ -194,8 +196,6 @@ class PsycopgConnector(connector.BaseAsyncConnector):
                 if exc.sqlstate in errors.TO_BE_REPEATED and attempt < errors.MAX_TRIES:
                     continue
                 raise psycopg_errors.translate(exc) from exc
-        else:
-            raise AssertionError("unreachable: the last try returns or raises")
         return call.decode(rows)
 
     @staticmethod

@@ -155,7 +155,9 @@ class SyncPsycopgConnector(connector.BaseConnector):
             with psycopg_errors.translated():
                 rows = self._send(own_connection(connection), text, encoded)
             return call.decode(rows)
-        for attempt in range(1, errors.MAX_TRIES + 1):
+        attempt = 0
+        while True:
+            attempt += 1
             try:
                 with psycopg_lending.lent(self.pool) as pooled:
                     rows = self._send(pooled, text, encoded)
@@ -164,8 +166,6 @@ class SyncPsycopgConnector(connector.BaseConnector):
                 if exc.sqlstate in errors.TO_BE_REPEATED and attempt < errors.MAX_TRIES:
                     continue
                 raise psycopg_errors.translate(exc) from exc
-        else:
-            raise AssertionError("unreachable: the last try returns or raises")
         return call.decode(rows)
 
     @staticmethod

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -247,7 +246,8 @@ class Worker:
 
     async def _join(self) -> None:
         """Do what dead workers left undone, and write a row; wait for the database if need be."""
-        for attempt in itertools.count():
+        attempt = 0
+        while True:
             try:
                 await self.heartbeat.keep_house()
                 await self.registration.register()
@@ -256,6 +256,7 @@ class Worker:
                     raise
                 self.outage.begin(exc)
                 await self.outage.pause(attempt)
+                attempt += 1
             else:
                 self.outage.end()
                 return

@@ -118,7 +118,9 @@ class DjangoConnector(connector.BaseAsyncConnector):
         if connection is not None:
             raise self._no_external_connections()
         encoded = call.encode(self.json_dumps)
-        for attempt in range(1, errors.MAX_TRIES + 1):
+        attempt = 0
+        while True:
+            attempt += 1
             try:
                 _, rows = self._fetch(call.function.text, encoded)
                 break
@@ -127,8 +129,6 @@ class DjangoConnector(connector.BaseAsyncConnector):
                 if repeatable and attempt < errors.MAX_TRIES:
                     continue
                 raise _translate(exc) from exc
-        else:
-            raise AssertionError("unreachable: the last try returns or raises")
         return call.decode(rows)
 
     async def call_async(self, call: Call[T], *, connection: Any | None = None) -> T:

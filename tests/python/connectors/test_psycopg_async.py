@@ -20,7 +20,6 @@ from procrastinate import (
     sql,
     types,
 )
-from procrastinate import connector as connector_module
 from procrastinate import psycopg_connector as door
 from procrastinate.connectors import psycopg_async
 from procrastinate.rpc import decode, defers, listing, schema_free, wire
@@ -433,77 +432,3 @@ async def test_open_as_async_it_cannot_be_opened_or_closed_as_sync(
         connector.get_sync_connector().open()
     with pytest.raises(NotImplementedError):
         connector.get_sync_connector().close()
-
-
-# Listening
-
-
-class Ear:
-    def __init__(self) -> None:
-        self.heard: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
-        self.listening = asyncio.Event()
-        self.times = 0
-
-    async def __call__(self, *, channel: str, payload: str) -> None:
-        await self.heard.put((channel, payload))
-
-    def on_listening(self) -> None:
-        self.times += 1
-        self.listening.set()
-
-
-async def test_it_listens_beside_the_pool(
-    connector: PsycopgConnector, conn: psycopg.Connection
-) -> None:
-    ear = Ear()
-    task = asyncio.create_task(
-        connector.listen_notify(ear, ["a", 'b"#c'], on_listening=ear.on_listening)
-    )
-    await ear.listening.wait()
-    conn.execute("""select pg_notify('a', '1'), pg_notify('b"#c', '2'), pg_notify('d', '3')""")
-
-    assert [await ear.heard.get(), await ear.heard.get()] == [("a", "1"), ('b"#c', "2")]
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert await _listeners_gone(conn)
-
-
-async def _listeners_gone(conn: psycopg.Connection) -> bool:
-    async with asyncio.timeout(5):
-        while conn.execute(  # noqa: ASYNC110 (the server has no event for it)
-            "select 1 from pg_stat_activity where query ilike 'listen%' "
-            "and datname = current_database()"
-        ).fetchone():
-            await asyncio.sleep(0)
-    return True
-
-
-async def test_a_listening_connection_that_is_killed_is_an_unavailable_database(
-    connector: PsycopgConnector, conn: psycopg.Connection
-) -> None:
-    ear = Ear()
-    task = asyncio.create_task(connector.listen_notify(ear, ["a"], ear.on_listening))
-    await ear.listening.wait()
-    conn.execute(
-        "select pg_terminate_backend(pid) from pg_stat_activity "
-        "where query ilike 'listen%' and datname = current_database()"
-    )
-
-    with pytest.raises(exceptions.DatabaseUnavailable):
-        await task
-
-
-async def test_a_silent_connection_is_tried_out(
-    connector: PsycopgConnector, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(connector_module, "LISTEN_TIMEOUT", 0.01)
-    ear = Ear()
-    task = asyncio.create_task(connector.listen_notify(ear, ["a"], ear.on_listening))
-    async with asyncio.timeout(5):
-        while ear.times < 3:
-            ear.listening.clear()
-            await ear.listening.wait()
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task

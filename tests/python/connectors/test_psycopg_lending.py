@@ -163,3 +163,26 @@ async def test_whoever_is_cancelled_while_a_connection_is_tried_gives_it_back(
             assert task.cancelled()
         async with asyncio.timeout(PATIENCE), psycopg_lending.lent_async(pool) as connection:
             await connection.execute("select 1")
+
+
+def test_an_interruption_while_a_connection_is_tried_out_gives_it_back(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connector = SyncPsycopgConnector(conninfo=dsn, min_size=1, max_size=1, timeout=PATIENCE)
+    connector.open()
+
+    def interrupt(connection: object) -> None:
+        raise KeyboardInterrupt
+
+    def never(connection: object) -> bool:
+        return False
+
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(psycopg_lending, "is_quiet", never)
+            patch.setattr(psycopg_pool.ConnectionPool, "check_connection", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                connector.call(schema_free.has_jobs_table())
+        assert connector.call(schema_free.has_jobs_table())
+    finally:
+        connector.close()

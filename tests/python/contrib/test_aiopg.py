@@ -26,6 +26,23 @@ async def test_nothing_works_before_it_is_open_and_after_it_is_closed(dsn: str) 
         _ = closed.pool
 
 
+async def test_a_caller_who_gives_up_is_not_told_of_the_server(
+    aiopg_connector: aiopg.AiopgConnector, conn: psycopg.Connection
+) -> None:
+    sleep = asyncio.create_task(aiopg_connector.execute_query_async("select pg_sleep(1000)"))
+    sleeps = (
+        "select 1 from pg_stat_activity "
+        "where datname = current_database() and wait_event = 'PgSleep'"
+    )
+    async with asyncio.timeout(10):  # seconds; it takes milliseconds
+        while not conn.execute(sleeps).fetchone():  # noqa: ASYNC110 (the server has no event for it)
+            await asyncio.sleep(0)
+    sleep.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await sleep
+
+
 async def test_jobs_are_deferred_run_and_told_of(
     aiopg_connector: aiopg.AiopgConnector, conn: psycopg.Connection
 ) -> None:

@@ -19,6 +19,17 @@ def test_a_pool_of_the_caller_s_is_used_and_left_open(dsn: str) -> None:
     pool.closeall()
 
 
+def test_a_pool_that_the_caller_has_closed_may_be_closed_again(dsn: str) -> None:
+    connector = contrib.Psycopg2Connector(dsn=dsn)
+    connector.open()
+    connector.pool.closeall()
+
+    connector.close()
+
+    with pytest.raises(exceptions.AppNotOpen):
+        connector.execute_query("select 1")
+
+
 def test_a_pool_that_is_exhausted_says_so_and_loses_nothing(dsn: str) -> None:
     pool = psycopg2.pool.ThreadedConnectionPool(1, 1, dsn=dsn)
     connector = contrib.Psycopg2Connector()

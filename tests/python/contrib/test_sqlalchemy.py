@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy
+import sqlalchemy.exc
 import sqlalchemy.orm
 from sqlalchemy.ext import asyncio as sqlalchemy_asyncio
 
@@ -39,6 +40,39 @@ def test_an_engine_of_the_caller_s_is_used_and_not_disposed_of(
             connection.exec_driver_sql("select count(*) from procrastinate_jobs").scalar_one()
             == 1
         )
+
+
+def test_an_address_without_a_driver_is_for_psycopg2(dsn: str) -> None:
+    address = url_of(dsn).set(drivername="postgresql")
+    connector = contrib.SQLAlchemyPsycopg2Connector(
+        dsn=address.render_as_string(hide_password=False)
+    )
+    connector.open()
+    try:
+        assert connector.engine.driver == "psycopg2"
+        assert connector.execute_query_one("select 1 as one") == {"one": 1}
+    finally:
+        connector.close()
+
+
+def test_what_goes_wrong_without_a_word_of_the_driver_s_is_a_connector_exception(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connector = contrib.SQLAlchemyPsycopg2Connector(dsn=str(url_of(dsn)))
+
+    class StrangeError(Exception):
+        pass
+
+    def refuse(*args: object) -> None:
+        raise sqlalchemy.exc.DBAPIError("select 1", {}, StrangeError())
+
+    connector.open()
+    try:
+        monkeypatch.setattr(sqlalchemy.Connection, "exec_driver_sql", refuse)
+        with pytest.raises(exceptions.ConnectorException):
+            connector.execute_query("select 1")
+    finally:
+        connector.close()
 
 
 @pytest.mark.parametrize("end", ["commit", "rollback"])

@@ -253,3 +253,25 @@ def test_the_summary_tells_what_is_not_as_usual() -> None:
     app.job_manager.cancel_job_by_id(plain, abort=True)
     assert "Abort: <strong>requested" in summary_of(plain)
     assert "Abort requested <strong" in summary_of(plain)
+
+
+def test_a_job_without_a_history_is_shown_without_one(boss: test.Client) -> None:
+    job_id = tasks.send.defer(order="tea")
+    with connections["default"].cursor() as cursor:
+        cursor.execute("delete from procrastinate_events")
+
+    page = boss.get(LIST).content.decode()
+
+    assert f">{job_id}<" in page
+    assert "Deferred" not in page
+
+
+def test_an_event_without_a_moment_is_shown_without_one(boss: test.Client) -> None:
+    tasks.send.defer(order="tea")
+    with connections["default"].cursor() as cursor:
+        cursor.execute("update procrastinate_events set at = null")
+
+    page = boss.get(LIST).content.decode()
+
+    assert "Deferred" in page
+    assert " ago" not in page

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django import apps, db, test
 from django.core.exceptions import ImproperlyConfigured
+from django.db import transaction
 from django.utils.connection import ConnectionDoesNotExist
 
 import procrastinate
@@ -23,6 +24,7 @@ from procrastinate.contrib.django import (
     db_cleanup,
     django_connector,
     procrastinate_app,
+    settings,
     utils,
 )
 from procrastinate.contrib.django import exceptions as django_exceptions
@@ -290,3 +292,15 @@ def test_packages_are_told_by_name_and_major_version() -> None:
 def test_exceptions_are_those_of_procrastinate() -> None:
     for kind in (django_exceptions.DjangoNotReady, django_exceptions.ReadOnlyModel):
         assert issubclass(kind, exceptions.ProcrastinateException)
+
+
+@pytest.mark.usefixtures("shop")
+def test_what_django_refuses_by_itself_is_told_in_its_words() -> None:
+    with transaction.atomic():
+        transaction.set_rollback(True)
+        with pytest.raises(exceptions.ConnectorException, match="in the current transaction"):
+            django.app.job_manager.list_jobs()
+
+
+def test_what_is_no_setting_is_what_it_is_on_any_object() -> None:
+    assert settings.settings.__class__ is settings.Settings

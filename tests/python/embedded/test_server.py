@@ -108,6 +108,17 @@ def test_a_throwaway_server_leaves_nothing_behind() -> None:
     assert not [path for path in shared if path.exists()]
 
 
+def test_a_server_may_be_started_and_closed_twice() -> None:
+    server = EmbeddedServer(durable=False)
+
+    assert server.start() is server.start()
+    server.close()
+    server.close()
+
+    with pytest.raises(EmbeddedServerError):
+        server.dsn()
+
+
 def test_a_directory_keeps_its_data_when_the_server_stops(open_directory: pathlib.Path) -> None:
     with EmbeddedServer(open_directory, durable=False) as server:
         with psycopg.connect(server.dsn()) as connection:
@@ -240,6 +251,7 @@ def test_programs_in_a_private_directory_are_copied_not_opened(
     for name in ("install/bin/postgres", "install/bin/initdb", "install/share/data"):
         (package / name).parent.mkdir(parents=True, exist_ok=True)
         (package / name).touch(mode=0o700)
+    (package / "install/bin/postmaster").symlink_to("postgres")
     (tmp_path / "private" / "package.libs").mkdir()
     package.parent.chmod(0o700)
     private = package / "install" / "bin"
@@ -250,6 +262,10 @@ def test_programs_in_a_private_directory_are_copied_not_opened(
     assert programs.is_open(copy / "postgres")
     assert (open_directory / "programs" / "package.libs").is_dir()
     assert not programs.is_open(private / "postgres")
+
+    (copy / "postgres").write_text("kept")
+    assert programs.open_programs(private, programs.find_account(), open_directory) == copy
+    assert (copy / "postgres").read_text() == "kept"
 
 
 @as_root

@@ -7,14 +7,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import psycopg
+import pytest
 
 from procrastinate import migrations, sql
 from tools import lock
 
 if TYPE_CHECKING:
     import pathlib
-
-    import pytest
 
     from tests.conftest import Server
 
@@ -156,3 +155,17 @@ def test_the_command_prints_what_is_wrong_and_fails(
     append(tree / "sql" / A_FUNCTION, "-- more\n")
     assert lock.main(["check"]) == 1
     assert f"sql/{A_FUNCTION}: differs from the lock" in capsys.readouterr().err
+
+
+def test_a_head_without_the_place_of_the_guard_makes_no_migration(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def read(name: str) -> str:
+        return "-- Procrastinate Schema\n\nset search_path = x;"
+
+    monkeypatch.setattr(sql, "read", read)
+
+    with pytest.raises(
+        ValueError, match=r"head\.sql lacks its title or the place of the guard"
+    ):
+        migrations.compose("name", "select 1;", after=lock.BASELINE)

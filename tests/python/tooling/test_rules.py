@@ -50,3 +50,23 @@ def test_strings_names_and_comments_may_say_what_they_like(statement: str) -> No
 )
 def test_a_path_or_host_of_one_machine_is_refused(line: str, refused: bool) -> None:
     assert any(pattern.search(line) for pattern in hygiene.REFUSED.values()) is refused
+
+
+def test_the_length_of_a_module_is_that_of_its_code() -> None:
+    module = """\
+'''
+What it is.
+'''
+
+class Thing:
+    'A line.'
+
+    async def run(self):
+        '''
+        Two
+        lines.
+        '''
+        return '''no
+        docstring'''
+"""
+    assert hygiene.length(module) == 6

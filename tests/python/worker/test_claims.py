@@ -436,3 +436,18 @@ async def test_a_database_that_refuses_what_a_worker_needs_ends_it(
         "alter function procrastinate_gone rename to procrastinate_finish_and_fetch_v1"
     )
     assert await app.connector.call_async(wire.sweep_v1())
+
+
+async def test_a_head_that_stands_parked_is_released_when_a_worker_keeps_house(
+    app: App, database: Database, drain: Drain, records: pytest.LogCaptureFixture
+) -> None:
+    @app.task(name="t", lock="l")
+    async def task() -> None: ...
+
+    job_id = await task.defer_async()
+    database.conn.execute("update procrastinate_todo set state = 'blocked'")
+
+    await drain()
+
+    assert await database.status(job_id) == "succeeded"
+    assert "Released 1 jobs that waited for a lock which nobody held" in records.text
