@@ -148,7 +148,7 @@ def forked(task: Callable[[Callable[[str], None]], None], seconds: float) -> str
             os.close(reading)
             resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
             task(lambda word: cast("None", os.write(writing, word.encode())))
-        except BaseException as error:  # noqa: BLE001  # the parent is told, and nobody else is left
+        except BaseException as error:  # the parent is told, and nobody else is left
             os.write(writing, f"{DIED}: {error!r}".encode())
         finally:
             os._exit(0)

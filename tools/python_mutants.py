@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import ast
 import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import attrs
 
 if TYPE_CHECKING:
     import types
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -52,7 +52,7 @@ class Change:
     what: str
 
     @contextlib.contextmanager
-    def made(self) -> Iterator[None]:
+    def made(self) -> Generator[None]:
         old = {name: getattr(self.node, name) for name in self.fields}
         for name, value in self.fields.items():
             setattr(self.node, name, value)
@@ -159,7 +159,8 @@ def _own_nodes(statement: ast.AST) -> Iterator[ast.AST]:
     for field, value in ast.iter_fields(statement):
         if field in {"annotation", "returns", "args"} and isinstance(statement, ast.stmt):
             continue
-        for child in value if isinstance(value, list) else [value]:
+        children = cast("list[object]", value) if isinstance(value, list) else [value]
+        for child in children:
             if isinstance(child, ast.AST) and not isinstance(
                 child, ast.stmt | ast.excepthandler | ast.match_case
             ):
