@@ -16,7 +16,7 @@ RUN := $(VENV)/bin/python
 OTHERS := docs fleet histories plans races sqllint tooling typing
 COVERED = tests/api $(filter-out $(OTHERS:%=tests/python/%),$(wildcard tests/python/*))
 
-.PHONY: help venv demo test test-pythons check coverage docs bench mutate migration clean
+.PHONY: help venv demo test test-pythons check coverage docs bench mutate mutate-python migration clean
 
 help:
 	@echo 'make demo       set up all, then do the main job on real input, and show it'
@@ -27,6 +27,7 @@ help:
 	@echo 'make docs       build the site of docs/ into build/site; a warning is an error'
 	@echo 'make bench      print the figures that the decisions quote'
 	@echo 'make mutate     break the SQL in one place at a time, print what no test notices: hours'
+	@echo 'make mutate-python  the same for the Python of rpc/ and worker/: hours'
 	@echo 'make migration WHAT=what_it_does  draft a migration from what changed since the lock'
 	@echo 'make venv       set up the environment, in .venv; the others do it themselves'
 	@echo 'make clean      remove what these commands have made'
@@ -65,6 +66,9 @@ bench: venv
 
 mutate: venv
 	@$(RUN) -m tools.mutate_sql $(MUTATE)
+
+mutate-python: venv
+	@$(RUN) -m tools.mutate_python $(MUTATE_PYTHON)
 
 migration: venv
 	@$(RUN) -m tools.lock draft $(WHAT)
