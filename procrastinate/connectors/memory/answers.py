@@ -211,6 +211,10 @@ def _set_quiet(store: Store, *, p_worker_id: int, p_quiet: bool) -> Rows:
     return _one(None)
 
 
+def _list_writers(_store: Store) -> Rows:
+    return []  # Each call is done at once: nobody is in the middle of one.
+
+
 def _update_heartbeat(store: Store, *, worker_id: int) -> Rows:
     upkeep.beat(store, worker_id)
     return _one(None)
@@ -354,8 +358,7 @@ ANSWERS: Mapping[str, Answer] = {
     "procrastinate_unregister_worker_v2": _unregister_worker,
     "procrastinate_heartbeat_v1": _heartbeat,
     "procrastinate_set_quiet_v1": _set_quiet,
-    # Each call is done at once: nobody is in the middle of one.
-    "procrastinate_list_writers_v1": lambda _store: [],
+    "procrastinate_list_writers_v1": _list_writers,
     "procrastinate_list_jobs_to_abort_v1": _worker_jobs_to_abort,
     "procrastinate_prune_workers_v1": _prune_workers,
     "procrastinate_recover_jobs_v1": many.recover_jobs,
