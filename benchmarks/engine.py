@@ -15,6 +15,7 @@ from benchmarks import (
     figures,
     import_time,
     memory,
+    notify,
     overview,
     snapshot,
     triggers,
@@ -32,6 +33,7 @@ CASES: Mapping[str, Case] = {
     "overview": overview.run,
     "triggers": triggers.run,
     "drain": drain.run,
+    "notify": notify.run,
     "memory": memory.run,
     "import": import_time.run,
 }

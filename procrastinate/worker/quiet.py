@@ -10,6 +10,7 @@ again, and again as those end (docs/decisions/0073-quiet-notify.md).
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from procrastinate import exceptions
@@ -25,11 +26,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Exchanges in a row, each of which brought a job, that make a worker a busy one.
+#: So many exchanges that brought a job, within so many seconds, make a worker a busy one. Not
+#: those in a row: where all notify, few jobs come, and it would never find out that more could.
 BUSY_AFTER = 10
-
-#: Seconds between two exchanges after which they are not in a row, if a slot was free.
-PAUSE = 0.05
+BUSY_WITHIN = 0.5
 
 #: Seconds without a free slot that make it a busy one as well.
 FULL_FOR = 0.25
@@ -87,8 +87,7 @@ class Quiet:
         """Whether somebody may have gone by what the row said before, unknown to us."""
         self._since = 0.0
         self._exchanges = 0
-        self._last_exchange = 0.0
-        self._in_a_row = 0
+        self._successes: deque[float] = deque(maxlen=BUSY_AFTER)
         self._empty = 0
         self._full_since: float | None = None
         self._patience = FIRST_PATIENCE
@@ -97,16 +96,18 @@ class Quiet:
         self._is_watching = asyncio.Event()
         self._never = asyncio.Event()
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether some transaction has not ended that may not have seen what the row says."""
+        return self._is_watching.is_set()
+
     def took(self, claimed: int, limit: int) -> None:
         """Take note of an exchange that asked for jobs."""
-        now = self._now()
-        is_full = claimed >= limit
-        is_in_a_row = is_full or now - self._last_exchange < PAUSE
-        self._in_a_row = (self._in_a_row if is_in_a_row else 0) + 1 if claimed else 0
-        self._empty = 0 if claimed else self._empty + 1
         self._exchanges += 1
-        self._last_exchange = now
-        if not is_full:
+        self._empty = 0 if claimed else self._empty + 1
+        if claimed:
+            self._successes.append(self._now())
+        if claimed < limit:
             self._full_since = None
 
     def rest_when_full(self) -> float | None:
@@ -195,10 +196,11 @@ class Quiet:
         if not self._worker.listen_notify:
             return True
         now = self._now()
-        is_full = self._full_since is not None and now - self._full_since >= FULL_FOR
-        return (self._in_a_row >= BUSY_AFTER or is_full) and (
-            now - self._since >= self._patience
-        )
+        if now - self._since < self._patience:
+            return False
+        if self._full_since is not None and now - self._full_since >= FULL_FOR:
+            return True
+        return len(self._successes) == BUSY_AFTER and now - self._successes[0] <= BUSY_WITHIN
 
     def _say(self, *, quiet: bool) -> Call[None]:
         return wire.set_quiet_v1(worker_id=self._worker.registration.worker_id, quiet=quiet)
@@ -210,7 +212,8 @@ class Quiet:
             FIRST_PATIENCE if was_worth_it else min(self._patience * 2, MOST_PATIENCE)
         )
         self._is_quiet = self._has_looked = False
-        self._since, self._in_a_row = now, 0
+        self._since = now
+        self._successes.clear()
 
     def _look(self, writers: frozenset[values.Writer]) -> None:
         self._has_looked = True
