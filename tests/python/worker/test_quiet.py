@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
-import random
+import itertools
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -209,6 +208,6 @@ def test_a_worker_that_is_quiet_in_vain_waits_longer_before_the_next_time(
 
     became = lapse.run(story)
     assert 10 <= len(became) <= 25
-    pauses = [after - before for before, after in zip(became, became[1:], strict=False)]
+    pauses = [after - before for before, after in itertools.pairwise(became)]
     assert pauses[0] < 1
     assert pauses[-1] > quiet.MOST_PATIENCE
