@@ -10,6 +10,7 @@ thing out at a time, and sees a job that nobody was told of.
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 import attrs
@@ -84,9 +85,12 @@ class GoesToSleep:
 
     def as_steps(self) -> list[Step]:
         return [
-            Step(self.queue.idle.name, lambda n=n: self.texts()[n], label=step)
-            for n, step in enumerate(self.steps)
+            Step(self.queue.idle.name, functools.partial(self._text, number), label=step)
+            for number, step in enumerate(self.steps)
         ]
+
+    def _text(self, number: int) -> str:
+        return self.texts()[number]  # of the worker that is there when its turn comes
 
     def leaves(self, statements: Sequence[harness.Statement]) -> list[harness.Row]:
         """All transactions have ended, and it does what it owes: what nobody was told of."""

@@ -53,15 +53,18 @@ select d.job_id, 'running', null from procrastinate_doing as d
 """
 
 
+SERVER_OF_B_IS_QUIET = b"select quiet from procrastinate_workers where queues is null"
+
+
 class _Clocked(Exchanges):
     """Exchanges that tell the database what time it is on the loop's clock."""
 
     def __init__(self) -> None:
         super().__init__()
         clocked = self
-        counted = self.pool_options["kwargs"]["cursor_factory"]
+        counted: Any = self.pool_options["kwargs"]["cursor_factory"]
 
-        class Cursor(counted):  # type: ignore[misc, valid-type]  # made in a function
+        class Cursor(counted):  # type: ignore[misc]  # made in a function
             async def execute(self, query: Any, *args: Any, **options: Any) -> Any:
                 clocked.under_way += 1
                 try:
@@ -70,9 +73,9 @@ class _Clocked(Exchanges):
                     clocked.under_way -= 1
                 return await super().execute(query, *args, **options)
 
-        connection = self.pool_options["connection_class"]
+        connection: Any = self.pool_options["connection_class"]
 
-        class Connection(connection):  # type: ignore[misc, valid-type]  # made in a function
+        class Connection(connection):  # type: ignore[misc]  # made in a function
             async def wait(self, gen: Any, interval: float = 3600.0, **options: Any) -> Any:
                 # psycopg's own is a tenth of a second: a million of them in a day
                 return await super().wait(gen, interval, **options)
@@ -129,6 +132,28 @@ class Day:
     def open_transaction(self) -> None:
         self.open_ones.add(asyncio.create_task(self._keep_open()))
 
+    def transaction_while_busy(self) -> None:
+        self.open_ones.add(asyncio.create_task(self._write_while_busy()))
+
+    async def _write_while_busy(self) -> None:
+        """Write when the one worker of a queue is quiet, and commit when it sleeps again."""
+        with contextlib.closing(self.connect()) as conn:
+            conn.execute("begin")
+            async with self.checking:
+                self.conn.execute(
+                    "insert into procrastinate_jobs (queue_name, task_name)"
+                    " select 'b', 't' from generate_series(1, 40)"
+                )
+                await self._all_is_done(until=SERVER_OF_B_IS_QUIET)
+            conn.execute("select procrastinate_defer_job('b', 't')")
+            await self.all_is_done()
+            await asyncio.sleep(self.draw.uniform(0, 1200))
+            async with self.checking:
+                conn.execute("commit")
+                self.tell("commit of what was written while they were busy")
+                await asyncio.sleep(LATEST_LOOK)
+                await self._all_is_done()
+
     async def _keep_open(self) -> None:
         end = self.draw.choice(["commit", "commit", "rollback"])
         level = self.draw.choice(["read committed", "read committed", "repeatable read"])
@@ -149,7 +174,7 @@ class Day:
         async with self.checking:
             await self._all_is_done()
 
-    async def _all_is_done(self) -> None:
+    async def _all_is_done(self, until: bytes = b"select false") -> None:
         # Meanwhile time is real: notifications take some.
         self.exchanges.under_way += 1
         deadline = time.monotonic() + PATIENCE
@@ -157,7 +182,7 @@ class Day:
             while True:
                 self.conn.execute(set_clock())
                 left = self.conn.execute(LEFT).fetchall()
-                if not left:
+                if not left or self.conn.execute(until).fetchone() == (True,):
                     return
                 if time.monotonic() > deadline:
                     raise AssertionError(f"nobody was told of {left}:\n" + self.told())
@@ -169,7 +194,14 @@ class Day:
         return "\n".join(self.history[-20:])
 
     async def live(self) -> None:
-        verbs = [self.one, self.burst, self.burst, self.later, self.open_transaction]
+        verbs = [
+            self.one,
+            self.burst,
+            self.later,
+            self.open_transaction,
+            self.transaction_while_busy,
+            self.transaction_while_busy,
+        ]
         for _ in range(EVENTS):
             await asyncio.sleep(self.draw.expovariate(EVENTS / DAY))
             verb = self.draw.choice(verbs)
