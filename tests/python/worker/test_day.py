@@ -71,14 +71,16 @@ class _Clocked(Exchanges):
                     await psycopg.AsyncCursor.execute(cast(Any, self), set_clock())
                 finally:
                     clocked.under_way -= 1
-                return await cast("Any", super()).execute(query, *args, **options)
+                cursor: Any = super()
+                return await cursor.execute(query, *args, **options)
 
         connection: Any = self.pool_options["connection_class"]
 
         class Connection(connection):  # type: ignore[misc]  # made in a function
             async def wait(self, gen: Any, interval: float = 3600.0, **options: Any) -> Any:
                 # psycopg's own is a tenth of a second: a million of them in a day
-                return await cast("Any", super()).wait(gen, interval, **options)
+                waiter: Any = super()
+                return await waiter.wait(gen, interval, **options)
 
         self.pool_options["kwargs"]["cursor_factory"] = Cursor
         self.pool_options["connection_class"] = Connection
