@@ -16,6 +16,7 @@ from benchmarks import (
     import_time,
     latency,
     memory,
+    notify,
     overview,
     purge,
     snapshot,
@@ -36,6 +37,7 @@ CASES: Mapping[str, Case] = {
     "triggers": triggers.run,
     "drain": drain.run,
     "latency": latency.run,
+    "notify": notify.run,
     "memory": memory.run,
     "import": import_time.run,
 }

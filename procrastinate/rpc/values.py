@@ -69,6 +69,15 @@ class HeldJob:
 
 
 @attrs.frozen(kw_only=True)
+class Writer:
+    """A transaction that may have written jobs which nobody sees yet."""
+
+    pid: int | None
+    """None: it was prepared, and waits to be committed."""
+    virtual_transaction: str
+
+
+@attrs.frozen(kw_only=True)
 class Sweep:
     """What a sweep found and put right."""
 

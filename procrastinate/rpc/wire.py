@@ -109,6 +109,15 @@ _HEARTBEAT = Function(
     arguments={"p_worker_id": "bigint"},
     columns=("job_id", "claim_id", "abort_requested"),
 )
+_SET_QUIET = Function(
+    name="procrastinate_set_quiet_v1",
+    arguments={"p_worker_id": "bigint", "p_quiet": "boolean"},
+)
+_LIST_WRITERS = Function(
+    name="procrastinate_list_writers_v1",
+    arguments={},
+    columns=("pid", "virtual_transaction"),
+)
 _LIST_JOBS_TO_ABORT = Function(
     name="procrastinate_list_jobs_to_abort_v1", arguments={"p_worker_id": "bigint"}
 )
@@ -147,6 +156,8 @@ FUNCTIONS = (
     _REGISTER_WORKER,
     _UNREGISTER_WORKER,
     _HEARTBEAT,
+    _SET_QUIET,
+    _LIST_WRITERS,
     _LIST_JOBS_TO_ABORT,
     _PRUNE_WORKERS,
     _RECOVER_JOBS,
@@ -427,6 +438,42 @@ def heartbeat_v1(*, worker_id: int) -> Call[list[values.HeldJob]]:
             values.HeldJob(job_id=row[0], claim_id=row[1], abort_requested=row[2])
             for row in rows
         ],
+    )
+
+
+def set_quiet_v1(*, worker_id: int, quiet: bool) -> Call[None]:
+    """
+    Say whether a worker looks for jobs by itself, so that nobody need notify it.
+
+    A worker that was quiet and means to sleep says so, and then asks
+    :func:`list_writers_v1` whom it has to wait for.
+
+    Raises
+    ------
+    exceptions.WorkerNotRegistered
+        ``PQ004``: the worker's row is gone.
+
+    Source: ``sql/functions/wire/set_quiet_v1.sql``
+    """
+    return Call(
+        function=_SET_QUIET,
+        args={"p_worker_id": worker_id, "p_quiet": quiet},
+        decode=decode.nothing,
+    )
+
+
+def list_writers_v1() -> Call[frozenset[values.Writer]]:
+    """
+    Return the transactions that may have written jobs which nobody sees yet.
+
+    Source: ``sql/functions/wire/list_writers_v1.sql``
+    """
+    return Call(
+        function=_LIST_WRITERS,
+        args={},
+        decode=lambda rows: frozenset(
+            values.Writer(pid=row[0], virtual_transaction=row[1]) for row in rows
+        ),
     )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from procrastinate import exceptions
 from procrastinate.rpc import wire
-from procrastinate.worker import reports, waiting
+from procrastinate.worker import quiet, reports, waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -72,6 +72,8 @@ class Claims:
         """What ended the loop before its time."""
         self.is_flowing = False
         """Whether the last batch was full: more is waiting, as far as anybody knows."""
+        self.quiet: quiet.Quiet = quiet.Quiet(worker)
+        """Whether new jobs are to be announced to this worker."""
         self._lanes = [_Lane(self, is_first=number == 0) for number in range(lanes)]
 
     async def run(self) -> None:
@@ -213,12 +215,15 @@ class _Lane:
             return 0
         if claims.releases and not await self._release():
             return 0
+        if self._is_first:
+            await claims.quiet.speak(self._send)
         limit = claims.free() if self._is_first or claims.is_flowing else 0
         if not limit and not claims.ends:
             self._is_done = self._worker.shutdown.requested and claims.is_idle
-            return None
+            return claims.quiet.rest_when_full() if self._is_first else None
         exchange = await self._exchange(limit)
         if exchange is not None and limit:
+            claims.quiet.took(len(exchange.claimed), limit)
             claims.is_flowing = len(exchange.claimed) >= limit
             if claims.is_flowing == self._is_first:  # the others may go; the first has to look
                 claims.wake_others(self)
@@ -232,8 +237,12 @@ class _Lane:
             return 0
         if len(exchange.claimed) >= limit:
             # More may be waiting, for slots that came free meanwhile, or for the next one.
-            return 0 if claims.free() or self._worker.shutdown.requested else None
-        return self._after_short(exchange) if self._is_first else None
+            if claims.free() or self._worker.shutdown.requested:
+                return 0
+            return claims.quiet.rest_when_full() if self._is_first else None
+        if not self._is_first:
+            return None
+        return self._after_short(exchange) if await claims.quiet.may_rest(self._send) else 0
 
     def _after_short(self, exchange: values.Exchange) -> float | None:
         """Nothing more can run just now: decide when to look again."""

@@ -54,6 +54,8 @@ class Listener:
 
     def _on_listening(self) -> None:
         # What was announced before this connection listened was announced to nobody.
+        if self._failures:
+            self._worker.claims.quiet.doubt()
         self._failures = 0
         self._worker.claims.wake()
 

@@ -66,6 +66,8 @@ class Registration:
                 extra={"action": "worker_registered_again", "lost_worker_id": lost_id},
             )
             await self.register()
+            # What was written while there was no row may have been announced to nobody.
+            self._worker.claims.wake()
 
     async def unregister(self) -> None:
         """Remove the row, if the database can be reached; else it will be pruned one day."""

@@ -269,6 +269,7 @@ class Worker:
         yield "abort poller", listener.AbortPoller(self).run()
         if self.listen_notify:
             yield "listener", listener.Listener(self).run()
+            yield "writers", self.claims.quiet.watch()
         yield "deferrer", deferrer.worker()
         yield "retention", self.retainer.run()
 

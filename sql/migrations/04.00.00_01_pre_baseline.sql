@@ -144,8 +144,13 @@ create table procrastinate_workers (
     name text,
     queues text[],
     description jsonb not null default '{}',
-    started_at timestamptz not null default now()
+    started_at timestamptz not null default now(),
+    quiet boolean not null default false
 ) with (fillfactor = 50);  -- each heartbeat is a HOT update: last_heartbeat is in no index
+
+-- whoever writes a job looks here, for one that is not quiet first
+create index procrastinate_workers_quiet_v1
+on procrastinate_workers (quiet);
 
 comment on table procrastinate_workers is
 'One row for each registered worker; a heartbeat too old means that it is stalled.';
@@ -153,10 +158,12 @@ comment on column procrastinate_workers.last_heartbeat is
 'When the worker last said that it lives, by the clock of the database.';
 comment on column procrastinate_workers.name is 'Name given to the worker, if any.';
 comment on column procrastinate_workers.queues is
-'Queues that it serves; null: all of them.';
+'Queues that it serves, and is told of; null: all of them.';
 comment on column procrastinate_workers.description is
 'What the worker says of itself: version, host, process, concurrency.';
 comment on column procrastinate_workers.started_at is 'When the worker registered.';
+comment on column procrastinate_workers.quiet is
+'Whether it looks for jobs by itself just now: only workers that do not are notified.';
 
 -- The truth: one row a job. What changes while a job runs is in no index, so that each
 -- transition is a HOT update: see docs/decisions/0002-hot-jobs-narrow-queues.md.
@@ -488,8 +495,7 @@ begin
         where j.id = any(p_waiting) and j.status = 'todo'
         group by j.queue_name, j.priority
     loop
-        perform _procrastinate_note_priority(v_row.queue_name, v_row.priority);
-        perform _procrastinate_notify(v_row.queue_name, 'job_inserted', v_row.job_id);
+        perform _procrastinate_tell(v_row.queue_name, v_row.priority, v_row.job_id);
     end loop;
     for v_row in
         select j.queue_name, j.id as job_id
@@ -505,7 +511,7 @@ end;
 $$;
 
 comment on function _procrastinate_announce(bigint[], bigint[]) is
-'NOTIFYs for jobs that were put back or moved, and for running jobs asked to abort.';
+'Tells of jobs that were put back or moved, and NOTIFYs of running ones asked to abort.';
 
 -- Where a walk by id over old jobs may end: this job and the hundredth before it were both
 -- deferred since, so that neither they nor, as ids grow with time, any after them has ended
@@ -3940,6 +3946,56 @@ $$;
 comment on function _procrastinate_take_locks(text[]) is
 'Waits for the advisory keys of these locks, sorted by key. Raises PQ007 (all locks busy).';
 
+-- After a job of this queue and priority was written to todo: notifies, unless all of the
+-- queue's workers have said that they look by themselves, and notes the priority if it is
+-- new. One statement does both looks: this runs for every defer
+-- (docs/decisions/0067-few-statements.md).
+--
+-- The look must have a snapshot of its own, taken when this transaction holds its lock on
+-- todo. A worker that means to sleep takes its word back, commits, and then asks who holds
+-- such a lock: whoever looked before that is among them, whoever looks later sees it
+-- (docs/decisions/0073-quiet-notify.md).
+create function _procrastinate_tell(
+    p_queue_name text, p_priority integer, p_job_id bigint
+)
+returns boolean
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_known boolean;
+    v_quiet boolean;
+begin
+    select
+        exists (
+            select
+            from procrastinate_priorities as p
+            where p.queue_name = p_queue_name and p.priority = p_priority
+        ),
+        (  -- one that is not comes first; without a worker it is null
+            select w.quiet
+            from procrastinate_workers as w
+            where w.queues is null or p_queue_name = any(w.queues)
+            order by w.quiet
+            limit 1
+        )
+    into v_known, v_quiet;
+    if not v_known then
+        v_known := _procrastinate_note_priority(p_queue_name, p_priority);
+    end if;
+    if v_quiet
+        and current_setting('transaction_isolation') = 'read committed'
+        and coalesce(current_setting('procrastinate.notify', true), '') <> 'always'
+    then
+        return false;
+    end if;
+    return _procrastinate_notify(p_queue_name, 'job_inserted', p_job_id);
+end;
+$$;
+
+comment on function _procrastinate_tell(text, integer, bigint) is
+'NOTIFYs of a job, unless all workers of its queue look by themselves; notes its priority.';
+
 -- The time that a test has set, if whoever set it may: a member of the owner of the schema.
 -- Both roles count: inside a security definer function current_user is the owner always.
 create function _procrastinate_travelled_now()
@@ -3986,7 +4042,7 @@ begin
         free_after = p_heads[2]
     where t.job_id = any(p_heads[3:]) and t.state::text = 'b';
 
-    perform _procrastinate_notify(t.queue_name, 'job_inserted', min(t.job_id))
+    perform _procrastinate_tell(t.queue_name, min(t.priority), min(t.job_id))
     from procrastinate_todo as t
     where t.job_id = any(p_heads[3:])
     group by t.queue_name;
@@ -4577,6 +4633,33 @@ $$;
 comment on function procrastinate_list_jobs_to_abort_v1(bigint) is
 'Ids of the jobs of a worker that were asked to abort.';
 
+-- The transactions that may have written a job and are not seen yet: they hold the lock
+-- that every statement which writes todo takes first, and which goes after the commit.
+--
+-- A prepared transaction has no pid, and keeps the lock until it is committed.
+create function procrastinate_list_writers_v1()
+returns table (pid integer, virtual_transaction text)
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    return query
+    select distinct l.pid, l.virtualtransaction
+    from pg_locks as l
+    where
+        l.locktype = 'relation'
+        and l.relation = 'procrastinate_todo'::regclass
+        and l.database = (
+            select d.oid from pg_database as d where d.datname = current_database()
+        )
+        and l.mode = 'RowExclusiveLock'
+        and l.granted;
+end;
+$$;
+
+comment on function procrastinate_list_writers_v1() is
+'Transactions that may have written jobs which nobody sees yet, as pg_locks shows them.';
+
 -- Removes the workers whose heartbeat stopped.
 create function procrastinate_prune_workers_v1(p_older_than interval)
 returns setof bigint
@@ -4951,6 +5034,41 @@ $$;
 comment on function procrastinate_retry_jobs_v1(
     bigint, bigint[], bigint[], timestamptz[], integer[], text[], text[]
 ) is 'doing -> todo for these claims, attempts + 1; an outcome for each job. Raises PQ003.';
+
+-- A worker says whether it looks for jobs by itself, so that nobody need notify it.
+--
+-- What it promises: while it is quiet it never rests with a free slot. Before it does, it
+-- takes its word back, and when that is committed it asks procrastinate_list_writers_v1 who
+-- may have gone by the old word, and fetches once more, and again when those have ended
+-- (docs/decisions/0073-quiet-notify.md). A worker that never calls this is always notified.
+create function procrastinate_set_quiet_v1(p_worker_id bigint, p_quiet boolean)
+returns void
+language plpgsql volatile parallel unsafe
+set search_path from current
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
+as $$
+begin
+    if p_quiet is null then
+        perform _procrastinate_raise('PQ003',
+            format('Worker %s says neither that it is quiet nor that it is not',
+                coalesce(p_worker_id::text, 'null')),
+            null, 'Say true or false.');
+    end if;
+    update procrastinate_workers as w
+    set quiet = p_quiet
+    where w.id = p_worker_id and w.quiet <> p_quiet;
+    if not found then  -- it is so already, or there is no such worker
+        perform _procrastinate_require_worker(p_worker_id);
+    end if;
+end;
+$$;
+
+comment on function procrastinate_set_quiet_v1(bigint, boolean) is
+'Whether a worker looks for jobs by itself and need not be notified. Raises PQ003, PQ004.';
 
 -- What each worker does now and then for all: heads that stand parked though nobody holds
 -- their lock (a caller in REPEATABLE READ may leave one) are promoted, and the numbers of
@@ -6455,8 +6573,7 @@ begin
         )
         insert into procrastinate_events (job_id, type, at)
         select n.id, 'deferred', v_now from new_jobs as n;
-        v_ok := _procrastinate_note_priority(v_queue, v_priority)
-            and _procrastinate_notify(v_queue, 'job_inserted', v_first);
+        v_ok := _procrastinate_tell(v_queue, v_priority, v_first);
         return null;
     end if;
 
@@ -6540,10 +6657,11 @@ begin
         group by n.queue_name, n.priority
         order by n.queue_name, n.priority
     loop
-        v_ok := _procrastinate_note_priority(v_pair.queue_name, v_pair.priority);
-        if v_queue is distinct from v_pair.queue_name then
+        if v_queue = v_pair.queue_name then
+            v_ok := _procrastinate_note_priority(v_queue, v_pair.priority);
+        else
             v_queue := v_pair.queue_name;
-            v_ok := _procrastinate_notify(v_queue, 'job_inserted', v_pair.job_id);
+            v_ok := _procrastinate_tell(v_queue, v_pair.priority, v_pair.job_id);
         end if;
     end loop;
     return null;
@@ -6901,7 +7019,7 @@ to public;
 
 insert into procrastinate_migrations (name, sha256)
 values
-    ('04.00.00_01_pre_baseline', '88c9f3a924ced1522b6ac12eadc88cff38ff263ac961980c7dba7056aebf1b08');
+    ('04.00.00_01_pre_baseline', '4ae4622e6bd803e69c803f0fffc5ad0d2e2748911e89b3c9dbb3a83c61f2ac5e');
 
 -- Back to the caller's search_path.
 do $$

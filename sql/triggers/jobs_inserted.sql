@@ -46,8 +46,7 @@ begin
         )
         insert into procrastinate_events (job_id, type, at)
         select n.id, 'deferred', v_now from new_jobs as n;
-        v_ok := _procrastinate_note_priority(v_queue, v_priority)
-            and _procrastinate_notify(v_queue, 'job_inserted', v_first);
+        v_ok := _procrastinate_tell(v_queue, v_priority, v_first);
         return null;
     end if;
 
@@ -131,10 +130,11 @@ begin
         group by n.queue_name, n.priority
         order by n.queue_name, n.priority
     loop
-        v_ok := _procrastinate_note_priority(v_pair.queue_name, v_pair.priority);
-        if v_queue is distinct from v_pair.queue_name then
+        if v_queue = v_pair.queue_name then
+            v_ok := _procrastinate_note_priority(v_queue, v_pair.priority);
+        else
             v_queue := v_pair.queue_name;
-            v_ok := _procrastinate_notify(v_queue, 'job_inserted', v_pair.job_id);
+            v_ok := _procrastinate_tell(v_queue, v_pair.priority, v_pair.job_id);
         end if;
     end loop;
     return null;

@@ -205,6 +205,16 @@ def _heartbeat(store: Store, *, p_worker_id: int) -> Rows:
     return listing.held_by(store, p_worker_id)
 
 
+def _set_quiet(store: Store, *, p_worker_id: int, p_quiet: bool) -> Rows:
+    # Notifications cost nothing here: all are told, whatever they say.
+    refusals.check_worker(store.workers, p_worker_id)
+    return _one(None)
+
+
+def _list_writers(_store: Store) -> Rows:
+    return []  # Each call is done at once: nobody is in the middle of one.
+
+
 def _update_heartbeat(store: Store, *, worker_id: int) -> Rows:
     upkeep.beat(store, worker_id)
     return _one(None)
@@ -349,6 +359,8 @@ ANSWERS: Mapping[str, Answer] = {
     "procrastinate_register_worker_v2": _register_worker,
     "procrastinate_unregister_worker_v2": _unregister_worker,
     "procrastinate_heartbeat_v1": _heartbeat,
+    "procrastinate_set_quiet_v1": _set_quiet,
+    "procrastinate_list_writers_v1": _list_writers,
     "procrastinate_list_jobs_to_abort_v1": _worker_jobs_to_abort,
     "procrastinate_prune_workers_v1": _prune_workers,
     "procrastinate_recover_jobs_v1": many.recover_jobs,

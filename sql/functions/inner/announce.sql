@@ -13,8 +13,7 @@ begin
         where j.id = any(p_waiting) and j.status = 'todo'
         group by j.queue_name, j.priority
     loop
-        perform _procrastinate_note_priority(v_row.queue_name, v_row.priority);
-        perform _procrastinate_notify(v_row.queue_name, 'job_inserted', v_row.job_id);
+        perform _procrastinate_tell(v_row.queue_name, v_row.priority, v_row.job_id);
     end loop;
     for v_row in
         select j.queue_name, j.id as job_id
@@ -30,4 +29,4 @@ end;
 $$;
 
 comment on function _procrastinate_announce(bigint[], bigint[]) is
-'NOTIFYs for jobs that were put back or moved, and for running jobs asked to abort.';
+'Tells of jobs that were put back or moved, and NOTIFYs of running ones asked to abort.';

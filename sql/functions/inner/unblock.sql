@@ -20,7 +20,7 @@ begin
         free_after = p_heads[2]
     where t.job_id = any(p_heads[3:]) and t.state::text = 'b';
 
-    perform _procrastinate_notify(t.queue_name, 'job_inserted', min(t.job_id))
+    perform _procrastinate_tell(t.queue_name, min(t.priority), min(t.job_id))
     from procrastinate_todo as t
     where t.job_id = any(p_heads[3:])
     group by t.queue_name;

@@ -152,6 +152,11 @@ CALLS = (
         reads_whole=DOING,
     ),
     Call(
+        name="say that a worker is quiet",
+        sql=b"select procrastinate_set_quiet_v1(%s::bigint, true)",
+        prepare=lambda world: (world.worker_id,),
+    ),
+    Call(
         name="jobs to abort",
         sql=b"select * from procrastinate_list_jobs_to_abort_v1(%s::bigint)",
         prepare=lambda world: (world.worker_id,),

@@ -214,6 +214,10 @@ def heartbeat(worker: int) -> str:
     return f"select * from procrastinate_heartbeat_v1({worker})"
 
 
+def set_quiet(worker: int, *, quiet: bool) -> str:
+    return f"select procrastinate_set_quiet_v1({worker}, {literal(quiet)})"
+
+
 def prune(older_than: str = "30 seconds") -> str:
     return f"select * from procrastinate_prune_workers_v1({literal(older_than, 'interval')})"
 
@@ -230,6 +234,7 @@ def recover(older_than: str = "30 seconds") -> str:
 
 
 SWEEP = "select promoted, unlinked from procrastinate_sweep_v1()"
+LIST_WRITERS = "select pid, virtual_transaction from procrastinate_list_writers_v1()"
 CHECK = "select to_jsonb(c)::text as breach from procrastinate_check() as c"
 
 

@@ -285,6 +285,16 @@ def test_a_heartbeat_lists_what_is_held_and_to_be_aborted(world: World) -> None:
     assert world.call(wire.list_jobs_to_abort_v1(worker_id=world.worker_id)) == [second.job.id]
 
 
+def test_a_worker_says_that_it_is_quiet_and_asks_who_writes(world: World) -> None:
+    world.call(wire.set_quiet_v1(worker_id=world.worker_id, quiet=True))
+    world.call(wire.set_quiet_v1(worker_id=world.worker_id, quiet=False))
+    assert world.call(wire.list_writers_v1()) == frozenset()
+
+    world.call(wire.unregister_worker_v2(worker_id=world.worker_id))
+    with pytest.raises(exceptions.WorkerNotRegistered):
+        world.call(wire.set_quiet_v1(worker_id=world.worker_id, quiet=True))
+
+
 def test_pruned_workers_are_named(world: World) -> None:
     assert world.call(wire.prune_workers_v1(older_than=HOUR)) == []
     assert world.call(wire.prune_workers_v1(older_than=AGO)) == [world.worker_id]
