@@ -50,6 +50,10 @@ class BaseConnector:
     json_dumps: Callable[..., Any] | None = None
     json_loads: Callable[..., Any] | None = None
 
+    #: Whether async defers that are made at once may go in one statement. Not where each call
+    #: belongs to a transaction of its caller's.
+    defers_together: ClassVar[bool] = False
+
     def get_sync_connector(self) -> BaseConnector:
         """Return the connector that sync code uses in this one's place."""
         raise NotImplementedError

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import json
 import logging
 import warnings
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, Unpack
 
-from procrastinate import bulk, exceptions, utils
+from procrastinate import bulk, carrier, exceptions, utils
 from procrastinate import jobs as jobs_module
 from procrastinate.rpc import listing, old_wire, schema_free, wire
 
@@ -65,6 +66,7 @@ class JobManager:
 
     def __init__(self, connector: connector_module.BaseConnector) -> None:
         self.connector = connector
+        self._carrier: carrier.Carrier | None = None
 
     @property
     def _sync(self) -> connector_module.BaseConnector:
@@ -94,7 +96,21 @@ class JobManager:
         :
             A copy of the job instance with the id set.
         """
+        connector = self.connector
+        # One with a queueing lock may have to wait for somebody's transaction: for that one,
+        # nobody else should.
+        if connection is None and job.queueing_lock is None and connector.defers_together:
+            job_id = await self._carrier_of(connector).defer(job)
+            return _numbered([job], [job_id])[0]
         return (await self.batch_defer_jobs_async([job], connection=connection))[0]
+
+    def _carrier_of(self, connector: connector_module.BaseConnector) -> carrier.Carrier:
+        loop = asyncio.get_running_loop()
+        # Another loop gets another one: what the old loop left undone is not waited for.
+        found = self._carrier
+        if found is None or not found.serves(connector, loop):
+            found = self._carrier = carrier.Carrier(connector, loop)
+        return found
 
     def batch_defer_jobs(
         self, jobs: list[jobs_module.Job], connection: Any | None = None

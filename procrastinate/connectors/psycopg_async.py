@@ -76,6 +76,8 @@ class PsycopgConnector(connector.BaseAsyncConnector):
         ``psycopg_pool.AsyncNullConnectionPool`` to disable pooling.
     """
 
+    defers_together = True
+
     def __init__(
         self,
         *,

@@ -64,18 +64,36 @@ def _quoted(text: str) -> str:
     return f'"{escaped}"'
 
 
+class Written(str):
+    """JSON that was written before, for a call of many that is made of many calls of one."""
+
+    __slots__ = ()
+
+
+def dumped(value: Any, json_dumps: Dumps | None) -> str:
+    """
+    Write JSON.
+
+    Parameters
+    ----------
+    value
+        What JSON can say, or what was :class:`Written` before.
+    json_dumps
+        How to write it, instead of with :func:`json.dumps`.
+    """
+    if isinstance(value, Written):
+        return value
+    written = json_dumps(value) if json_dumps else json.dumps(value)
+    return written.decode() if isinstance(written, bytes) else str(written)
+
+
 def _job_to_defer(job: types.JobToDefer, json_dumps: Dumps | None) -> str:
     fields = (
         *(None if value is None else str(value) for value in job[:5]),
-        _dumped(job.args, json_dumps),
+        dumped(job.args, json_dumps),
         None if job.scheduled_at is None else _moment(job.scheduled_at),
     )
     return "(" + ",".join("" if field is None else _quoted(field) for field in fields) + ")"
-
-
-def _dumped(value: Any, json_dumps: Dumps | None) -> str:
-    dumped = json_dumps(value) if json_dumps else json.dumps(value)
-    return dumped.decode() if isinstance(dumped, bytes) else str(dumped)
 
 
 def _array(element_type: str, values: Sequence[Any], encode: Callable[[Any], str]) -> str:
@@ -102,7 +120,7 @@ def encode_argument(sql_type: str, value: Any, json_dumps: Dumps | None = None) 
     element_type = sql_type.removesuffix("[]")
     encode: Callable[[Any], str]
     if element_type == "jsonb":
-        encode = functools.partial(_dumped, json_dumps=json_dumps)
+        encode = functools.partial(dumped, json_dumps=json_dumps)
     elif element_type == "procrastinate_job_to_defer_v1":
         encode = functools.partial(_job_to_defer, json_dumps=json_dumps)
     else:
