@@ -171,7 +171,10 @@ class Job:
         **kwargs
             New values by the names of the fields.
         """
-        return attrs.evolve(self, **kwargs)
+        # Not attrs.evolve, which asks for the fields each time: each defer does this twice.
+        fields = {**self.__dict__, **kwargs}
+        fields.pop("call_string", None)  # cached, and no field
+        return type(self)(**fields)
 
     @functools.cached_property
     def call_string(self) -> str:
