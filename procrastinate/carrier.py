@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from procrastinate import exceptions
+from procrastinate import exceptions, pieces
 from procrastinate.rpc import call, wire
 
 if TYPE_CHECKING:
@@ -23,12 +23,6 @@ if TYPE_CHECKING:
 
     from procrastinate import connector as connector_module
     from procrastinate import jobs
-
-#: Jobs in one statement: the server works on them for some 20 ms.
-MOST_JOBS = 1000
-
-#: Bytes of arguments in one statement, unless one job has more.
-MOST_BYTES = 1_000_000
 
 # What concerns whoever defers just then, whatever the job: it is not looked for among the riders.
 _OF_ALL = (
@@ -143,11 +137,11 @@ class Carrier:
         """Take those who come along; the others stay in line."""
         riders: list[_Rider] = []
         size = 0
-        while self._waiting and len(riders) < MOST_JOBS:
+        while self._waiting and len(riders) < pieces.MOST_JOBS:
             rider = self._waiting[0]
             if not rider.answer.done():  # who was cancelled does not come
                 size += len(rider.args)
-                if riders and size > MOST_BYTES:
+                if riders and size > pieces.MOST_TEXT:
                     break
                 riders.append(rider)
             self._waiting.popleft()

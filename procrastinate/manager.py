@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import itertools
 import json
 import logging
 import warnings
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, Unpack
 
-from procrastinate import bulk, carrier, exceptions, utils
+from procrastinate import bulk, carrier, exceptions, pieces, utils
 from procrastinate import jobs as jobs_module
 from procrastinate.rpc import listing, old_wire, schema_free, wire
 
@@ -116,11 +117,7 @@ class JobManager:
         self, jobs: list[jobs_module.Job], connection: Any | None = None
     ) -> list[jobs_module.Job]:
         """Sync version of `batch_defer_jobs_async`."""
-        try:
-            ids = self._sync.call(wire.defer_jobs_v2(new_jobs=jobs), connection=connection)
-        except exceptions.UniqueViolation as exc:
-            self._raise_already_enqueued(exc, jobs)
-        return _numbered(jobs, ids)
+        return _numbered(jobs, self.batch_defer_ids(jobs, connection=connection))
 
     async def batch_defer_jobs_async(
         self, jobs: list[jobs_module.Job], connection: Any | None = None
@@ -145,13 +142,34 @@ class JobManager:
         exceptions.AlreadyEnqueued
             A waiting job, or another of these, has one's queueing lock.
         """
+        return _numbered(jobs, await self.batch_defer_ids_async(jobs, connection=connection))
+
+    def batch_defer_ids(
+        self, jobs: Iterable[jobs_module.Job], connection: Any | None = None
+    ) -> list[int]:
+        """Sync version of `batch_defer_ids_async`."""
         try:
-            ids = await self.connector.call_async(
-                wire.defer_jobs_v2(new_jobs=jobs), connection=connection
-            )
+            return pieces.defer(self._sync, jobs, connection)
         except exceptions.UniqueViolation as exc:
             self._raise_already_enqueued(exc, jobs)
-        return _numbered(jobs, ids)
+
+    async def batch_defer_ids_async(
+        self, jobs: Iterable[jobs_module.Job], connection: Any | None = None
+    ) -> list[int]:
+        """
+        Do what `batch_defer_jobs_async` does, and return the ids alone.
+
+        Parameters
+        ----------
+        jobs :
+            The jobs to defer. They may be made while they are read, but more than once.
+        connection :
+            Optional external database connection: the jobs become part of its transaction.
+        """
+        try:
+            return await pieces.defer_async(self.connector, jobs, connection)
+        except exceptions.UniqueViolation as exc:
+            self._raise_already_enqueued(exc, jobs)
 
     async def defer_periodic_job(
         self, job: jobs_module.Job, periodic_id: str, defer_timestamp: int
@@ -194,12 +212,13 @@ class JobManager:
             self._raise_already_enqueued(exc, [job])
 
     def _raise_already_enqueued(
-        self, exc: exceptions.UniqueViolation, jobs: list[jobs_module.Job]
+        self, exc: exceptions.UniqueViolation, jobs: Iterable[jobs_module.Job]
     ) -> NoReturn:
         if exc.constraint_name != QUEUEING_LOCK_CONSTRAINT:
             raise exc
         # The server's detail has it in a sentence of its language; one job has it for sure.
-        queueing_lock = jobs[0].queueing_lock if len(jobs) == 1 else exc.queueing_lock
+        first = list(itertools.islice(jobs, 2))
+        queueing_lock = first[0].queueing_lock if len(first) == 1 else exc.queueing_lock
         raise exceptions.AlreadyEnqueued(
             "Job cannot be enqueued: there is already a job in the queue with the "
             f"queueing lock {queueing_lock}"

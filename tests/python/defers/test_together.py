@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
-from procrastinate import App, carrier, exceptions, testing
+from procrastinate import App, exceptions, pieces, testing
 
 from .conftest import POOL
 
@@ -121,7 +121,7 @@ async def test_all_that_a_job_has_arrives(app: App, conn: psycopg.Connection) ->
 async def test_a_statement_takes_a_bounded_number_of_jobs(
     app: App, wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(carrier, "MOST_JOBS", 4)
+    monkeypatch.setattr(pieces, "MOST_JOBS", 4)
 
     await asyncio.gather(*(defer(app, n) for n in range(10)))
 
@@ -131,7 +131,7 @@ async def test_a_statement_takes_a_bounded_number_of_jobs(
 async def test_a_statement_has_bounded_arguments(
     app: App, wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(carrier, "MOST_BYTES", 1000)
+    monkeypatch.setattr(pieces, "MOST_TEXT", 1000)
     long, longer = "x" * 390, "é" * 200  # written as \u00e9
 
     await asyncio.gather(*(defer(app, n) for n in (0, long, long, long, longer, 1, 2)))
