@@ -111,13 +111,12 @@ class Carrier:
     async def _defer_alone(self, job: jobs.Job) -> int:
         self._is_under_way = True
         try:
-            (job_id,) = await self._connector.call_async(wire.defer_jobs_v2(new_jobs=[job]))
+            return await self._connector.call_async(pieces.one(job))
         finally:
             if self._waiting:
                 self._depart_soon()
             else:
                 self._is_under_way = False
-        return job_id
 
     def _depart_soon(self) -> None:
         # Not at once: those who have just got their answers may have the next job to defer.

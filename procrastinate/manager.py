@@ -77,7 +77,11 @@ class JobManager:
 
     def defer_job(self, job: jobs_module.Job, connection: Any | None = None) -> jobs_module.Job:
         """Sync version of `defer_job_async`."""
-        return self.batch_defer_jobs([job], connection=connection)[0]
+        try:
+            job_id = self._sync.call(pieces.one(job), connection=connection)
+        except exceptions.UniqueViolation as exc:
+            self._raise_already_enqueued(exc, [job])
+        return _numbered([job], [job_id])[0]
 
     async def defer_job_async(
         self, job: jobs_module.Job, connection: Any | None = None
@@ -98,12 +102,16 @@ class JobManager:
             A copy of the job instance with the id set.
         """
         connector = self.connector
-        # One with a queueing lock may have to wait for somebody's transaction: for that one,
-        # nobody else should.
-        if connection is None and job.queueing_lock is None and connector.defers_together:
-            job_id = await self._carrier_of(connector).defer(job)
-            return _numbered([job], [job_id])[0]
-        return (await self.batch_defer_jobs_async([job], connection=connection))[0]
+        try:
+            # One with a queueing lock may have to wait for somebody's transaction: for that
+            # one, nobody else should.
+            if connection is None and job.queueing_lock is None and connector.defers_together:
+                job_id = await self._carrier_of(connector).defer(job)
+            else:
+                job_id = await connector.call_async(pieces.one(job), connection=connection)
+        except exceptions.UniqueViolation as exc:
+            self._raise_already_enqueued(exc, [job])
+        return _numbered([job], [job_id])[0]
 
     def _carrier_of(self, connector: connector_module.BaseConnector) -> carrier.Carrier:
         loop = asyncio.get_running_loop()

@@ -39,7 +39,7 @@ class Wire:
 
     async def call_async(self, call: Any, **options: Any) -> Any:
         async with self.arrived:
-            self.statements.append(len(call.args["p_args"]))
+            self.statements.append(len(call.args.get("p_args", "1")))
             self.calls.append(call)
             self.tasks.append(asyncio.current_task())
             self.arrived.notify_all()

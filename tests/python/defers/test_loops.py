@@ -24,7 +24,7 @@ class Slow(BaseAsyncConnector):
         self.statements: list[int] = []
 
     async def call_async(self, call: Any, *, connection: Any | None = None) -> Any:
-        jobs = len(call.args["p_args"])
+        jobs = len(call.args.get("p_args", "1"))
         self.statements.append(jobs)
         for _ in range(3):
             await asyncio.sleep(0)
