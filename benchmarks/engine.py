@@ -16,6 +16,7 @@ from benchmarks import (
     import_time,
     memory,
     overview,
+    producers,
     snapshot,
     triggers,
 )
@@ -32,6 +33,7 @@ CASES: Mapping[str, Case] = {
     "overview": overview.run,
     "triggers": triggers.run,
     "drain": drain.run,
+    "producers": producers.run,
     "memory": memory.run,
     "import": import_time.run,
 }
