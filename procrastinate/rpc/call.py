@@ -181,6 +181,11 @@ class Function:
         columns = ", ".join(self.columns) if self.columns else "*"
         return f"select {columns} from {self.name}({arguments})"  # noqa: S608 (our own names)
 
+    @functools.cached_property
+    def encoders(self) -> tuple[tuple[str, _Encode], ...]:
+        """How each argument is written, by its name."""
+        return tuple((name, _encoder(sql_type)) for name, sql_type in self.arguments.items())
+
 
 @attrs.frozen(kw_only=True)
 class Call(Generic[T_co]):
@@ -206,6 +211,6 @@ class Call(Generic[T_co]):
         """Return the arguments as PostgreSQL reads them, by name."""
         args = self.args
         return {
-            name: encode_argument(sql_type, args[name], json_dumps)
-            for name, sql_type in self.function.arguments.items()
+            name: None if (value := args[name]) is None else encode(value, json_dumps)
+            for name, encode in self.function.encoders
         }
