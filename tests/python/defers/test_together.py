@@ -16,7 +16,7 @@ from procrastinate import App, exceptions, pieces, testing
 from .conftest import POOL
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Awaitable, Coroutine
 
     from tests.conftest import AsyncConnect
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 PATIENCE = 20.0  # seconds, for what takes milliseconds
 
 
-async def outcomes(*defers: Coroutine[Any, Any, int]) -> list[Any]:
+async def outcomes(*defers: Awaitable[int]) -> list[Any]:
     """Wait for all; an error is shown by its class."""
     return [
         type(done) if isinstance(done, BaseException) else done
@@ -360,24 +360,59 @@ async def test_who_goes_alone_and_is_cancelled_lets_the_next_go(app: App, wire: 
     assert wire.statements == [1, 2]
 
 
+async def test_who_is_cancelled_on_the_way_is_not_sent_again(
+    app: App, wire: Wire, conn: psycopg.Connection
+) -> None:
+    wire.is_open.clear()
+    queues = ("q", "q", "q" * 129, "q")
+    tasks = [
+        asyncio.ensure_future(defer(app, n, queue=queue)) for n, queue in enumerate(queues)
+    ]
+    await wire.has(statements=1)
+    tasks[0].cancel()
+    await wire.has(statements=2)
+
+    tasks[1].cancel()
+    await asyncio.wait(tasks[:2])
+    wire.is_open.set()
+    done = await outcomes(*tasks[2:])
+
+    assert done[0] is exceptions.InvalidArgument
+    assert numbers(conn) == {done[1]: 3}
+
+
+async def all_wait(conn: psycopg.Connection, sessions: int) -> None:
+    """Wait until so many sessions wait for a lock."""
+    while conn.execute(  # noqa: ASYNC110 (it is not announced)
+        "select count(*) from pg_stat_activity "
+        "where datname = current_database() and wait_event_type = 'Lock'"
+    ).fetchone() != (sessions,):
+        await asyncio.sleep(0)
+
+
 async def test_a_statement_that_nobody_waits_for_is_cancelled(
     app: App, wire: Wire, aconnect: AsyncConnect, conn: psycopg.Connection
 ) -> None:
-    first = asyncio.ensure_future(defer(app, 0))
-    rest = [asyncio.ensure_future(defer(app, n)) for n in range(1, 4)]
-    await first
+    await defer(app, 0)
+    wire.is_open.clear()
+    first, *rest = (asyncio.ensure_future(defer(app, n)) for n in range(1, 6))
+    await wire.has(statements=2)
     mine = await aconnect(autocommit=False)
     await mine.execute("lock table procrastinate_jobs in exclusive mode")
-    await wire.has(statements=2)
+    rest[0].cancel()  # in the line
+    wire.is_open.set()
+    first.cancel()
+    await wire.has(statements=3)
+    await all_wait(conn, 1)  # a statement that has not begun would not hear of it
+    for task in rest:
+        task.cancel()
     async with asyncio.timeout(PATIENCE):
-        for task in rest:
-            task.cancel()
-        await asyncio.wait(rest)
+        await asyncio.wait([first, *rest])
         await all_given_back(app)  # while the table is locked still
     await mine.rollback()
 
-    await defer(app, 4)
-    assert list(numbers(conn).values()) in ([0, 4], [0, 1, 2, 3, 4])
+    await defer(app, 6)
+    assert list(numbers(conn).values()) == [0, 6]
 
 
 # An absent database
