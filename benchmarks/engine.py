@@ -18,6 +18,7 @@ from benchmarks import (
     memory,
     notify,
     overview,
+    producers,
     purge,
     snapshot,
     triggers,
@@ -38,6 +39,7 @@ CASES: Mapping[str, Case] = {
     "drain": drain.run,
     "latency": latency.run,
     "notify": notify.run,
+    "producers": producers.run,
     "memory": memory.run,
     "import": import_time.run,
 }

@@ -50,6 +50,13 @@ class BaseConnector:
     json_dumps: Callable[..., Any] | None = None
     json_loads: Callable[..., Any] | None = None
 
+    #: Whether async defers that are made at once may go in one statement. Not where each call
+    #: belongs to a transaction of its caller's.
+    defers_together: ClassVar[bool] = False
+
+    #: Whether it has :meth:`call_all`. Who has not gets a batch as one statement.
+    sends_pieces: ClassVar[bool] = False
+
     def get_sync_connector(self) -> BaseConnector:
         """Return the connector that sync code uses in this one's place."""
         raise NotImplementedError
@@ -125,6 +132,20 @@ class BaseConnector:
                     raise
         return call.decode([tuple(row.values()) for row in rows])
 
+    def call_all(self, calls: Iterable[Call[T]], *, connection: Any | None = None) -> list[T]:
+        """
+        Send calls one after the other, in one transaction, and return their results.
+
+        Parameters
+        ----------
+        calls
+            What to send. They are asked for again if the transaction has to be repeated.
+        connection
+            A connection of the caller's: the calls become part of its transaction, or are one
+            if it has none.
+        """
+        raise NotImplementedError
+
     async def open_async(self, pool: Pool | None = None) -> None:
         """Open, with a pool of the caller's if one is given."""
         raise exceptions.SyncConnectorConfigurationError
@@ -184,6 +205,12 @@ class BaseConnector:
                 if attempt == errors.MAX_TRIES or not errors.is_to_be_repeated(exc):
                     raise
         return call.decode([tuple(row.values()) for row in rows])
+
+    async def call_all_async(
+        self, calls: Iterable[Call[T]], *, connection: Any | None = None
+    ) -> list[T]:
+        """Send calls in one transaction and return their results; see :meth:`call_all`."""
+        raise NotImplementedError
 
     async def listen_notify(
         self,
@@ -321,6 +348,14 @@ class BaseAsyncConnector(BaseConnector):
 
         async def send() -> T:
             return await self.call_async(call, connection=connection)
+
+        return self._in_loop(send)
+
+    def call_all(self, calls: Iterable[Call[T]], *, connection: Any | None = None) -> list[T]:
+        """Send calls in one transaction; see :meth:`BaseConnector.call_all`."""
+
+        async def send() -> list[T]:
+            return await self.call_all_async(calls, connection=connection)
 
         return self._in_loop(send)
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import enum
 import functools
 import logging
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import attrs
 
 if TYPE_CHECKING:
     import datetime
+    from collections.abc import Iterator
 
     from procrastinate import manager, types
 
@@ -171,7 +173,10 @@ class Job:
         **kwargs
             New values by the names of the fields.
         """
-        return attrs.evolve(self, **kwargs)
+        # Not attrs.evolve, which asks for the fields each time: each defer does this twice.
+        fields = {**self.__dict__, **kwargs}
+        fields.pop("call_string", None)  # cached, and no field
+        return type(self)(**fields)
 
     @functools.cached_property
     def call_string(self) -> str:
@@ -221,9 +226,9 @@ class JobDeferrer:
         """
         job = self.make_new_job(**task_kwargs)
         _log_before([job])
-        job = self.job_manager.defer_job(job=job, connection=self.connection)
-        _log_after([job])
-        return _id_of(job)
+        job_id = _id_of(self.job_manager.defer_job(job=job, connection=self.connection))
+        _log_after([job], [job_id])
+        return job_id
 
     async def defer_async(self, **task_kwargs: types.JSONValue) -> int:
         """
@@ -231,9 +236,10 @@ class JobDeferrer:
         """
         job = self.make_new_job(**task_kwargs)
         _log_before([job])
-        job = await self.job_manager.defer_job_async(job=job, connection=self.connection)
-        _log_after([job])
-        return _id_of(job)
+        numbered = await self.job_manager.defer_job_async(job=job, connection=self.connection)
+        job_id = _id_of(numbered)
+        _log_after([job], [job_id])
+        return job_id
 
     def batch_defer(self, *task_kwargs: types.JSONDict) -> list[int]:
         """
@@ -241,11 +247,11 @@ class JobDeferrer:
         """
         if not task_kwargs:
             return []
-        jobs = [self.make_new_job(**kwargs) for kwargs in task_kwargs]
+        jobs = _NewJobs(self, task_kwargs)
         _log_before(jobs)
-        jobs = self.job_manager.batch_defer_jobs(jobs=jobs, connection=self.connection)
-        _log_after(jobs)
-        return [_id_of(job) for job in jobs]
+        ids = self.job_manager.batch_defer_ids(jobs, connection=self.connection)
+        _log_after(jobs, ids)
+        return ids
 
     async def batch_defer_async(self, *task_kwargs: types.JSONDict) -> list[int]:
         """
@@ -253,13 +259,28 @@ class JobDeferrer:
         """
         if not task_kwargs:
             return []
-        jobs = [self.make_new_job(**kwargs) for kwargs in task_kwargs]
+        jobs = _NewJobs(self, task_kwargs)
         _log_before(jobs)
-        jobs = await self.job_manager.batch_defer_jobs_async(
-            jobs=jobs, connection=self.connection
-        )
-        _log_after(jobs)
-        return [_id_of(job) for job in jobs]
+        ids = await self.job_manager.batch_defer_ids_async(jobs, connection=self.connection)
+        _log_after(jobs, ids)
+        return ids
+
+
+class _NewJobs(Collection[Job]):
+    """The jobs of a batch: made while they are read, for a big batch's would fill memory."""
+
+    def __init__(self, deferrer: JobDeferrer, task_kwargs: tuple[types.JSONDict, ...]) -> None:
+        self._deferrer = deferrer
+        self._task_kwargs = task_kwargs
+
+    def __iter__(self) -> Iterator[Job]:
+        return (self._deferrer.make_new_job(**kwargs) for kwargs in self._task_kwargs)
+
+    def __len__(self) -> int:
+        return len(self._task_kwargs)
+
+    def __contains__(self, job: object) -> bool:
+        return any(job == mine for mine in self)
 
 
 def _id_of(job: Job) -> int:
@@ -267,11 +288,11 @@ def _id_of(job: Job) -> int:
     return job.id
 
 
-def _count(jobs: list[Job]) -> str:
+def _count(jobs: Collection[Job]) -> str:
     return "1 job" if len(jobs) == 1 else f"{len(jobs)} jobs"
 
 
-def _log_before(jobs: list[Job]) -> None:
+def _log_before(jobs: Collection[Job]) -> None:
     if not logger.isEnabledFor(logging.DEBUG):
         return  # The context of a big batch costs more than the batch.
     logger.debug(
@@ -284,11 +305,15 @@ def _log_before(jobs: list[Job]) -> None:
     )
 
 
-def _log_after(jobs: list[Job]) -> None:
+def _log_after(jobs: Collection[Job], ids: list[int]) -> None:
     if not logger.isEnabledFor(logging.INFO):
         return
+    numbered = (
+        job.evolve(id=job_id, status=Status.TODO.value)
+        for job, job_id in zip(jobs, ids, strict=True)
+    )
     logger.info(
         "Deferred %s",
         _count(jobs),
-        extra={"action": "jobs_deferred", "jobs": [job.log_context() for job in jobs]},
+        extra={"action": "jobs_deferred", "jobs": [job.log_context() for job in numbered]},
     )

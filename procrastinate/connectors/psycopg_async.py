@@ -77,6 +77,9 @@ class PsycopgConnector(connector.BaseAsyncConnector):
         ``psycopg_pool.AsyncNullConnectionPool`` to disable pooling.
     """
 
+    defers_together = True
+    sends_pieces = True
+
     def __init__(
         self,
         *,
@@ -197,6 +200,41 @@ class PsycopgConnector(connector.BaseAsyncConnector):
                     continue
                 raise psycopg_errors.translate(exc) from exc
         return call.decode(rows)
+
+    async def call_all_async(
+        self,
+        calls: Iterable[Call[T]],
+        *,
+        connection: psycopg.AsyncConnection[Any] | None = None,
+    ) -> list[T]:
+        """Send calls in one transaction; see :meth:`BaseConnector.call_all`."""
+        if connection is not None:
+            own = psycopg_sync.own_connection(connection)
+            with psycopg_errors.translated():
+                async with psycopg_lending.in_one_transaction_async(own):
+                    return await self._send_all(own, calls)
+        for attempt in range(1, errors.MAX_TRIES + 1):
+            try:
+                async with (
+                    psycopg_lending.lent_async(self.pool) as pooled,
+                    pooled.transaction(),
+                ):
+                    return await self._send_all(pooled, calls)
+            except psycopg.Error as exc:
+                if exc.sqlstate in errors.TO_BE_REPEATED and attempt < errors.MAX_TRIES:
+                    continue
+                raise psycopg_errors.translate(exc) from exc
+        raise AssertionError("unreachable: the last try returns or raises")
+
+    async def _send_all(
+        self, connection: psycopg.AsyncConnection[Any], calls: Iterable[Call[T]]
+    ) -> list[T]:
+        return [
+            call.decode(
+                await self._send(connection, call.function.text, call.encode(self.json_dumps))
+            )
+            for call in calls
+        ]
 
     @staticmethod
     async def _send(

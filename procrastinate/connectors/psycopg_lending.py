@@ -136,3 +136,33 @@ def lent(
             yield connection
     finally:
         pool.putconn(connection)
+
+
+def _has_none_to_join(
+    connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any],
+) -> bool:
+    # Without autocommit the first statement begins one, which is the caller's to commit.
+    is_idle = connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+    return connection.autocommit and is_idle
+
+
+@contextlib.asynccontextmanager
+async def in_one_transaction_async(
+    connection: psycopg.AsyncConnection[Any],
+) -> AsyncGenerator[None, None]:
+    """Join the transaction of a caller's connection, or begin and commit one of ours."""
+    if _has_none_to_join(connection):
+        async with connection.transaction():
+            yield
+    else:
+        yield
+
+
+@contextlib.contextmanager
+def in_one_transaction(connection: psycopg.Connection[Any]) -> Generator[None, None, None]:
+    """Join the transaction of a caller's connection, or begin and commit one of ours."""
+    if _has_none_to_join(connection):
+        with connection.transaction():
+            yield
+    else:
+        yield

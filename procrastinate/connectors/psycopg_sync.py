@@ -19,7 +19,7 @@ from procrastinate.connectors import (
 from procrastinate.rpc import errors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from procrastinate.rpc.call import Call
 
@@ -66,6 +66,8 @@ class SyncPsycopgConnector(connector.BaseConnector):
         A function to deserialize JSON objects from a string. If not provided, JSON
         objects will be deserialized using psycopg's default JSON deserializer.
     """
+
+    sends_pieces = True
 
     def __init__(
         self,
@@ -167,6 +169,34 @@ class SyncPsycopgConnector(connector.BaseConnector):
                     continue
                 raise psycopg_errors.translate(exc) from exc
         return call.decode(rows)
+
+    def call_all(
+        self, calls: Iterable[Call[T]], *, connection: psycopg.Connection[Any] | None = None
+    ) -> list[T]:
+        """Send calls in one transaction; see :meth:`BaseConnector.call_all`."""
+        if connection is not None:
+            own = own_connection(connection)
+            with psycopg_errors.translated(), psycopg_lending.in_one_transaction(own):
+                return self._send_all(own, calls)
+        for attempt in range(1, errors.MAX_TRIES + 1):
+            try:
+                with psycopg_lending.lent(self.pool) as pooled, pooled.transaction():
+                    return self._send_all(pooled, calls)
+            except psycopg.Error as exc:
+                if exc.sqlstate in errors.TO_BE_REPEATED and attempt < errors.MAX_TRIES:
+                    continue
+                raise psycopg_errors.translate(exc) from exc
+        raise AssertionError("unreachable: the last try returns or raises")
+
+    def _send_all(
+        self, connection: psycopg.Connection[Any], calls: Iterable[Call[T]]
+    ) -> list[T]:
+        return [
+            call.decode(
+                self._send(connection, call.function.text, call.encode(self.json_dumps))
+            )
+            for call in calls
+        ]
 
     @staticmethod
     def _send(

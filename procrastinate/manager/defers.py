@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+import asyncio
+import itertools
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from procrastinate import exceptions
+from procrastinate import carrier, exceptions, pieces
 from procrastinate import jobs as jobs_module
 from procrastinate.manager import verbs
 from procrastinate.rpc import defers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from procrastinate import connector as connector_module
 
 QUEUEING_LOCK_CONSTRAINT = "procrastinate_jobs_queueing_lock_idx_v1"
 
@@ -15,9 +22,15 @@ QUEUEING_LOCK_CONSTRAINT = "procrastinate_jobs_queueing_lock_idx_v1"
 class Defers(verbs.Verbs):
     """Defers jobs, one or many or the one of a tick."""
 
+    _carrier: carrier.Carrier | None = None
+
     def defer_job(self, job: jobs_module.Job, connection: Any | None = None) -> jobs_module.Job:
         """Sync version of `defer_job_async`."""
-        return self.batch_defer_jobs([job], connection=connection)[0]
+        try:
+            job_id = self._sync.call(pieces.one(job), connection=connection)
+        except exceptions.UniqueViolation as exc:
+            self._raise_already_enqueued(exc, [job])
+        return _numbered([job], [job_id])[0]
 
     async def defer_job_async(
         self, job: jobs_module.Job, connection: Any | None = None
@@ -37,17 +50,31 @@ class Defers(verbs.Verbs):
         :
             A copy of the job instance with the id set.
         """
-        return (await self.batch_defer_jobs_async([job], connection=connection))[0]
+        connector = self.connector
+        try:
+            # One with a queueing lock may have to wait for somebody's transaction: for that
+            # one, nobody else should.
+            if connection is None and job.queueing_lock is None and connector.defers_together:
+                job_id = await self._carrier_of(connector).defer(job)
+            else:
+                job_id = await connector.call_async(pieces.one(job), connection=connection)
+        except exceptions.UniqueViolation as exc:
+            self._raise_already_enqueued(exc, [job])
+        return _numbered([job], [job_id])[0]
+
+    def _carrier_of(self, connector: connector_module.BaseConnector) -> carrier.Carrier:
+        loop = asyncio.get_running_loop()
+        # Another loop gets another one: what the old loop left undone is not waited for.
+        found = self._carrier
+        if found is None or not found.serves(connector, loop):
+            found = self._carrier = carrier.Carrier(connector, loop)
+        return found
 
     def batch_defer_jobs(
         self, jobs: list[jobs_module.Job], connection: Any | None = None
     ) -> list[jobs_module.Job]:
         """Sync version of `batch_defer_jobs_async`."""
-        try:
-            ids = self._sync.call(defers.defer_jobs_v2(new_jobs=jobs), connection=connection)
-        except exceptions.UniqueViolation as exc:
-            self._raise_already_enqueued(exc, jobs)
-        return _numbered(jobs, ids)
+        return _numbered(jobs, self.batch_defer_ids(jobs, connection=connection))
 
     async def batch_defer_jobs_async(
         self, jobs: list[jobs_module.Job], connection: Any | None = None
@@ -72,13 +99,34 @@ class Defers(verbs.Verbs):
         exceptions.AlreadyEnqueued
             A waiting job, or another of these, has one's queueing lock.
         """
+        return _numbered(jobs, await self.batch_defer_ids_async(jobs, connection=connection))
+
+    def batch_defer_ids(
+        self, jobs: Iterable[jobs_module.Job], connection: Any | None = None
+    ) -> list[int]:
+        """Sync version of `batch_defer_ids_async`."""
         try:
-            ids = await self.connector.call_async(
-                defers.defer_jobs_v2(new_jobs=jobs), connection=connection
-            )
+            return pieces.defer(self._sync, jobs, connection)
         except exceptions.UniqueViolation as exc:
             self._raise_already_enqueued(exc, jobs)
-        return _numbered(jobs, ids)
+
+    async def batch_defer_ids_async(
+        self, jobs: Iterable[jobs_module.Job], connection: Any | None = None
+    ) -> list[int]:
+        """
+        Do what `batch_defer_jobs_async` does, and return the ids alone.
+
+        Parameters
+        ----------
+        jobs :
+            The jobs to defer. They may be made while they are read, but more than once.
+        connection :
+            Optional external database connection: the jobs become part of its transaction.
+        """
+        try:
+            return await pieces.defer_async(self.connector, jobs, connection)
+        except exceptions.UniqueViolation as exc:
+            self._raise_already_enqueued(exc, jobs)
 
     async def defer_periodic_job(
         self, job: jobs_module.Job, periodic_id: str, defer_timestamp: int
@@ -121,12 +169,13 @@ class Defers(verbs.Verbs):
             self._raise_already_enqueued(exc, [job])
 
     def _raise_already_enqueued(
-        self, exc: exceptions.UniqueViolation, jobs: list[jobs_module.Job]
+        self, exc: exceptions.UniqueViolation, jobs: Iterable[jobs_module.Job]
     ) -> NoReturn:
         if exc.constraint_name != QUEUEING_LOCK_CONSTRAINT:
             raise exc
         # The server's detail has it in a sentence of its language; one job has it for sure.
-        queueing_lock = jobs[0].queueing_lock if len(jobs) == 1 else exc.queueing_lock
+        first = list(itertools.islice(jobs, 2))
+        queueing_lock = first[0].queueing_lock if len(first) == 1 else exc.queueing_lock
         raise exceptions.AlreadyEnqueued(
             "Job cannot be enqueued: there is already a job in the queue with the "
             f"queueing lock {queueing_lock}"

@@ -30,33 +30,72 @@ Dumps: TypeAlias = Callable[[Any], Any]
 Text: TypeAlias = "str | None"
 
 
-def _text(value: Any) -> str:
+class Written(str):
+    """JSON that was written before, for a call of many that is made of many calls of one."""
+
+    __slots__ = ()
+
+
+def dumped(value: Any, json_dumps: Dumps | None) -> str:
+    """
+    Write JSON.
+
+    Parameters
+    ----------
+    value
+        What JSON can say, or what was :class:`Written` before.
+    json_dumps
+        How to write it, instead of with :func:`json.dumps`.
+    """
+    if isinstance(value, Written):
+        return value
+    written = json_dumps(value) if json_dumps else json.dumps(value)
+    return written.decode() if isinstance(written, bytes) else str(written)
+
+
+def _text(value: Any, _: Dumps | None) -> str:
     if isinstance(value, enum.Enum):
         return str(value.value)
     return str(value)
 
 
-def _boolean(value: bool) -> str:
+def _boolean(value: bool, _: Dumps | None) -> str:
     return "t" if value else "f"
 
 
-def _moment(value: datetime.datetime) -> str:
+def _moment(value: datetime.datetime, _: Dumps | None) -> str:
     return value.isoformat()
 
 
-def _interval(value: datetime.timedelta) -> str:
+def _interval(value: datetime.timedelta, _: Dumps | None) -> str:
     # Never as days: a day is not 24 hours for PostgreSQL when the clocks change.
     return f"{value.total_seconds():.6f} seconds"
 
 
-_ENCODERS: dict[str, Callable[[Any], str]] = {
+def _job_to_defer(job: types.JobToDefer, json_dumps: Dumps | None) -> str:
+    fields = (
+        *(None if value is None else str(value) for value in job[:5]),
+        dumped(job.args, json_dumps),
+        None if job.scheduled_at is None else _moment(job.scheduled_at, None),
+    )
+    return "(" + ",".join("" if field is None else _quoted(field) for field in fields) + ")"
+
+
+_Encode: TypeAlias = Callable[[Any, "Dumps | None"], str]
+
+_ENCODERS: dict[str, _Encode] = {
     "boolean": _boolean,
     "timestamp with time zone": _moment,
     "interval": _interval,
+    "jsonb": dumped,
+    "procrastinate_job_to_defer_v1": _job_to_defer,
 }
 
 # An element of an array of these needs no quotes, whatever its value.
 _BARE = {"bigint", "integer", "boolean", "double precision"}
+
+# Columns of a call for many in which a few values come again and again: a queue, a priority.
+_REPETITIVE = {"text", "integer", "timestamp with time zone"}
 
 
 def _quoted(text: str) -> str:
@@ -64,24 +103,33 @@ def _quoted(text: str) -> str:
     return f'"{escaped}"'
 
 
-def _job_to_defer(job: types.JobToDefer, json_dumps: Dumps | None) -> str:
-    fields = (
-        *(None if value is None else str(value) for value in job[:5]),
-        _dumped(job.args, json_dumps),
-        None if job.scheduled_at is None else _moment(job.scheduled_at),
-    )
-    return "(" + ",".join("" if field is None else _quoted(field) for field in fields) + ")"
+@functools.cache
+def _encoder(sql_type: str) -> _Encode:
+    """Find how values of a type are written, none of them null."""
+    element_type = sql_type.removesuffix("[]")
+    encode = _ENCODERS.get(element_type, _text)
+    if element_type == sql_type:
+        return encode
+    is_bare = element_type in _BARE
+    is_repetitive = element_type in _REPETITIVE
 
+    def element(value: Any, json_dumps: Dumps | None) -> str:
+        if value is None:
+            return "NULL"
+        text = encode(value, json_dumps)
+        return text if is_bare else _quoted(text)
 
-def _dumped(value: Any, json_dumps: Dumps | None) -> str:
-    dumped = json_dumps(value) if json_dumps else json.dumps(value)
-    return dumped.decode() if isinstance(dumped, bytes) else str(dumped)
+    def array(values: Sequence[Any], json_dumps: Dumps | None) -> str:
+        if len(values) == 1:
+            return "{" + element(values[0], json_dumps) + "}"
+        if is_repetitive:
+            written = {value: element(value, json_dumps) for value in set(values)}
+            elements = [written[value] for value in values]
+        else:
+            elements = [element(value, json_dumps) for value in values]
+        return "{" + ",".join(elements) + "}"
 
-
-def _array(element_type: str, values: Sequence[Any], encode: Callable[[Any], str]) -> str:
-    if element_type in _BARE:
-        return "{" + ",".join("NULL" if v is None else encode(v) for v in values) + "}"
-    return "{" + ",".join("NULL" if v is None else _quoted(encode(v)) for v in values) + "}"
+    return array
 
 
 def encode_argument(sql_type: str, value: Any, json_dumps: Dumps | None = None) -> Text:
@@ -97,19 +145,7 @@ def encode_argument(sql_type: str, value: Any, json_dumps: Dumps | None = None) 
     json_dumps
         How ``jsonb`` is written, instead of with :func:`json.dumps`.
     """
-    if value is None:
-        return None
-    element_type = sql_type.removesuffix("[]")
-    encode: Callable[[Any], str]
-    if element_type == "jsonb":
-        encode = functools.partial(_dumped, json_dumps=json_dumps)
-    elif element_type == "procrastinate_job_to_defer_v1":
-        encode = functools.partial(_job_to_defer, json_dumps=json_dumps)
-    else:
-        encode = _ENCODERS.get(element_type, _text)
-    if element_type is sql_type:
-        return encode(value)
-    return _array(element_type, value, encode)
+    return None if value is None else _encoder(sql_type)(value, json_dumps)
 
 
 @attrs.frozen(kw_only=True, slots=False)
@@ -152,6 +188,11 @@ class Function:
             name: f"${number}" for number, name in enumerate(self.arguments, start=1)
         }
 
+    @functools.cached_property
+    def encoders(self) -> tuple[tuple[str, _Encode], ...]:
+        """How each argument is written, by its name."""
+        return tuple((name, _encoder(sql_type)) for name, sql_type in self.arguments.items())
+
 
 @attrs.frozen(kw_only=True)
 class Call(Generic[T_co]):
@@ -177,6 +218,6 @@ class Call(Generic[T_co]):
         """Return the arguments as PostgreSQL reads them, by name."""
         args = self.args
         return {
-            name: encode_argument(sql_type, args[name], json_dumps)
-            for name, sql_type in self.function.arguments.items()
+            name: None if (value := args[name]) is None else encode(value, json_dumps)
+            for name, encode in self.function.encoders
         }

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from procrastinate import jobs
+    from procrastinate.rpc.call import Written
 
 _DEFER_ARGUMENTS = {
     "p_queue_names": "text[]",
@@ -63,9 +64,13 @@ def _defer_args(new_jobs: Sequence[jobs.Job]) -> dict[str, Any]:
     }
 
 
-def defer_jobs_v2(*, new_jobs: Sequence[jobs.Job]) -> Call[list[int]]:
+def defer_jobs_v2(
+    *, new_jobs: Sequence[jobs.Job], written: Sequence[Written] | None = None
+) -> Call[list[int]]:
     """
     Insert jobs in todo, all or none; return their ids in the order given.
+
+    ``written`` has their arguments as JSON, if that was written before.
 
     Raises
     ------
@@ -76,7 +81,10 @@ def defer_jobs_v2(*, new_jobs: Sequence[jobs.Job]) -> Call[list[int]]:
 
     Source: ``sql/functions/wire/defer_jobs_v2.sql``
     """
-    return Call(function=_DEFER_JOBS, args=_defer_args(new_jobs), decode=decode.column)
+    args = _defer_args(new_jobs)
+    if written is not None:
+        args["p_args"] = written
+    return Call(function=_DEFER_JOBS, args=args, decode=decode.column)
 
 
 def try_defer_jobs_v1(*, new_jobs: Sequence[jobs.Job]) -> Call[list[values.TriedDefer]]:

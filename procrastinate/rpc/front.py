@@ -176,7 +176,7 @@ def defer_job(
             "priority": priority,
             "lock": lock,
             "queueing_lock": queueing_lock,
-            "args": args or {},
+            "args": {} if args is None else args,
             "scheduled_at": scheduled_at,
         },
         decode=decode.one,

@@ -255,4 +255,6 @@ def _as_query(name: str, args: Any) -> tuple[str, dict[str, Any]]:
     if all(column in args for column in _BATCH):
         batch = zip(*(args[column] for column in _BATCH), strict=True)
         return query_name, {"jobs": [types.JobToDefer(*values) for values in batch]}
+    if query_name == "defer_job":
+        return "defer_jobs", {"jobs": [types.JobToDefer(**args)]}
     return query_name, {re.sub("^(p_|_)", "", key): value for key, value in args.items()}

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 import attrs
 import pytest
 
-from tests.python.races import harness, points, scene, verbs
+from tests.python.races import harness, points, scene, script, verbs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from tests.python.races.scene import Scene
 
-Step = harness.Step
+Step = script.Step
 
 TAKE_BACK, ASK, FETCH = "take back", "ask", "fetch"
 PROTOCOL = (TAKE_BACK, ASK, FETCH)
@@ -103,9 +103,9 @@ class GoesToSleep:
         idle.react()
         return self.queue.stage.look(scene.RUNNABLE)
 
-    def ends_well(self, run: harness.Ran | scene.Explored) -> None:
+    def ends_well(self, run: script.Ran | scene.Explored) -> None:
         """Before anything else happens: an end of a job would wake it, and hide what is lost."""
-        statements = run.statements if isinstance(run, harness.Ran) else run.others
+        statements = run.statements if isinstance(run, script.Ran) else run.others
         left = self.leaves(statements)
         assert not left, f"{run}: nobody was told of {left}"
         self.queue.ends_well(run)
@@ -135,19 +135,19 @@ def orders(
     writer: str,
     end: str = "commit",
     snapshot: str | None = None,
-) -> Iterator[harness.Ran]:
+) -> Iterator[script.Ran]:
     steps = [Step("writer", end)]
     if snapshot is None:
         steps.insert(0, Step("writer", lambda: f"begin; {WRITERS[writer](worker)}", writer))
     else:
         steps.insert(0, Step("writer", snapshot))
         steps.insert(1, Step("writer", lambda: WRITERS[writer](worker), writer))
-    yield from harness.permutations(
+    yield from script.permutations(
         worker.queue.stage, steps, worker.as_steps(), setup=worker.set_up
     )
 
 
-def losses(worker: GoesToSleep, runs: Iterator[harness.Ran]) -> list[str]:
+def losses(worker: GoesToSleep, runs: Iterator[script.Ran]) -> list[str]:
     """The orders in which a job was left that nobody was told of."""
     lost: list[str] = []
     for run in runs:

@@ -103,7 +103,7 @@ def test_a_job_is_given_back_by_the_claim_that_holds_it_and_by_none_else(
 def test_a_retry_by_a_lost_claim_changes_nothing(sides: list[Side]) -> None:
     def act(side: Side) -> Any:
         claimed = side.claim()
-        lost = attrs.evolve(claimed, claim_id=claimed.claim_id + 1)
+        lost = claimed._replace(claim_id=claimed.claim_id + 1)
         retries = [retry_of(lost)]
         outcomes = side.call(wire.retry_jobs_v1(worker_id=side.worker_id, retries=retries))
         return outcomes, side.status(claimed.job.id)

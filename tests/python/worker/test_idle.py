@@ -107,4 +107,4 @@ def test_one_job_makes_many_idle_workers_look_once_each(
         said = runner.run(storm())
     # Each looks; whoever met a row that another was just taking looks once more.
     assert WORKERS <= said["finish_and_fetch_v1"] <= 2 * WORKERS
-    assert said.total() - said["finish_and_fetch_v1"] == said["defer_jobs_v2"] == 1
+    assert said.total() - said["finish_and_fetch_v1"] == said["defer_job"] == 1

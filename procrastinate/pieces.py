@@ -1,0 +1,122 @@
+"""
+A batch of jobs in pieces: one statement each, all in one transaction.
+
+A batch of any size is written as JSON, quoted and sent a piece at a time; what the caller holds
+already, the arguments, is all that grows with it: docs/decisions/0071.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from procrastinate.rpc import call, defers, front
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from procrastinate import connector as connector_module
+    from procrastinate import jobs
+
+#: Jobs in one statement: the server works on them for some 20 ms.
+MOST_JOBS = 1000
+
+#: Characters of arguments in one statement, unless one job has more.
+MOST_TEXT = 1_000_000
+
+
+def one(job: jobs.Job) -> call.Call[int]:
+    """Return the call that defers one job: the server has less to do than for a batch of one."""
+    return front.defer_job(
+        queue_name=job.queue,
+        task_name=job.task_name,
+        priority=job.priority,
+        lock=job.lock,
+        queueing_lock=job.queueing_lock,
+        args=job.task_kwargs,
+        scheduled_at=job.scheduled_at,
+    )
+
+
+class Pieces:
+    """
+    The calls that defer some jobs, made anew each time that they are asked for.
+
+    Parameters
+    ----------
+    jobs
+        The jobs. They are read once for each attempt to send them.
+    json_dumps
+        How arguments are written; None is :func:`json.dumps`.
+    """
+
+    def __init__(self, jobs: Iterable[jobs.Job], json_dumps: call.Dumps | None) -> None:
+        self._jobs = jobs
+        self._json_dumps = json_dumps
+
+    def __iter__(self) -> Iterator[call.Call[list[int]]]:
+        """Make the calls, one after the other."""
+        return (piece for piece, _ in self._cut())
+
+    def only(self) -> call.Call[list[int]] | None:
+        """Return the call if one is enough."""
+        for piece, is_last in self._cut():
+            return piece if is_last else None
+        return defers.defer_jobs_v2(new_jobs=[])
+
+    def _cut(self) -> Iterator[tuple[call.Call[list[int]], bool]]:
+        piece: list[jobs.Job] = []
+        written: list[call.Written] = []
+        size = 0
+        for job in self._jobs:
+            args = call.Written(call.dumped(job.task_kwargs, self._json_dumps))
+            size += len(args)
+            if piece and (len(piece) == MOST_JOBS or size > MOST_TEXT):
+                yield defers.defer_jobs_v2(new_jobs=piece, written=written), False
+                piece, written, size = [], [], len(args)
+            piece.append(job)
+            written.append(args)
+        if piece:
+            yield defers.defer_jobs_v2(new_jobs=piece, written=written), True
+
+
+def defer(
+    connector: connector_module.BaseConnector, jobs: Iterable[jobs.Job], connection: Any | None
+) -> list[int]:
+    """Sync version of :func:`defer_async`."""
+    if not connector.sends_pieces:
+        return connector.call(defers.defer_jobs_v2(new_jobs=list(jobs)), connection=connection)
+    pieces = Pieces(jobs, connector.json_dumps)
+    only = pieces.only()
+    if only is not None:
+        return connector.call(only, connection=connection)
+    return _joined(connector.call_all(pieces, connection=connection))
+
+
+async def defer_async(
+    connector: connector_module.BaseConnector, jobs: Iterable[jobs.Job], connection: Any | None
+) -> list[int]:
+    """
+    Defer jobs, all or none, and return their ids in the same order.
+
+    Parameters
+    ----------
+    connector
+        What sends the statements; one statement, if it can't send pieces.
+    jobs
+        The jobs. They may be read more than once.
+    connection
+        A connection of the caller's, or None.
+    """
+    if not connector.sends_pieces:
+        return await connector.call_async(
+            defers.defer_jobs_v2(new_jobs=list(jobs)), connection=connection
+        )
+    pieces = Pieces(jobs, connector.json_dumps)
+    only = pieces.only()
+    if only is not None:
+        return await connector.call_async(only, connection=connection)
+    return _joined(await connector.call_all_async(pieces, connection=connection))
+
+
+def _joined(answers: Iterable[list[int]]) -> list[int]:
+    return [job_id for ids in answers for job_id in ids]
