@@ -47,7 +47,7 @@ def test_jobs_that_several_workers_ran_once_each_are_all_right() -> None:
 
 def test_what_is_kept_is_not_run_again_unless_it_is_asked_for(tmp_path: pathlib.Path) -> None:
     results = Results.read(tmp_path / "new" / "kept.json")
-    results.keep(result("a", ours=Outcome({"rate": [1.0]})))
+    results.keep(result("a", ours=Outcome(values={"rate": [1.0]})))
     results.keep(result("b", ours=Outcome(failed="lost a job")))
     kept = Results.read(results.path)
     assert kept.cases == results.cases
@@ -59,18 +59,18 @@ def test_what_is_kept_is_not_run_again_unless_it_is_asked_for(tmp_path: pathlib.
 def test_a_file_that_holds_no_results_is_refused_by_its_name(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "kept.json"
     path.write_text('{"cases": [{}')
-    with pytest.raises(UnreadableError, match="kept.json"):
+    with pytest.raises(UnreadableError, match=r"kept\.json"):
         Results.read(path)
 
 
 def test_a_side_that_failed_or_is_missing_is_shown_with_its_reason(
     tmp_path: pathlib.Path,
 ) -> None:
-    ours = Outcome({"rate": [10.0, 12.0, 11.0]})
+    ours = Outcome(values={"rate": [10.0, 12.0, 11.0]})
     kept = result(
         ours=ours,
         **{
-            "3.10": Outcome({"rate": [5.0]}, failed="2 ran twice"),
+            "3.10": Outcome(values={"rate": [5.0]}, failed="2 ran twice"),
             "saq": Outcome(missing="no net"),
         },
     )
@@ -88,7 +88,7 @@ def test_a_package_that_cannot_be_had_is_missing_with_the_last_word(
     tmp_path: pathlib.Path,
 ) -> None:
     with pytest.raises(
-        environments.MissingError, match="some-queue can't be had .*: no network"
+        environments.MissingError, match=r"some-queue can't be had .*: no network"
     ):
         environments._install(  # pyright: ignore[reportPrivateUsage] (no registry is asked here)
             "some-queue", tmp_path, [sys.executable, "-c", "import sys; sys.exit('no network')"]
