@@ -16,7 +16,8 @@ RUN := $(VENV)/bin/python
 OTHERS := docs fleet histories plans races sqllint tooling typing
 COVERED = tests/api $(filter-out $(OTHERS:%=tests/python/%),$(wildcard tests/python/*))
 
-.PHONY: help venv demo test test-pythons check coverage docs bench mutate mutate-python migration clean
+.PHONY: help venv demo test test-pythons check coverage docs bench bench-full mutate mutate-python \
+	migration clean
 
 help:
 	@echo 'make demo       set up all, then do the main job on real input, and show it'
@@ -25,7 +26,9 @@ help:
 	@echo 'make coverage   run the tests of the Python, and fail if too many branches are missed'
 	@echo 'make test-pythons  run the tests with each Python >= 3.11 that there is'
 	@echo 'make docs       build the site of docs/ into build/site; a warning is an error'
-	@echo 'make bench      print the figures that the decisions quote'
+	@echo 'make bench      ours beside 3.10 and graphile-worker, six cases: ten minutes at most'
+	@echo 'make bench BENCH=exchange  a case of the engine alone: the figures that decisions quote'
+	@echo 'make bench-full  ours beside six other queues: an hour or two, goes on where it was'
 	@echo 'make mutate     break the SQL in one place at a time, print what no test notices: hours'
 	@echo 'make mutate-python  the same for the Python of rpc/ and worker/: hours'
 	@echo 'make migration WHAT=what_it_does  draft a migration from what changed since the lock'
@@ -63,6 +66,9 @@ docs: venv
 
 bench: venv
 	@$(RUN) -m benchmarks $(BENCH)
+
+bench-full: venv
+	@$(RUN) -m benchmarks.peers --full $(BENCH)
 
 mutate: venv
 	@$(RUN) -m tools.mutate_sql $(MUTATE)

@@ -174,6 +174,8 @@ class _Lane:
                 seconds = await self._turn()
                 if seconds != 0 and not self._is_done:
                     await self._rest(seconds)
+            # Those that saw the last call of this one under way rest until somebody wakes them.
+            self._claims.wake_others(self)
         except Exception as exc:  # It is raised once the running jobs have ended.
             await self._fail(exc)
         finally:

@@ -9,8 +9,9 @@ import pytest
 
 from procrastinate import App
 from procrastinate.types import JSONDict
+from procrastinate.worker import Worker
 
-from .conftest import Database, Drain, intercept
+from .conftest import Database, Drain, intercept, run_to_its_end
 
 JOBS = 120
 
@@ -64,3 +65,19 @@ async def test_from_twenty_slots_on_two_exchanges_share_them(
     assert await database.statuses() == ["succeeded"] * JOBS
     assert max(at_once) == lanes
     assert max(limits) == most
+
+
+async def test_lanes_end_together_if_they_are_stopped_while_one_of_them_asks_for_jobs(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = Worker(app, concurrency=20, install_signal_handlers=False)
+    send: Any = app.connector.call_async
+
+    async def call_async(call: Any, **options: Any) -> Any:
+        if call.function.name == "procrastinate_finish_and_fetch_v1":
+            worker.stop()  # the other lane has its turn while the answer is on its way
+        return await send(call, **options)
+
+    intercept(app, monkeypatch, call_async)
+    await run_to_its_end(worker)
+    assert worker.claims.is_idle
