@@ -19,6 +19,7 @@ from benchmarks import (
     overview,
     purge,
     snapshot,
+    soak,
     triggers,
 )
 from benchmarks import server as servers
@@ -32,6 +33,7 @@ CASES: Mapping[str, Case] = {
     "deep": deep.run,
     "snapshot": snapshot.run,
     "overview": overview.run,
+    "soak": soak.run,
     "purge": purge.run,
     "triggers": triggers.run,
     "drain": drain.run,
