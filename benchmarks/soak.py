@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import subprocess
 import sys
 import time
@@ -161,15 +162,13 @@ def run(server: Server, options: Options, report: figures.Report) -> None:
 def judge(conn: Connection, marks: list[Mark], report: figures.Report) -> None:
     rates = [
         (after.ended - before.ended) / (after.at - before.at)
-        for before, after in zip(marks[:-1], marks[1:], strict=True)
+        for before, after in itertools.pairwise(marks)
     ]
     # what the first tenth starts with is the worker's own start
     report.add("the last tenth", "jobs/s", rates[-1:], rates[:1], bar=figures.at_least(0.85))
     conn.execute("select pg_stat_force_next_flush()")
     updates, hot, _ = statistics_of(conn, "jobs")
-    report.add(
-        "HOT updates of jobs", "%", [100 * hot / updates], bar=figures.at_least(95)
-    )
+    report.add("HOT updates of jobs", "%", [100 * hot / updates], bar=figures.at_least(95))
     for table in ("todo", "doing", "counts"):  # as large as the work in hand
         sizes = [mark.bytes_of(table) / 1e6 for mark in marks[1:]]
         report.add(f"{table} at the end", "MB", sizes[-1:], [max(sizes[:5])])

@@ -184,8 +184,9 @@ create table procrastinate_jobs (
     key text,
     group_key text,
     trace_context jsonb
--- room for a second version of each row: a batch is fetched whole
-) with (fillfactor = 50);
+-- room for two more versions of each row, for the first can't be pruned as long as anybody
+-- looks on: docs/decisions/0078-room-for-two-more-versions.md
+) with (fillfactor = 33);
 
 comment on table procrastinate_jobs is
 'Every job. Change it by the functions, or by plain statements: triggers keep the rest '
@@ -6901,7 +6902,7 @@ to public;
 
 insert into procrastinate_migrations (name, sha256)
 values
-    ('04.00.00_01_pre_baseline', '88c9f3a924ced1522b6ac12eadc88cff38ff263ac961980c7dba7056aebf1b08');
+    ('04.00.00_01_pre_baseline', 'fe24e0fbae87f2cf54015cb4fb2f611e1202185a39bae434eef782673a2f3922');
 
 -- Back to the caller's search_path.
 do $$
