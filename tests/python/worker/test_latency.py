@@ -10,7 +10,7 @@ import pytest
 from procrastinate import App, PsycopgConnector, jobs, utils
 from procrastinate.worker import Worker
 
-from .conftest import Database, StartWorker, see_it_end
+from .conftest import Database, StartWorker, intercept, see_it_end
 from .time_lapse import Exchanges, TimeLapse
 
 #: So long that no test gets there: what happens sooner was not found by polling.
@@ -52,7 +52,7 @@ def test_the_alarm_rings_when_the_job_is_due_however_long_the_answer_took(
 
         async with app.open_async():
             await task.configure(schedule_in={"seconds": DUE}).defer_async()
-            monkeypatch.setattr(app.connector, "call_async", call_async)
+            intercept(app, monkeypatch, call_async)
             worker = Worker(
                 app,
                 install_signal_handlers=False,
@@ -166,7 +166,7 @@ async def test_a_look_after_one_that_found_nothing_begins_at_the_start(
     @app.task(name="t")
     async def task() -> None: ...
 
-    monkeypatch.setattr(app.connector, "call_async", call_async)
+    intercept(app, monkeypatch, call_async)
     run = await start_worker(fetch_job_polling_interval=NEVER)
     await database.until(IS_LISTENING)
     for _ in range(3):
