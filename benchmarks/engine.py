@@ -21,6 +21,7 @@ from benchmarks import (
     producers,
     purge,
     snapshot,
+    soak,
     triggers,
 )
 from benchmarks import server as servers
@@ -34,6 +35,7 @@ CASES: Mapping[str, Case] = {
     "deep": deep.run,
     "snapshot": snapshot.run,
     "overview": overview.run,
+    "soak": soak.run,
     "purge": purge.run,
     "triggers": triggers.run,
     "drain": drain.run,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import functools
 import logging
@@ -13,6 +12,7 @@ from procrastinate import (
     builtin_tasks,
     exceptions,
     jobs,
+    loops,
     manager,
     tasks,
     utils,
@@ -349,14 +349,15 @@ class App(blueprints.Blueprint):
         The app and the event loop are closed at the end of the function.
 
         An app with a `SyncPsycopgConnector` works, too: the worker then uses a
-        `PsycopgConnector` with the same arguments.
+        `PsycopgConnector` with the same arguments. The loop is uvloop's if it is installed,
+        unless the variable ``PROCRASTINATE_UVLOOP`` is ``off``.
 
         Parameters
         ----------
         **kwargs :
             The options of `App.run_worker_async`.
         """
-        asyncio.run(self._open_and_run_worker(**kwargs))
+        loops.run(self._open_and_run_worker(**kwargs))
 
     async def _open_and_run_worker(self, **kwargs: Any) -> None:
         with contextlib.ExitStack() as stack:

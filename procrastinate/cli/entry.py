@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from procrastinate import exceptions, utils
+from procrastinate import exceptions, loops, utils
 from procrastinate.cli import commands, loading, logs, options, parser
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ def main() -> None:
     Exits with 1 if the command fails, after one message on stderr, and with 2 if it can't be
     understood.
     """
-    asyncio.run(cli(sys.argv[1:]))
+    loops.run(cli(sys.argv[1:]))
 
 
 async def cli(args: Sequence[str]) -> None:

@@ -191,8 +191,9 @@ create table procrastinate_jobs (
     key text,
     group_key text,
     trace_context jsonb
--- room for a second version of each row: a batch is fetched whole
-) with (fillfactor = 50);
+-- room for two more versions of each row, for the first can't be pruned as long as anybody
+-- looks on: docs/decisions/0078-room-for-two-more-versions.md
+) with (fillfactor = 33);
 
 comment on table procrastinate_jobs is
 'Every job. Change it by the functions, or by plain statements: triggers keep the rest '
@@ -7019,7 +7020,7 @@ to public;
 
 insert into procrastinate_migrations (name, sha256)
 values
-    ('04.00.00_01_pre_baseline', '4ae4622e6bd803e69c803f0fffc5ad0d2e2748911e89b3c9dbb3a83c61f2ac5e');
+    ('04.00.00_01_pre_baseline', '121feecc0270e7e3bde3c1dcf57889ede8b44105d08a8c4de27cf6e9140b2f54');
 
 -- Back to the caller's search_path.
 do $$

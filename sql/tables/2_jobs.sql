@@ -24,8 +24,9 @@ create table procrastinate_jobs (
     key text,
     group_key text,
     trace_context jsonb
--- room for a second version of each row: a batch is fetched whole
-) with (fillfactor = 50);
+-- room for two more versions of each row, for the first can't be pruned as long as anybody
+-- looks on: docs/decisions/0078-room-for-two-more-versions.md
+) with (fillfactor = 33);
 
 comment on table procrastinate_jobs is
 'Every job. Change it by the functions, or by plain statements: triggers keep the rest '

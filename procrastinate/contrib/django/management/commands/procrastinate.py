@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import sync_to_async
 from django.core.management import base
 
-from procrastinate import cli
+from procrastinate import cli, loops
 from procrastinate.cli import entry
 from procrastinate.contrib.django import django_connector, healthchecks, procrastinate_app
 
@@ -57,7 +56,7 @@ class Command(base.BaseCommand):
             connector = connector.get_worker_connector()
         try:
             with app.replace_connector(connector) as worker_app:
-                asyncio.run(cli.execute_command({**options, "app": worker_app}))
+                loops.run(cli.execute_command({**options, "app": worker_app}))
         except base.CommandError:
             raise
         except Exception as exc:
