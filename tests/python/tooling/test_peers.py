@@ -14,7 +14,7 @@ from benchmarks.peers.results import Outcome, Result, Results, UnreadableError
 CASE = FULL["drain-10"]
 
 
-def result(case: str = "drain-10", **outcomes: Outcome) -> Result:
+def result(case: str, outcomes: dict[str, Outcome]) -> Result:
     return Result(
         case=case,
         when="2026-01-01",
@@ -47,8 +47,8 @@ def test_jobs_that_several_workers_ran_once_each_are_all_right() -> None:
 
 def test_what_is_kept_is_not_run_again_unless_it_is_asked_for(tmp_path: pathlib.Path) -> None:
     results = Results.read(tmp_path / "new" / "kept.json")
-    results.keep(result("a", ours=Outcome(values={"rate": [1.0]})))
-    results.keep(result("b", ours=Outcome(failed="lost a job")))
+    results.keep(result("a", {"ours": Outcome(values={"rate": [1.0]})}))
+    results.keep(result("b", {"ours": Outcome(failed="lost a job")}))
     kept = Results.read(results.path)
     assert kept.cases == results.cases
     assert kept.to_run(["a", "b", "c"], []) == ["c"]
@@ -68,8 +68,9 @@ def test_a_side_that_failed_or_is_missing_is_shown_with_its_reason(
 ) -> None:
     ours = Outcome(values={"rate": [10.0, 12.0, 11.0]})
     kept = result(
-        ours=ours,
-        **{
+        "drain-10",
+        {
+            "ours": ours,
             "3.10": Outcome(values={"rate": [5.0]}, failed="2 ran twice"),
             "saq": Outcome(missing="no net"),
         },
