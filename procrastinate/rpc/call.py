@@ -95,12 +95,16 @@ _ENCODERS: dict[str, _Encode] = {
 _BARE = {"bigint", "integer", "boolean", "double precision"}
 
 # Columns of a call for many in which a few values come again and again: a queue, a priority.
-_REPETITIVE = {"text", "integer", "timestamp with time zone"}
+_REPETITIVE = {"text", "timestamp with time zone", "procrastinate_job_status"}
 
 
 def _quoted(text: str) -> str:
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
+
+
+def _whole_numbers(values: Sequence[int | None], _: Dumps | None) -> str:
+    return "{" + ",".join(map(str, values)).replace("None", "NULL") + "}"
 
 
 @functools.cache
@@ -110,6 +114,8 @@ def _encoder(sql_type: str) -> _Encode:
     encode = _ENCODERS.get(element_type, _text)
     if element_type == sql_type:
         return encode
+    if element_type in {"bigint", "integer"}:
+        return _whole_numbers
     is_bare = element_type in _BARE
     is_repetitive = element_type in _REPETITIVE
 
