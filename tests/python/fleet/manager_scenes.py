@@ -209,7 +209,8 @@ async def stalled(scene: Scene) -> None:
     scene.note(pruned=[scene.name("worker", n) for n in pruned])
     await manager.unregister_worker(one)
     await manager.unregister_worker(two)
-    left = list(await manager.get_stalled_jobs())
+    # In no order: 3.10's statement asks for none.
+    left = sorted(await manager.get_stalled_jobs(), key=lambda job: job.id or 0)
     scene.note(left=left)
     for job in left:
         await manager.retry_job(job)

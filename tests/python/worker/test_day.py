@@ -24,6 +24,8 @@ import psycopg.waiting
 import pytest
 
 from procrastinate import App, PsycopgConnector, connector
+from procrastinate.rpc import decode
+from procrastinate.rpc.call import Call, Function
 from procrastinate.worker import Worker, quiet
 
 from .conftest import see_it_end
@@ -56,6 +58,13 @@ select d.job_id, 'running', null from procrastinate_doing as d
 SERVER_OF_B_IS_QUIET = b"select quiet from procrastinate_workers where queues is null"
 
 
+CLOCK = Function(
+    name="clock",
+    arguments={"now": "text"},
+    body="select set_config('procrastinate.now', %(now)s, false)",
+)
+
+
 class _Clocked(Exchanges):
     """Exchanges that tell the database what time it is on the loop's clock."""
 
@@ -84,6 +93,23 @@ class _Clocked(Exchanges):
 
         self.pool_options["kwargs"]["cursor_factory"] = Cursor
         self.pool_options["connection_class"] = Connection
+
+    def watch_lines(self, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().watch_lines(app, monkeypatch)
+        make = app.connector.line
+
+        def line() -> Any:
+            made: Any = make()
+            send = made.call_async
+
+            async def call_async(call: Any) -> Any:
+                await send(Call(function=CLOCK, args={"now": moment()}, decode=decode.one))
+                return await send(call)
+
+            made.call_async = call_async
+            return made
+
+        monkeypatch.setattr(app.connector, "line", line)
 
 
 def moment(seconds: float = 0) -> str:
@@ -228,6 +254,7 @@ def test_in_a_day_of_idling_no_job_waits_for_a_poll(
     monkeypatch.setattr(connector, "LISTEN_TIMEOUT", NEVER)
     exchanges = _Clocked()
     app = App(connector=PsycopgConnector(conninfo=dsn, min_size=1, **exchanges.pool_options))
+    exchanges.watch_lines(app, monkeypatch)
     day = Day(exchanges, connect, random.Random(SEED), connect())
 
     @app.task(name="t")
