@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _read = json.JSONDecoder().raw_decode
 
 
-class JsonbLoader(Loader):
+class _JsonbLoader(Loader):
     """
     Reads ``jsonb`` with less ado than :func:`json.loads`, which is 2 µs slower for each job.
 
@@ -38,7 +38,7 @@ def hasten(connection: psycopg.AsyncConnection[Any]) -> None:
     adapters = connection.adapters
     jsonb = adapters.types["jsonb"].oid
     if adapters.get_loader(jsonb, pq.Format.TEXT) is json_types.JsonbLoader:
-        adapters.register_loader(jsonb, JsonbLoader)
+        adapters.register_loader(jsonb, _JsonbLoader)
 
 
 def wrap(value: Any, dumps: Callable[..., Any] | None) -> Any:
