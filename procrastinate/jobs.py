@@ -181,6 +181,9 @@ class Job:
     @functools.cached_property
     def call_string(self) -> str:
         """The job as people read it: ``task[id](argument=value, ...)``."""
+        kwargs: Any = self.task_kwargs
+        if not isinstance(kwargs, dict):  # stored by foreign hands
+            return f"{self.task_name}[{self.id}]({kwargs!r})"
         kwargs_string = ", ".join(f"{key}={value!r}" for key, value in self.task_kwargs.items())
         return f"{self.task_name}[{self.id}]({kwargs_string})"
 

@@ -76,16 +76,16 @@ class PsycopgLine(connector.Line):
             None if text is None else text.encode()
             for text in call.encode(self._json_dumps).values()
         ]
-        for attempt in range(1, errors.MAX_TRIES + 1):
+        tries = 0
+        while True:
+            tries += 1
             try:
                 rows = await self._rows(call.function, args)
                 break
             except psycopg.Error as exc:
-                if exc.sqlstate in errors.TO_BE_REPEATED and attempt < errors.MAX_TRIES:
+                if exc.sqlstate in errors.TO_BE_REPEATED and tries < errors.MAX_TRIES:
                     continue
                 raise psycopg_errors.translate(exc) from exc
-        else:
-            raise AssertionError("unreachable: the last try returns or raises")
         return call.decode(rows)
 
     async def close(self) -> None:
@@ -117,7 +117,7 @@ class _Socket:
         self._fileno = self._pgconn.socket
         self._names: dict[str, bytes] = {}
         self._transformer = psycopg.adapt.Transformer(connection)
-        self._answer: asyncio.Future[PGresult | None] | None = None
+        self._answer: asyncio.Future[PGresult] | None = None
         self._result: PGresult | None = None
         self._has_writer = False
         self._is_dead = False
@@ -167,15 +167,13 @@ class _Socket:
         self._pgconn.send_query_prepared(name, args)
         return self._load(await self._answered())
 
-    def _load(self, result: PGresult | None) -> Rows:
-        if result is None:
-            raise psycopg.OperationalError("the server sent no answer")
+    def _load(self, result: PGresult) -> Rows:
         if result.status not in _ANSWERED:
             raise psycopg.errors.error_from_result(result)
         self._transformer.set_pgresult(result)
         return self._transformer.load_rows(0, result.ntuples, tuple)
 
-    async def _answered(self) -> PGresult | None:
+    async def _answered(self) -> PGresult:
         """Wait for the answer to what was sent."""
         self._answer = self._loop.create_future()
         self._write()
@@ -216,7 +214,9 @@ class _Socket:
     def _settle(self) -> None:
         answer, self._answer = self._answer, None
         result, self._result = self._result, None
-        if answer is not None and not answer.done():
+        assert answer is not None  # Nothing is read unless something was asked,
+        assert result is not None  # and to each call the server says one thing at least.
+        if not answer.done():
             answer.set_result(result)
 
     def _fail(self, exc: psycopg.Error) -> None:

@@ -496,3 +496,32 @@ async def test_a_middleware_may_swallow_or_skip(
 
     assert ran == [2]
     assert await database.statuses() == ["succeeded", "succeeded"]
+
+
+@pytest.mark.parametrize("colour", ["sync", "async"])
+async def test_arguments_without_names_fail_the_job_and_not_the_worker(
+    app: App, database: Database, drain: Drain, colour: str
+) -> None:
+    if colour == "sync":
+
+        @app.task(name="t")
+        def _() -> None: ...
+
+    else:
+
+        @app.task(name="t")
+        async def _() -> None: ...
+
+    first = await app.configure_task("t").defer_async()
+    # Foreign hands: no function of ours lets it through.
+    rows = database.conn.execute(
+        "insert into procrastinate_jobs (queue_name, task_name, args)"
+        " values ('default', 't', '[1]') returning id"
+    ).fetchall()
+    last = await app.configure_task("t").defer_async()
+    await drain()
+    assert [await database.status(job_id) for job_id in (first, rows[0][0], last)] == [
+        "succeeded",
+        "failed",
+        "succeeded",
+    ]
