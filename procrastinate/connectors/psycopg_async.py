@@ -21,7 +21,6 @@ from procrastinate.connectors import (
     psycopg_line,
     psycopg_sync,
 )
-from procrastinate.rpc import errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -196,9 +195,7 @@ class PsycopgConnector(connector.BaseAsyncConnector):
                     rows = await self._send(pooled, text, encoded)
                 break
             except psycopg.Error as exc:
-                if exc.sqlstate in errors.TO_BE_REPEATED and attempt < errors.MAX_TRIES:
-                    continue
-                raise psycopg_errors.translate(exc) from exc
+                psycopg_errors.raise_unless_repeated(exc, attempt)
         return call.decode(rows)
 
     async def call_all_async(
@@ -213,7 +210,9 @@ class PsycopgConnector(connector.BaseAsyncConnector):
             with psycopg_errors.translated():
                 async with psycopg_lending.in_one_transaction_async(own):
                     return await self._send_all(own, calls)
-        for attempt in range(1, errors.MAX_TRIES + 1):
+        attempt = 0
+        while True:
+            attempt += 1
             try:
                 async with (
                     psycopg_lending.lent_async(self.pool) as pooled,
@@ -221,10 +220,7 @@ class PsycopgConnector(connector.BaseAsyncConnector):
                 ):
                     return await self._send_all(pooled, calls)
             except psycopg.Error as exc:
-                if exc.sqlstate in errors.TO_BE_REPEATED and attempt < errors.MAX_TRIES:
-                    continue
-                raise psycopg_errors.translate(exc) from exc
-        raise AssertionError("unreachable: the last try returns or raises")
+                psycopg_errors.raise_unless_repeated(exc, attempt)
 
     async def _send_all(
         self, connection: psycopg.AsyncConnection[Any], calls: Iterable[Call[T]]

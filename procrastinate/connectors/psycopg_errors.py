@@ -30,6 +30,12 @@ def translate(exc: psycopg.Error) -> exceptions.ConnectorException:
     )
 
 
+def raise_unless_repeated(exc: psycopg.Error, attempt: int) -> None:
+    """Raise an error of an attempt as ours, unless others caused it and another one is due."""
+    if exc.sqlstate not in errors.TO_BE_REPEATED or attempt >= errors.MAX_TRIES:
+        raise translate(exc) from exc
+
+
 @contextlib.contextmanager
 def translated() -> Generator[None, None, None]:
     """Raise psycopg's errors as ours."""

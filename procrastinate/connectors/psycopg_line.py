@@ -21,7 +21,6 @@ from psycopg import pq
 
 from procrastinate import connector
 from procrastinate.connectors import psycopg_errors
-from procrastinate.rpc import errors
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -76,16 +75,14 @@ class PsycopgLine(connector.Line):
             None if text is None else text.encode()
             for text in call.encode(self._json_dumps).values()
         ]
-        tries = 0
+        attempt = 0
         while True:
-            tries += 1
+            attempt += 1
             try:
                 rows = await self._rows(call.function, args)
                 break
             except psycopg.Error as exc:
-                if exc.sqlstate in errors.TO_BE_REPEATED and tries < errors.MAX_TRIES:
-                    continue
-                raise psycopg_errors.translate(exc) from exc
+                psycopg_errors.raise_unless_repeated(exc, attempt)
         return call.decode(rows)
 
     async def close(self) -> None:

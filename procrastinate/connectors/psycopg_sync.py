@@ -16,7 +16,6 @@ from procrastinate.connectors import (
     psycopg_keepalive,
     psycopg_lending,
 )
-from procrastinate.rpc import errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -165,9 +164,7 @@ class SyncPsycopgConnector(connector.BaseConnector):
                     rows = self._send(pooled, text, encoded)
                 break
             except psycopg.Error as exc:
-                if exc.sqlstate in errors.TO_BE_REPEATED and attempt < errors.MAX_TRIES:
-                    continue
-                raise psycopg_errors.translate(exc) from exc
+                psycopg_errors.raise_unless_repeated(exc, attempt)
         return call.decode(rows)
 
     def call_all(
@@ -178,15 +175,14 @@ class SyncPsycopgConnector(connector.BaseConnector):
             own = own_connection(connection)
             with psycopg_errors.translated(), psycopg_lending.in_one_transaction(own):
                 return self._send_all(own, calls)
-        for attempt in range(1, errors.MAX_TRIES + 1):
+        attempt = 0
+        while True:
+            attempt += 1
             try:
                 with psycopg_lending.lent(self.pool) as pooled, pooled.transaction():
                     return self._send_all(pooled, calls)
             except psycopg.Error as exc:
-                if exc.sqlstate in errors.TO_BE_REPEATED and attempt < errors.MAX_TRIES:
-                    continue
-                raise psycopg_errors.translate(exc) from exc
-        raise AssertionError("unreachable: the last try returns or raises")
+                psycopg_errors.raise_unless_repeated(exc, attempt)
 
     def _send_all(
         self, connection: psycopg.Connection[Any], calls: Iterable[Call[T]]

@@ -103,7 +103,9 @@ class Executor:
         self._worker.running.add(running)
         plan = self._plans.get(job.task_name)
         if plan is None or plan.is_async or self._worker.worker_middleware:
-            running.run = asyncio.get_running_loop().create_task(self._run(running))
+            running.run = asyncio.get_running_loop().create_task(
+                self._run(running, functools.partial(self._begin, running))
+            )
         else:
             self._run_in_thread(plan, running)
 
@@ -112,13 +114,11 @@ class Executor:
         if self._threads is not None:
             self._threads.close()
 
-    async def _run(self, running: RunningJob) -> None:
+    async def _run(self, running: RunningJob, begin: Callable[[], Awaitable[Any]]) -> None:
         # The end of the job is what the caller gets, whatever is raised: this task is the
         # job's own, and being cancelled is one of the ways in which a job ends.
         try:
-            plan = self._plan_of(running.job)
-            self._log_start(running)
-            running.result.result = await self._begin(plan, running)
+            running.result.result = await begin()
         except BaseException as exc:  # Also SystemExit: the worker survives.
             self._end(running, exc)
         else:
@@ -145,19 +145,12 @@ class Executor:
         self, running: RunningJob, returned: Any, raised: BaseException | None
     ) -> None:
         if raised is None and inspect.isawaitable(returned):
-            running.run = asyncio.get_running_loop().create_task(self._await(running, returned))
+            # It is awaited here, as its caller would have to.
+            run = self._run(running, lambda: returned)
+            running.run = asyncio.get_running_loop().create_task(run)
             return
         running.result.result = returned
         self._end(running, raised)
-
-    async def _await(self, running: RunningJob, returned: Awaitable[Any]) -> None:
-        """Await what a sync task returned, as its caller would have to."""
-        try:
-            running.result.result = await returned
-        except BaseException as exc:  # As in _run.
-            self._end(running, exc)
-        else:
-            self._end(running, None)
 
     def _end(self, running: RunningJob, error: BaseException | None) -> None:
         retry: retry_module.RetryDecision | None = None
@@ -213,8 +206,10 @@ class Executor:
             )
         return _Plan(task, is_async, (*middlewares, *task.task_middleware))
 
-    def _begin(self, plan: _Plan, running: RunningJob) -> Awaitable[Any]:
+    def _begin(self, running: RunningJob) -> Awaitable[Any]:
         """Return what is to be awaited on the loop for a job."""
+        plan = self._plan_of(running.job)
+        self._log_start(running)
         context = self._context(plan, running)
         chain = self._chain(plan, running, context)
         run = chain if plan.is_async else functools.partial(self._through_thread, chain)
