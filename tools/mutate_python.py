@@ -10,8 +10,8 @@ Asks the tests of the Python what they hold: breaks a function in one place, see
 The tests run once in one warm process, where coverage notes which of them come to a line. Then
 the process forks for each mutant of `tools.python_mutants`: the child puts the mutant's code into
 the functions that live there, and runs the tests that come to the line, the quickest first, until
-one fails. A child that takes far longer than its tests did, loops: that is noticed too, as is one
-that dies.
+one fails; those that noticed other mutants of the run are asked first. A child whose test takes far
+longer than any of them did, loops: that is noticed too, as is one that dies.
 
 What runs in another process (the command line as a program) never sees a mutant. What was found
 is kept in .cache/python_mutants.jsonl; a mutant that stands there is not tried again unless its
@@ -58,6 +58,7 @@ MEMORY = 4 << 30  # bytes that a child may take: a mutant may collect for ever
 
 STILLBORN, SURVIVED, UNREACHED = "stillborn", "survived", "unreached"
 LOOPED, DIED = "took too long", "died"
+GOES_ON = "."  # after a test; in between, so that a child is not taken for one that loops
 
 
 @attrs.frozen
@@ -139,7 +140,11 @@ def put(mutant: python_mutants.Mutant, path: pathlib.Path) -> bool:
 
 
 def forked(task: Callable[[Callable[[str], None]], None], seconds: float) -> str:
-    """Run a task in a child of this process; the last word that it says, or what became of it."""
+    """
+    Run a task in a child of this process; the last word that it says, or what became of it.
+
+    It may be silent for so many seconds. Meanwhile it says `GOES_ON`.
+    """
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -154,10 +159,16 @@ def forked(task: Callable[[Callable[[str], None]], None], seconds: float) -> str
             os._exit(0)
     os.close(writing)
     try:
-        ready, _, _ = select.select([reading], [], [], seconds)
-        if not ready:
-            return LOOPED
-        return os.read(reading, 10_000).decode() or DIED
+        word = ""
+        while not word:
+            ready, _, _ = select.select([reading], [], [], seconds)
+            if not ready:
+                return LOOPED
+            said = os.read(reading, 10_000).decode()
+            if not said:
+                return DIED
+            word = said.lstrip(GOES_ON)
+        return word
     finally:
         os.close(reading)
         os.killpg(child, signal.SIGKILL)
@@ -175,6 +186,7 @@ class Experiment:
     records: Records
     witnesses: dict[str, Witness] = attrs.field(factory=dict[str, Witness])
     coming: dict[tuple[str, int], set[str]] = attrs.field(factory=dict)
+    noticed: collections.Counter[str] = attrs.field(factory=collections.Counter[str])
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         self.observe(session.items)
@@ -207,7 +219,11 @@ class Experiment:
         self.say(f"{len(self.witnesses)} tests pass in {seconds:.0f} s")
 
     def asked(self, file: pathlib.Path, lines: range) -> list[Witness]:
-        """The tests that come to the lines, the quickest first, as many as there is time for."""
+        """
+        The tests that come to the lines: the quickest, as many as there is time for.
+
+        Those that noticed most in their time come first.
+        """
         names = {name for line in lines for name in self.coming.get((str(file), line), ())}
         found = sorted((self.witnesses[name] for name in names), key=lambda one: one.seconds)
         left = self.most
@@ -217,7 +233,7 @@ class Experiment:
             if left < 0 and chosen:
                 break
             chosen.append(witness)
-        return chosen
+        return sorted(chosen, key=lambda one: -self.noticed[one.item.nodeid] / one.seconds)
 
     def try_file(self, file: pathlib.Path) -> None:
         name = str(file.relative_to(ROOT))
@@ -248,11 +264,13 @@ class Experiment:
                 if not passes(witness.item):
                     say(witness.item.nodeid)
                     return
+                say(GOES_ON)
             say(SURVIVED)
 
-        by = forked(ask, 20 + 5 * sum(witness.seconds for witness in witnesses))
+        by = forked(ask, 5 + 5 * max(witness.seconds for witness in witnesses))
         if by.startswith((LOOPED, DIED)):
             drop_left_over()
+        self.noticed[by] += 1
         return by
 
 

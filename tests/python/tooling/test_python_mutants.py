@@ -124,6 +124,21 @@ def test_a_child_that_is_killed_has_died() -> None:
     assert mutate_python.forked(task, 60) == mutate_python.DIED
 
 
+def test_a_child_that_is_killed_after_a_test_that_passed_has_died() -> None:
+    def task(say: Callable[[str], None]) -> None:
+        say(mutate_python.GOES_ON)
+        os.kill(os.getpid(), 9)
+
+    assert mutate_python.forked(task, 60) == mutate_python.DIED
+
+
+def test_that_tests_passed_is_no_part_of_what_a_child_found() -> None:
+    def task(say: Callable[[str], None]) -> None:
+        say(mutate_python.GOES_ON + mutate_python.GOES_ON + "the third test")
+
+    assert mutate_python.forked(task, 60) == "the third test"
+
+
 def test_a_child_that_loops_for_ever_is_stopped() -> None:
     def task(say: Callable[[str], None]) -> None:
         while True:
