@@ -76,6 +76,10 @@ def test_each_mutant_is_another_text_and_leaves_the_module_as_it_was() -> None:
     assert [mutant.text for mutant in python_mutants.mutants(MODULE)] == texts
 
 
+def test_a_return_of_none_is_left_as_it_is() -> None:
+    assert list(python_mutants.mutants("def f():\n    return None\n")) == []
+
+
 def test_a_condition_is_changed_where_its_statement_begins_not_in_its_body() -> None:
     (mutant,) = [m for m in python_mutants.mutants(MODULE) if m.what == "6 -> 7"]
     assert mutant.lines == range(11, 12)

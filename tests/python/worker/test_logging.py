@@ -255,7 +255,37 @@ async def test_a_result_that_has_no_truth_or_text_does_not_keep_its_job_from_end
     await drain()
 
     assert await database.status(job_id) == "succeeded"
-    assert the(records, "job_end_not_logged").levelno == logging.ERROR
+    record = the(records, "job_end_not_logged")
+    assert record.levelno == logging.ERROR
+    assert record.getMessage() == f"The end of job ok[{job_id}]() could not be logged"
+    assert record.__dict__["job"]["id"] == record.__dict__["worker"]["job_id"] == job_id
+
+
+async def test_a_middleware_of_the_other_kind_is_said_to_be_skipped_once_a_task(
+    app: App, drain: Drain, records: pytest.LogCaptureFixture
+) -> None:
+    def of_sync(call_next: Any, context: Any, worker: Any) -> Any:
+        return call_next()
+
+    async def of_async(call_next: Any, context: Any, worker: Any) -> Any:
+        return await call_next()
+
+    @app.task(name="s")
+    def _() -> None: ...
+
+    @app.task(name="a")
+    async def _() -> None: ...
+
+    for name in ("s", "a", "s", "a"):
+        await app.configure_task(name).defer_async()
+    await drain(task_middleware=[of_sync, of_async])
+
+    skipped = [r for r in records.records if r.__dict__.get("action") == "skip_task_middleware"]
+    assert {record.levelno for record in skipped} == {logging.DEBUG}
+    assert [record.getMessage() for record in skipped] == [
+        "Skipping worker-wide async middleware 'of_async' for sync task 's'",
+        "Skipping worker-wide sync middleware 'of_sync' for async task 'a'",
+    ]
 
 
 async def test_what_is_not_listened_to_is_not_made(
