@@ -4,6 +4,7 @@ Asks the tests of the Python what they hold: breaks a function in one place, see
     python -m tools.mutate_python procrastinate/rpc procrastinate/worker/claim.py
     python -m tools.mutate_python --again       # only what survived so far, after new tests
     python -m tools.mutate_python --every 5     # a sample: each fifth mutant of a module
+    python -m tools.mutate_python --named _Lane._fail  # only in this function
     python -m tools.mutate_python --tests tests/python/worker  # whom to ask
     python -m tools.mutate_python --report      # what is known so far
 
@@ -181,6 +182,7 @@ class Experiment:
 
     files: list[pathlib.Path]
     every: int
+    named: list[str]
     again: bool
     most: float
     records: Records
@@ -244,6 +246,8 @@ class Experiment:
             old = known.get((name, mutant.text))
             survived = old is not None and old.by in {SURVIVED, UNREACHED}
             if not survived if self.again else old is not None:
+                continue
+            if self.named and mutant.name not in self.named:
                 continue
             count += 1
             by = self.judge(mutant, file)
@@ -319,6 +323,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tools.mutate_python", description=__doc__)
     parser.add_argument("paths", nargs="*", default=DEFAULT)
     parser.add_argument("--again", action="store_true", help="only those that survived")
+    parser.add_argument("--named", nargs="+", default=[], help="only in these functions")
     parser.add_argument("--tests", nargs="+", default=TESTS, help="pytest paths, whom to ask")
     parser.add_argument("--every", type=int, default=1, help="a sample: each nth of a module")
     parser.add_argument("--most", type=float, default=60, help="seconds of tests a mutant")
@@ -332,6 +337,7 @@ def main() -> None:
     experiment = Experiment(
         files=files,
         every=options.every,
+        named=options.named,
         again=options.again,
         most=options.most,
         records=records,

@@ -99,7 +99,9 @@ async def test_a_record_carries_the_job_and_the_worker_for_machines(
     }
     assert extra["result"] == "r"
     assert extra["duration"] == pytest.approx(extra["end_timestamp"] - extra["start_timestamp"])
-    assert f" ended with status: Success, lasted {extra['duration']:.3f} s" in record.getMessage()
+    assert (
+        f" ended with status: Success, lasted {extra['duration']:.3f} s" in record.getMessage()
+    )
     assert the(records, "start_worker").__dict__["queues"] is None
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from procrastinate import App, JobContext, exceptions
+from procrastinate import App, JobContext, RetryStrategy, exceptions
 from procrastinate.job_context import AbortReason
-from procrastinate.worker import Worker
+from procrastinate.worker import Worker, claim
 
 from .conftest import PATIENCE, Database, Drain, StartWorker, actions, intercept, run_to_its_end
 
@@ -303,6 +303,98 @@ async def test_a_side_task_that_fails_stops_the_worker_gracefully(
         "update_heartbeats error: ZeroDivisionError('broken')",
     )
     assert await database.status(job_id) in {"succeeded", "todo"}
+
+
+@pytest.fixture
+def failures(app: App, monkeypatch: pytest.MonkeyPatch) -> list[Exception]:
+    """What the next exchanges of a worker raise, instead of being made."""
+    failures: list[Exception] = []
+    send: Any = app.connector.call_async
+
+    async def call_async(call: Any, **options: Any) -> Any:
+        if call.function.name == "procrastinate_finish_and_fetch_v1" and failures:
+            raise failures.pop(0)
+        return await send(call, **options)
+
+    intercept(app, monkeypatch, call_async)
+    return failures
+
+
+@pytest.mark.parametrize(("retry", "becomes"), [(False, "failed"), (True, "todo")])
+async def test_a_worker_that_a_failure_ends_reports_what_ends_after_it(
+    app: App,
+    database: Database,
+    start_worker: StartWorker,
+    failures: list[Exception],
+    records: pytest.LogCaptureFixture,
+    retry: bool,
+    becomes: str,
+) -> None:
+    gate = asyncio.Event()
+
+    @app.task(name="t", retry=RetryStrategy(wait=3600) if retry else False)
+    async def task() -> None:
+        await gate.wait()
+        raise ValueError
+
+    job_id = await task.defer_async()
+    run = await start_worker(concurrency=2, listen_notify=False)
+    await run.until_it_runs()
+    failures.append(exceptions.ConnectorException("refused"))
+    run.worker.claims.wake()
+    while not run.worker.shutdown.requested:  # noqa: ASYNC110 (it is not announced)
+        await asyncio.sleep(0)
+    assert not run.task.done()  # It waits for what runs.
+    gate.set()
+    with pytest.raises(exceptions.ConnectorException, match="refused"):
+        await run.ended()
+    job = await database.job(job_id)
+    assert (job.status, job.attempts) == (becomes, 1)
+    assert "ends_not_saved" not in actions(records)
+
+
+async def test_a_last_report_that_fails_too_leaves_the_first_failure_and_names_the_jobs(
+    app: App,
+    database: Database,
+    start_worker: StartWorker,
+    gate: asyncio.Event,
+    failures: list[Exception],
+    records: pytest.LogCaptureFixture,
+) -> None:
+    job_id = await app.configure_task("wait").defer_async()
+    run = await start_worker(concurrency=1, listen_notify=False)
+    await run.until_it_runs()
+    failures += [exceptions.ConnectorException(text) for text in ("refused", "again")]
+    gate.set()
+    with pytest.raises(exceptions.ConnectorException, match="refused"):
+        await run.ended()
+    assert await database.status(job_id) == "doing"
+    (record,) = [r for r in records.records if r.__dict__.get("action") == "ends_not_saved"]
+    assert (record.levelno, record.getMessage()) == (
+        logging.ERROR,
+        f"The ends of 1 jobs could not be saved; they stay in doing: wait[{job_id}]()",
+    )
+    assert failures == []
+
+
+async def test_a_worker_that_gave_the_database_up_tries_no_last_report(
+    app: App,
+    database: Database,
+    start_worker: StartWorker,
+    gate: asyncio.Event,
+    failures: list[Exception],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(claim, "GIVE_UP_AFTER", -1.0)
+    job_id = await app.configure_task("wait").defer_async()
+    run = await start_worker(concurrency=1, listen_notify=False)
+    await run.until_it_runs()
+    failures.append(exceptions.DatabaseUnavailable())
+    run.worker.stop()
+    gate.set()
+    with pytest.raises(exceptions.DatabaseUnavailable):
+        await run.ended()
+    assert await database.status(job_id) == "doing"  # where recovery finds it
 
 
 async def test_a_bad_cron_expression_stops_the_worker(
