@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from procrastinate import exceptions
-from procrastinate.worker import Worker, retention
+from procrastinate.worker import Worker, retention, waiting
 
 if TYPE_CHECKING:
     import psycopg
@@ -119,6 +119,27 @@ async def test_passes_are_repeated(
 
     assert not run.task.done()
     await database.until("select 1 where not exists (select from procrastinate_jobs)")
+
+
+@pytest.mark.parametrize(
+    ("age", "seconds"),
+    [(1, 60.0), (600, 60.0), (3600, 360.0), (DAY, 3600.0), (100 * DAY, 3600.0)],
+    ids=str,
+)
+async def test_the_pause_between_passes_is_a_tenth_of_the_age_within_bounds(
+    app: App, monkeypatch: pytest.MonkeyPatch, age: Any, seconds: float
+) -> None:
+    pauses: list[float] = []
+
+    async def event_or_deadline(event: asyncio.Event, pause: float) -> None:
+        pauses.append(pause)
+        if len(pauses) == 2:
+            raise asyncio.CancelledError
+
+    monkeypatch.setattr(waiting, "event_or_deadline", event_or_deadline)
+    with pytest.raises(asyncio.CancelledError):
+        await Worker(app, retention=age).retainer.run()
+    assert pauses == [seconds, seconds]
 
 
 async def test_a_job_that_a_table_of_the_users_points_at_does_not_stop_the_worker(
