@@ -8,10 +8,10 @@ from typing import Any
 import attrs
 import pytest
 
-from procrastinate import App, exceptions
+from procrastinate import App, RetryStrategy, exceptions
 from procrastinate.worker import waiting
 
-from .conftest import StartWorker, intercept
+from .conftest import Database, StartWorker, intercept
 
 NEVER = 1_000_000.0
 EXCHANGE = "procrastinate_finish_and_fetch_v1"
@@ -82,3 +82,32 @@ async def test_the_pauses_grow_while_the_database_is_away_and_begin_anew_after_t
     await run.stop()
     away = [attempt for attempt in pauses.attempts if attempt >= 0]
     assert away[:5] == [0, 1, 2, 0, 1]
+
+
+async def test_a_retry_that_could_not_be_told_is_told_again_though_nobody_wakes_the_worker(
+    app: App,
+    database: Database,
+    start_worker: StartWorker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pauses = Pauses(monkeypatch)
+    send: Any = app.connector.call_async
+    failures = [exceptions.DatabaseUnavailable() for _ in range(3)]
+
+    async def call_async(call: Any, **options: Any) -> Any:
+        if call.function.name == "procrastinate_retry_jobs_v1" and failures:
+            raise failures.pop()
+        return await send(call, **options)
+
+    @app.task(name="t", retry=RetryStrategy(wait=3600))
+    async def task() -> None:
+        raise ValueError
+
+    intercept(app, monkeypatch, call_async)
+    job_id = await task.defer_async()
+    await start_worker(**{**QUIETLY, "fetch_job_polling_interval": NEVER})
+    await database.until(
+        "select 1 from procrastinate_jobs where id = %s and status = 'todo' and attempts = 1",
+        job_id,
+    )
+    assert [attempt for attempt in pauses.attempts if attempt >= 0] == [0, 1, 2]
