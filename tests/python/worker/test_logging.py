@@ -66,12 +66,10 @@ async def test_the_life_of_a_job_in_the_log(
             f"procrastinate.worker.{name}",
             message,
         )
-    ends = [
-        r.getMessage() for r in records.records if r.__dict__.get("action") == "stop_worker"
-    ]
-    assert ends == [
-        "No job found. Stopping worker because wait=False",
-        "Stopped worker on queues q",
+    ends = [r for r in records.records if r.__dict__.get("action") == "stop_worker"]
+    assert [(end.getMessage(), end.__dict__["queues"]) for end in ends] == [
+        ("No job found. Stopping worker because wait=False", ["q"]),
+        ("Stopped worker on queues q", ["q"]),
     ]
 
 
