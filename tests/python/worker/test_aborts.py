@@ -250,6 +250,32 @@ async def test_an_abort_of_another_workers_job_is_not_kept_for_later(
     assert await database.status(job_id) == "succeeded"
 
 
+async def test_an_abort_of_what_an_exchange_did_not_bring_is_not_kept_for_the_next_one(
+    app: App, database: Database, start_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @app.task(name="t")
+    async def task() -> None:
+        await asyncio.sleep(0)
+
+    job_ids: list[int] = []
+    send: Any = app.connector.call_async
+
+    async def call_async(call: Any, **options: Any) -> Any:
+        answer = await send(call, **options)
+        if call.function.name == "procrastinate_finish_and_fetch_v1" and not job_ids:
+            # Another worker has it, and gives it back after this.
+            job_ids.append(await task.defer_async())
+            run.worker.running.abort_by_id(job_ids[0])
+        return answer
+
+    intercept(app, monkeypatch, call_async)
+    run = await start_worker()
+    await database.until(
+        "select 1 from procrastinate_jobs where status in ('succeeded', 'aborted')"
+    )
+    assert await database.status(job_ids[0]) == "succeeded"
+
+
 async def test_notifications_that_are_not_ours_do_no_harm(
     app: App, database: Database, start_worker: StartWorker
 ) -> None:

@@ -361,18 +361,19 @@ async def test_a_last_report_that_fails_too_leaves_the_first_failure_and_names_t
     failures: list[Exception],
     records: pytest.LogCaptureFixture,
 ) -> None:
-    job_id = await app.configure_task("wait").defer_async()
-    run = await start_worker(concurrency=1, listen_notify=False)
-    await run.until_it_runs()
+    first, second = await app.configure_task("wait").batch_defer_async({}, {})
+    run = await start_worker(concurrency=2, listen_notify=False)
+    await run.until_it_runs(2)
     failures += [exceptions.ConnectorException(text) for text in ("refused", "again")]
     gate.set()
     with pytest.raises(exceptions.ConnectorException, match="refused"):
         await run.ended()
-    assert await database.status(job_id) == "doing"
+    assert await database.statuses() == ["doing", "doing"]
     (record,) = [r for r in records.records if r.__dict__.get("action") == "ends_not_saved"]
     assert (record.levelno, record.getMessage()) == (
         logging.ERROR,
-        f"The ends of 1 jobs could not be saved; they stay in doing: wait[{job_id}]()",
+        "The ends of 2 jobs could not be saved; they stay in doing: "
+        f"wait[{first}](), wait[{second}]()",
     )
     assert failures == []
 
