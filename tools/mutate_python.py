@@ -271,7 +271,7 @@ class Experiment:
                 say(GOES_ON)
             say(SURVIVED)
 
-        by = forked(ask, 3 + 4 * max(witness.seconds for witness in witnesses))
+        by = forked(ask, 5 + 5 * max(witness.seconds for witness in witnesses))
         if by.startswith((LOOPED, DIED)):
             drop_left_over()
         self.noticed[by] += 1

@@ -9,7 +9,8 @@ import attrs
 import pytest
 
 from procrastinate import App, RetryStrategy, exceptions
-from procrastinate.worker import waiting
+from procrastinate.rpc import values
+from procrastinate.worker import Worker, waiting
 
 from .conftest import Database, StartWorker, intercept
 
@@ -111,3 +112,36 @@ async def test_a_retry_that_could_not_be_told_is_told_again_though_nobody_wakes_
         job_id,
     )
     assert [attempt for attempt in pauses.attempts if attempt >= 0] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("interval", "after_failure"), [(10.0, 1.0), (0.25, 0.25)])
+async def test_a_beat_that_failed_is_made_again_soon_and_each_has_a_third_of_the_timeout(
+    app: App, monkeypatch: pytest.MonkeyPatch, interval: float, after_failure: float
+) -> None:
+    pauses: list[float] = []
+    answers: list[bool] = [True, False, False, True]
+    timeouts: list[float] = []
+
+    async def event_or_deadline(_: asyncio.Event, seconds: float) -> None:
+        pauses.append(seconds)
+        if not answers:
+            raise asyncio.CancelledError
+
+    async def call(call: Any, *, timeout: float | None = None) -> Any:
+        if call.function.name == "procrastinate_sweep_v1":
+            return values.Sweep(promoted=0, unlinked=0)
+        if call.function.name == "procrastinate_heartbeat_v1":
+            assert timeout is not None
+            timeouts.append(timeout)
+            if not answers.pop(0):
+                raise exceptions.DatabaseUnavailable
+        return []
+
+    worker = Worker(app, update_heartbeat_interval=interval, stalled_worker_timeout=30)
+    await worker.registration.register()
+    monkeypatch.setattr(worker.outage, "call", call)
+    monkeypatch.setattr(waiting, "event_or_deadline", event_or_deadline)
+    with pytest.raises(asyncio.CancelledError):
+        await worker.heartbeat.run()
+    assert pauses == [interval, interval, after_failure, after_failure, interval]
+    assert timeouts == [10.0] * 4
