@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from procrastinate import App, RetryStrategy, exceptions, job_context, jobs
-from procrastinate.worker import Worker, logger
+from procrastinate.rpc import values, wire
+from procrastinate.worker import Worker, logger, reports
+from procrastinate.worker.running import RunningJob
 
 from .conftest import Database, Drain, StartWorker, actions, run_to_its_end
 
@@ -329,3 +331,156 @@ async def test_handlers_of_signals_are_said_to_come_and_go(
     await run_to_its_end(Worker(app, wait=False))
     assert actions(records)[0] == "install_signal_handlers"
     assert actions(records)[-1] == "uninstall_signal_handlers"
+
+
+def a_run(job_id: int, **fields: Any) -> RunningJob:
+    """A run whose end was sent."""
+    job = jobs.Job(id=job_id, queue="q", lock=None, queueing_lock=None, task_name="t")
+    result = job_context.JobResult(start_timestamp=1.0, end_timestamp=3.0, result="r")
+    return RunningJob(job=job, claim_id=job_id + 10, result=result, **fields)
+
+
+NOT_APPLIED = (
+    "The end of job t[2]() was not applied: the job is not held by this worker any more "
+    "(it is {} now)"
+)
+
+
+@pytest.mark.parametrize(
+    ("delete", "was_sent", "status", "applied"),
+    [
+        (False, True, "succeeded", True),
+        (False, True, "todo", False),
+        (False, True, None, False),
+        (False, False, "succeeded", False),
+        (True, True, None, True),
+        (True, True, "succeeded", False),
+        (True, False, None, False),
+    ],
+)
+async def test_an_end_that_was_refused_is_a_warning_unless_it_was_applied_before(
+    app: App,
+    records: pytest.LogCaptureFixture,
+    delete: bool,
+    was_sent: bool,
+    status: str | None,
+    applied: bool,
+) -> None:
+    first, second, third = (
+        a_run(
+            job_id,
+            was_sent=was_sent,
+            status=jobs.Status.SUCCEEDED,
+            end=wire.End(job_id, job_id + 10, "succeeded", delete),
+        )
+        for job_id in (1, 2, 3)
+    )
+    refusal = values.EndNotHeld(job_id=2, claim_id=None, status=status)
+    reports.settle_ends(Worker(app), [first, second, third], [refusal])
+
+    expected = ["finish_task", "finish_task" if applied else "job_not_held", "finish_task"]
+    assert actions(records) == expected
+    record = records.records[1]
+    assert record.__dict__["job"]["id"] == 2
+    if applied:
+        assert record.__dict__["status"] is jobs.Status.SUCCEEDED
+        return
+    assert (record.levelno, record.__dict__["status"]) == (logging.WARNING, status)
+    assert record.getMessage() == NOT_APPLIED.format(status or "gone")
+
+
+@pytest.mark.parametrize(
+    ("was_sent", "outcome", "action"),
+    [
+        (False, "retried", "finish_task"),
+        (False, "failed", "finish_task"),
+        (False, "not_held", "job_not_held"),
+        (True, "not_held", "finish_task"),
+    ],
+)
+async def test_a_retry_that_was_refused_is_a_warning_unless_it_was_sent_before(
+    app: App,
+    records: pytest.LogCaptureFixture,
+    was_sent: bool,
+    outcome: str,
+    action: str,
+) -> None:
+    retried, other = (a_run(job_id, was_sent=was_sent) for job_id in (2, 3))
+    answer = values.Outcome(job_id=2, outcome=outcome, status="doing")
+    reports.settle_retries(Worker(app), [retried, other], [answer])
+
+    assert actions(records) == [action, "finish_task"]
+    if action == "job_not_held":
+        assert records.records[0].getMessage() == NOT_APPLIED.format("doing")
+
+
+async def test_what_a_worker_does_for_all_is_said_if_there_was_anything_to_do(
+    app: App, records: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers: list[Any] = [
+        [],
+        values.Sweep(promoted=0, unlinked=0),
+        [7, 8],
+        values.Sweep(promoted=2, unlinked=0),
+    ]
+
+    async def call(_: Any) -> Any:
+        return answers.pop(0)
+
+    worker = Worker(app, name="me")
+    monkeypatch.setattr(worker.outage, "call", call)
+    await worker.heartbeat.keep_house()
+    assert records.records == []
+    await worker.heartbeat.keep_house()
+    pruned, promoted = records.records
+    assert (pruned.levelno, pruned.getMessage()) == (
+        logging.DEBUG,
+        "Pruned stalled workers: [7, 8]",
+    )
+    assert (promoted.levelno, promoted.name) == (logging.INFO, "procrastinate.worker.me")
+    assert promoted.getMessage() == ("Released 2 jobs that waited for a lock which nobody held")
+    assert promoted.__dict__["action"] == "jobs_promoted"
+    assert promoted.__dict__["promoted"] == 2
+
+
+async def test_a_worker_says_when_its_row_comes_is_lost_and_goes(
+    app: App, database: Database, records: pytest.LogCaptureFixture
+) -> None:
+    worker = Worker(app)
+    await worker.registration.register()
+    await worker.registration.renew(1)
+    await worker.registration.unregister()
+    await worker.registration.unregister()  # gone already
+
+    assert [(record.levelno, record.getMessage()) for record in records.records] == [
+        (logging.DEBUG, "Registered worker 1 in the database"),
+        (
+            logging.WARNING,
+            "Worker 1 is not registered any more: it was most probably taken for stalled. "
+            "Registering again; 0 running jobs may be given to other workers",
+        ),
+        (logging.DEBUG, "Registered worker 2 in the database"),
+        (logging.DEBUG, "Unregistered worker 2 from the database"),
+    ]
+    lost = the(records, "worker_registered_again")
+    assert lost.__dict__["lost_worker_id"] == 1
+    assert worker.worker_id is None
+
+
+async def test_a_worker_whose_row_can_not_be_removed_says_so_and_forgets_it(
+    app: App, records: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def call(_: Any) -> Any:
+        raise exceptions.ConnectorException("refused")
+
+    worker = Worker(app)
+    await worker.registration.register()
+    monkeypatch.setattr(worker.outage, "call", call)
+    await worker.registration.unregister()
+
+    record = the(records, "unregister_worker_failed")
+    assert (record.levelno, record.getMessage()) == (
+        logging.WARNING,
+        "Could not unregister worker 1: ConnectorException('refused')",
+    )
+    assert worker.worker_id is None
