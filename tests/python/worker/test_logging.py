@@ -198,6 +198,8 @@ async def test_the_records_of_a_worker_that_is_stopped_carry_what_they_are_about
         worker = record.__dict__["worker"]
         assert (worker["name"], worker["queues"]) == ("me", ["q"])
     assert the(records, "abort_job").__dict__["job"]["id"] == job_id
+    seconds = the(records, "ending_job").getMessage().partition("(started ")[2]
+    assert 0 <= float(seconds.removesuffix(" s ago)")) < 60
     ends = [r for r in records.records if r.__dict__.get("action") == "stop_worker"]
     assert [(end.getMessage(), end.__dict__["queues"]) for end in ends] == [
         ("1 jobs still running after graceful timeout. Aborting them", ["q"]),

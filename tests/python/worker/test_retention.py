@@ -168,7 +168,10 @@ async def test_a_job_that_a_table_of_the_users_points_at_does_not_stop_the_worke
         await run.stop()
 
     assert [getattr(r, "action", "") for r in caplog.records] == ["retention_failed"]
-    assert "orders" in caplog.records[0].getMessage()
+    start, _, reason = caplog.records[0].getMessage().partition(": ")
+    assert start == "Jobs that ended more than 1 day, 0:00:00 ago could not be deleted"
+    assert '"orders"' in reason
+    assert caplog.records[0].exc_info is not None
     assert held in there(conn)
 
 

@@ -212,7 +212,13 @@ async def test_cancelled_twice_the_worker_leaves_a_thread_that_does_not_listen(
         # Its row stays, and is pruned when the thread has had time to end.
         assert database.conn.execute("select 1 from procrastinate_workers").fetchone()
         assert await database.status(job_id) == "doing"
-        assert "jobs_left_behind" in actions(records)
+        (record,) = [
+            r for r in records.records if r.__dict__.get("action") == "jobs_left_behind"
+        ]
+        assert (record.levelno, record.getMessage()) == (
+            logging.WARNING,
+            f"1 jobs did not end, and are left behind: t[{job_id}]()",
+        )
     finally:
         gate.set()
 
