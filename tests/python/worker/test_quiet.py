@@ -281,7 +281,7 @@ def make_mind(app: App, monkeypatch: pytest.MonkeyPatch) -> MakeMind:
 
 @pytest.mark.parametrize(
     ("exchanges", "pause", "becomes"),
-    [(9, 0.05, []), (10, 0.05, [True]), (30, 0.05, [True]), (30, 0.0625, [])],
+    [(9, 0.05, []), (10, 0.05, [True]), (30, 0.05, [True]), (30, 0.058, [])],
 )
 async def test_ten_exchanges_with_jobs_within_half_a_second_make_a_worker_busy(
     make_mind: MakeMind, exchanges: int, pause: float, becomes: list[bool]
