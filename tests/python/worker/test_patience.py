@@ -10,7 +10,7 @@ import pytest
 
 from procrastinate import App, RetryStrategy, exceptions
 from procrastinate.rpc import values
-from procrastinate.worker import Worker, waiting
+from procrastinate.worker import Worker, listener, waiting
 
 from .conftest import Database, StartWorker, intercept
 
@@ -145,3 +145,53 @@ async def test_a_beat_that_failed_is_made_again_soon_and_each_has_a_third_of_the
         await worker.heartbeat.run()
     assert pauses == [interval, interval, after_failure, after_failure, interval]
     assert timeouts == [10.0] * 4
+
+
+async def test_the_pauses_grow_while_a_worker_can_not_register(
+    app: App, database: Database, start_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses = Pauses(monkeypatch)
+    send: Any = app.connector.call_async
+    failures = [exceptions.DatabaseUnavailable() for _ in range(3)]
+
+    async def call_async(call: Any, **options: Any) -> Any:
+        if call.function.name == "procrastinate_register_worker_v2" and failures:
+            raise failures.pop()
+        return await send(call, **options)
+
+    intercept(app, monkeypatch, call_async)
+    await start_worker(**{**QUIETLY, "fetch_job_polling_interval": NEVER})
+    await database.until("select 1 from procrastinate_workers")
+    assert pauses.attempts[:3] == [0, 1, 2]
+
+
+async def test_the_pauses_grow_while_nobody_listens_and_begin_anew_after_that(
+    app: App, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pauses = Pauses(monkeypatch)
+    listens = [True, False, False, True, False]
+    doubts: list[int] = []
+    looks: list[int] = []
+
+    async def listen_notify(*, on_listening: Any, **_: Any) -> None:
+        if not listens:
+            raise asyncio.CancelledError
+        if listens.pop(0):
+            on_listening()
+        raise exceptions.DatabaseUnavailable
+
+    worker = Worker(app)
+    monkeypatch.setattr(app.connector, "listen_notify", listen_notify)
+    monkeypatch.setattr(worker.claims.quiet, "doubt", lambda: doubts.append(len(listens)))
+    monkeypatch.setattr(worker.claims, "wake", lambda: looks.append(len(listens)))
+    with pytest.raises(asyncio.CancelledError):
+        await listener.Listener(worker).run()
+    assert pauses.attempts == [0, 1, 2, 0, 1]
+    assert looks == [4, 1]
+    assert doubts == [1]  # There was nobody to be heard before the first time.
+    lost = [r for r in caplog.records if r.__dict__.get("action") == "listener_lost"]
+    assert len(lost) == 5
+    assert lost[0].getMessage() == (
+        f"The connection that listens is lost: {exceptions.DatabaseUnavailable()!r}. "
+        "Jobs are found by polling until it is back"
+    )
