@@ -86,7 +86,11 @@ async def test_a_sync_job_sees_it_and_decides(
     await abort(app, job_id)
     await database.until_status(job_id, "aborted")
     await run.stop()
-    assert "Received a request to abort a synchronous job" in records.text
+    (record,) = [r for r in records.records if r.__dict__.get("action") == "abort_job"]
+    assert record.getMessage() == (
+        "Received a request to abort a synchronous job. Job is responsible for aborting by "
+        "checking context.should_abort"
+    )
 
 
 @pytest.mark.parametrize(
