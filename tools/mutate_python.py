@@ -10,9 +10,9 @@ Asks the tests of the Python what they hold: breaks a function in one place, see
 
 The tests run once in one warm process, where coverage notes which of them come to a line. Then
 the process forks for each mutant of `tools.python_mutants`: the child puts the mutant's code into
-the functions that live there, and runs the tests that come to the line, the quickest first, until
-one fails; those that noticed other mutants of the run are asked first. A child whose test takes far
-longer than any of them did, loops: that is noticed too, as is one that dies.
+the functions that live there, and runs the tests that come to the line until one fails: first
+those that noticed other mutants of the run. A child whose test takes far longer than any of them
+did, loops: that is noticed too, as is one that dies.
 
 What runs in another process (the command line as a program) never sees a mutant. What was found
 is kept in .cache/python_mutants.jsonl; a mutant that stands there is not tried again unless its
@@ -188,6 +188,9 @@ class Experiment:
     records: Records
     witnesses: dict[str, Witness] = attrs.field(factory=dict[str, Witness])
     coming: dict[tuple[str, int], set[str]] = attrs.field(factory=dict)
+    seen: collections.Counter[tuple[str, str]] = attrs.field(
+        factory=collections.Counter[tuple[str, str]]
+    )
     noticed: collections.Counter[str] = attrs.field(factory=collections.Counter[str])
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
@@ -217,17 +220,20 @@ class Experiment:
         for file in self.files:
             for line, names in data.contexts_by_lineno(str(file)).items():
                 self.coming[str(file), line] = set(names) & self.witnesses.keys()
+                self.seen.update((str(file), name) for name in names)
         seconds = sum(witness.seconds for witness in self.witnesses.values())
         self.say(f"{len(self.witnesses)} tests pass in {seconds:.0f} s")
 
     def asked(self, file: pathlib.Path, lines: range) -> list[Witness]:
         """
-        The tests that come to the lines: the quickest, as many as there is time for.
+        The tests that come to the lines, as many as there is time for.
 
-        Those that noticed most in their time come first.
+        Chosen are those that see most of the file in their time: to the first lines of a worker
+        come all. Those that noticed most in their time come first.
         """
         names = {name for line in lines for name in self.coming.get((str(file), line), ())}
-        found = sorted((self.witnesses[name] for name in names), key=lambda one: one.seconds)
+        found = [self.witnesses[name] for name in names]
+        found.sort(key=lambda one: one.seconds / self.seen[str(file), one.item.nodeid])
         left = self.most
         chosen: list[Witness] = []
         for witness in found:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from procrastinate import exceptions
+from procrastinate.rpc import values
 from procrastinate.worker import Worker, retention, waiting
 
 if TYPE_CHECKING:
@@ -101,6 +102,23 @@ async def test_a_pass_goes_on_until_nothing_old_is_left(
     (record,) = [r for r in caplog.records if getattr(r, "action", "") == "jobs_retired"]
     assert record.getMessage() == "Deleted 2500 jobs that ended more than 1 day, 0:00:00 ago"
     assert record.__dict__["retired"] == 2500
+
+
+async def test_each_step_of_a_pass_goes_on_where_the_one_before_ended(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    async def call_async(call: Any) -> values.Retired:
+        asked.append(call.args["p_after_id"])
+        if len(asked) == 3:
+            raise asyncio.CancelledError
+        return values.Retired(retired=0, next_id=len(asked) * 10)
+
+    monkeypatch.setattr(app.connector, "call_async", call_async)
+    with pytest.raises(asyncio.CancelledError):
+        await Worker(app, retention=DAY).retainer.run()
+    assert asked == [0, 10, 20]
 
 
 async def test_passes_are_repeated(

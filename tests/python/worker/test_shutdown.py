@@ -384,6 +384,24 @@ async def test_a_last_report_that_fails_too_leaves_the_first_failure_and_names_t
     assert failures == []
 
 
+async def test_a_worker_that_is_to_stop_tries_for_a_while_to_report_what_ended(
+    app: App,
+    database: Database,
+    start_worker: StartWorker,
+    gate: asyncio.Event,
+    failures: list[Exception],
+) -> None:
+    job_id = await app.configure_task("wait").defer_async()
+    run = await start_worker(concurrency=1, listen_notify=False)
+    await run.until_it_runs()
+    failures.append(exceptions.DatabaseUnavailable())
+    run.worker.stop()
+    gate.set()
+    await run.ended()
+    assert await database.status(job_id) == "succeeded"
+    assert failures == []
+
+
 async def test_a_worker_that_gave_the_database_up_tries_no_last_report(
     app: App,
     database: Database,
