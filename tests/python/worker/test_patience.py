@@ -195,3 +195,18 @@ async def test_the_pauses_grow_while_nobody_listens_and_begin_anew_after_that(
         f"The connection that listens is lost: {exceptions.DatabaseUnavailable()!r}. "
         "Jobs are found by polling until it is back"
     )
+
+
+async def test_a_connector_that_can_not_listen_is_asked_once(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+
+    async def listen_notify(*, channels: Any, **_: Any) -> None:
+        asked.append(channels)
+        if len(asked) > 1:
+            raise asyncio.CancelledError
+
+    monkeypatch.setattr(app.connector, "listen_notify", listen_notify)
+    await listener.Listener(Worker(app)).run()
+    assert asked == [["procrastinate_any_queue_v1"]]
