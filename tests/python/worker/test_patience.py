@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any
 
 import attrs
@@ -10,9 +11,9 @@ import pytest
 
 from procrastinate import App, RetryStrategy, exceptions
 from procrastinate.rpc import values
-from procrastinate.worker import Worker, listener, waiting
+from procrastinate.worker import Worker, listener, outage, waiting
 
-from .conftest import Database, StartWorker, intercept
+from .conftest import PATIENCE, Database, StartWorker, intercept
 
 NEVER = 1_000_000.0
 EXCHANGE = "procrastinate_finish_and_fetch_v1"
@@ -210,3 +211,55 @@ async def test_a_connector_that_can_not_listen_is_asked_once(
     monkeypatch.setattr(app.connector, "listen_notify", listen_notify)
     await listener.Listener(Worker(app)).run()
     assert asked == [["procrastinate_any_queue_v1"]]
+
+
+async def test_an_outage_is_said_once_and_its_end_is_a_reason_to_beat_and_to_look(
+    app: App, monkeypatch: pytest.MonkeyPatch, records: pytest.LogCaptureFixture
+) -> None:
+    worker = Worker(app)
+    done: list[str] = []
+    monkeypatch.setattr(worker.heartbeat, "beat_now", lambda: done.append("beat"))
+    monkeypatch.setattr(worker.claims, "wake", lambda: done.append("look"))
+    worker.outage.end()  # There was none.
+    for _ in range(2):
+        worker.outage.begin(exceptions.DatabaseUnavailable("gone"))
+    assert done == []
+    for _ in range(2):
+        worker.outage.end()
+    assert sorted(done) == ["beat", "look"]
+    assert [(record.levelno, record.getMessage()) for record in records.records] == [
+        (
+            logging.WARNING,
+            "The database does not answer: DatabaseUnavailable('gone'). "
+            "Trying again until it does",
+        ),
+        (logging.INFO, "The database answers again, after 0.0 s"),
+    ]
+
+
+async def test_whoever_pauses_in_an_outage_goes_on_when_it_is_over(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outage, "FIRST_PAUSE", NEVER)
+    monkeypatch.setattr(outage, "LONGEST_PAUSE", NEVER)
+    worker = Worker(app)
+    worker.outage.end()
+    pause = asyncio.create_task(worker.outage.pause(0))
+    await asyncio.wait([pause], timeout=0)
+    assert not pause.done()
+    worker.outage.end()
+    await asyncio.wait_for(pause, PATIENCE)
+
+
+async def test_not_all_workers_pause_equally_long(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+
+    async def event_or_deadline(_: asyncio.Event, seconds: float) -> None:
+        pauses.append(seconds)
+
+    monkeypatch.setattr(waiting, "event_or_deadline", event_or_deadline)
+    for _ in range(20):
+        await Worker(app).outage.pause(1)
+    assert 2 * outage.FIRST_PAUSE >= max(pauses) > min(pauses) >= outage.FIRST_PAUSE

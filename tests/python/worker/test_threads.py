@@ -68,6 +68,8 @@ async def test_a_free_thread_is_used_again_and_no_more_are_started_than_may_be()
         threads.call(name, ends.add)
         await ends.until(count)
     assert ends == [("mine_0", None)] * 2
+    there = [t.name for t in threading.enumerate() if t.name.startswith("mine")]
+    assert there == ["mine_0"]
 
     barrier = threading.Barrier(2, timeout=10)
 

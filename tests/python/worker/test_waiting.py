@@ -82,12 +82,15 @@ async def test_whoever_waits_for_an_answer_that_is_late_can_still_be_cancelled(
 
 
 async def test_an_answer_may_be_waited_for_by_one_who_was_cancelled_before() -> None:
+    was_late: list[bool] = []
+
     async def last_words() -> None:
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
             with pytest.raises(TimeoutError):
                 await waiting.within(0, asyncio.Event().wait())
+            was_late.append(True)
             raise
 
     task = asyncio.create_task(last_words())
@@ -95,3 +98,4 @@ async def test_an_answer_may_be_waited_for_by_one_who_was_cancelled_before() -> 
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+    assert was_late == [True]
