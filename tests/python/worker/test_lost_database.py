@@ -575,7 +575,10 @@ async def test_a_failure_while_a_cancelled_worker_stops_is_logged(
     run.task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await run.ended()
-    assert "The worker failed while it stopped" in records.text
+    (record,) = [r for r in records.records if r.levelno == logging.ERROR]
+    assert record.getMessage() == "The worker failed while it stopped"
+    assert record.exc_info is not None
+    assert record.exc_info[0] is ZeroDivisionError
 
 
 async def test_stalled_workers_are_pruned_at_the_start_and_by_each_beat(
