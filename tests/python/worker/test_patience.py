@@ -13,7 +13,7 @@ from procrastinate import App, RetryStrategy, exceptions
 from procrastinate.rpc import values
 from procrastinate.worker import Worker, listener, outage, waiting
 
-from .conftest import PATIENCE, Database, StartWorker, intercept
+from .conftest import PATIENCE, Database, StartWorker, actions, intercept
 
 NEVER = 1_000_000.0
 EXCHANGE = "procrastinate_finish_and_fetch_v1"
@@ -149,7 +149,11 @@ async def test_a_beat_that_failed_is_made_again_soon_and_each_has_a_third_of_the
 
 
 async def test_the_pauses_grow_while_a_worker_can_not_register(
-    app: App, database: Database, start_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
+    app: App,
+    database: Database,
+    start_worker: StartWorker,
+    monkeypatch: pytest.MonkeyPatch,
+    records: pytest.LogCaptureFixture,
 ) -> None:
     pauses = Pauses(monkeypatch)
     send: Any = app.connector.call_async
@@ -161,9 +165,16 @@ async def test_the_pauses_grow_while_a_worker_can_not_register(
         return await send(call, **options)
 
     intercept(app, monkeypatch, call_async)
-    await start_worker(**{**QUIETLY, "fetch_job_polling_interval": NEVER})
+    run = await start_worker(**{**QUIETLY, "fetch_job_polling_interval": NEVER})
     await database.until("select 1 from procrastinate_workers")
+    await run.stop()
     assert pauses.attempts[:3] == [0, 1, 2]
+    assert actions(records)[:4] == [
+        "imported_tasks",
+        "database_unavailable",
+        "database_available",
+        "start_worker",
+    ]
 
 
 async def test_the_pauses_grow_while_nobody_listens_and_begin_anew_after_that(
