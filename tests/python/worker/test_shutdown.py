@@ -13,7 +13,7 @@ import pytest
 
 from procrastinate import App, JobContext, RetryStrategy, exceptions
 from procrastinate.job_context import AbortReason
-from procrastinate.worker import Worker, claim
+from procrastinate.worker import Worker, claim, listener, shutdown
 
 from .conftest import PATIENCE, Database, Drain, StartWorker, actions, intercept, run_to_its_end
 
@@ -191,8 +191,6 @@ async def test_cancelled_twice_the_worker_leaves_a_thread_that_does_not_listen(
     records: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from procrastinate.worker import shutdown
-
     monkeypatch.setattr(shutdown, "LAST_MOMENT", 0.05)
     gate = threading.Event()
 
@@ -221,6 +219,38 @@ async def test_cancelled_twice_the_worker_leaves_a_thread_that_does_not_listen(
         )
     finally:
         gate.set()
+
+
+async def test_cancelled_twice_the_worker_cancels_what_ignored_the_abort_when_it_leaves(
+    app: App,
+    start_worker: StartWorker,
+    records: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(shutdown, "LAST_MOMENT", 0.05)
+    cancelled: list[int] = []
+
+    @app.task(name="t")
+    async def task(n: int) -> None:
+        for _ in range(2):
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                cancelled.append(n)
+
+    first, second = await task.batch_defer_async({"n": 1}, {"n": 2})
+    run = await start_worker(concurrency=2)
+    await run.until_it_runs(2)
+    run.task.cancel()
+    await asyncio.sleep(0)
+    run.task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run.ended()
+    assert cancelled == [1, 2, 1, 2]
+    (record,) = [r for r in records.records if r.__dict__.get("action") == "jobs_left_behind"]
+    assert record.getMessage() == (
+        f"2 jobs did not end, and are left behind: t[{first}](n=1), t[{second}](n=2)"
+    )
 
 
 @pytest.mark.parametrize("kind", ["worker middleware", "sync middleware", "task"])
@@ -420,6 +450,18 @@ async def test_a_worker_that_gave_the_database_up_tries_no_last_report(
     with pytest.raises(exceptions.DatabaseUnavailable):
         await run.ended()
     assert await database.status(job_id) == "doing"  # where recovery finds it
+
+
+async def test_a_side_task_of_two_words_is_one_word_in_its_action(
+    app: App, records: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(_: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(listener.AbortPoller, "run", broken)
+    await run_to_its_end(Worker(app, install_signal_handlers=False))
+    assert "Side task abort poller failed with exception" in records.text
+    assert "abort_poller_error" in actions(records)
 
 
 async def test_a_bad_cron_expression_stops_the_worker(
