@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import functools
 import gc
 import json
 import os
@@ -56,6 +57,8 @@ TESTS = tuple(
     for room in ("app", "connectors", "manager", "models", "rpc", "tasks", "testing", "worker")
 )
 MEMORY = 4 << 30  # bytes that a child may take: a mutant may collect for ever
+
+CACHED = type(functools.cache(lambda: None))  # functools has no public name for it
 
 STILLBORN, SURVIVED, UNREACHED = "stillborn", "survived", "unreached"
 LOOPED, DIED = "took too long", "died"
@@ -128,6 +131,15 @@ def living(path: pathlib.Path) -> dict[str, list[types.FunctionType]]:
     return found
 
 
+def forget(path: pathlib.Path) -> None:
+    """Forget what the functions of a module have cached: it was made by unbroken ones."""
+    for thing in gc.get_objects():
+        if isinstance(thing, CACHED):
+            code = getattr(thing.__wrapped__, "__code__", None)
+            if code is not None and code.co_filename == str(path):
+                thing.cache_clear()
+
+
 def put(mutant: python_mutants.Mutant, path: pathlib.Path) -> bool:
     """Put a mutant's code in place of what its function says; False if that can't be."""
     try:
@@ -135,6 +147,7 @@ def put(mutant: python_mutants.Mutant, path: pathlib.Path) -> bool:
         functions = living(path)[mutant.name]
         for function in functions:
             function.__code__ = code
+        forget(path)
     except (SyntaxError, ValueError):  # a variable is not bound any more, or not closed over
         return False
     return bool(functions)

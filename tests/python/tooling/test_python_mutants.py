@@ -6,6 +6,7 @@ import importlib.util
 import io
 import os
 import pathlib
+import runpy
 import time
 from collections.abc import Callable
 
@@ -97,6 +98,20 @@ def test_a_mutant_is_put_into_the_functions_that_live(tmp_path: pathlib.Path) ->
     (mutant,) = [m for m in python_mutants.mutants(MODULE) if m.what == "11 -> 12"]
     assert mutate_python.put(mutant, path)
     assert entries() == {"first": 12}
+
+
+def test_what_a_function_has_cached_is_forgotten_when_a_mutant_is_put_into_it(
+    tmp_path: pathlib.Path,
+) -> None:
+    path = tmp_path / "cached.py"
+    path.write_text(
+        "import functools\n\n@functools.cache\ndef answer() -> int:\n    return 41\n"
+    )
+    module = runpy.run_path(str(path))
+    assert module["answer"]() == 41
+    (mutant,) = [m for m in python_mutants.mutants(path.read_text()) if m.what == "41 -> 42"]
+    assert mutate_python.put(mutant, path)
+    assert module["answer"]() == 42
 
 
 def test_a_name_that_is_not_bound_any_more_is_refused(tmp_path: pathlib.Path) -> None:
