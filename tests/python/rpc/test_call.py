@@ -169,3 +169,48 @@ def test_the_answer_of_an_exchange_is_read_column_by_column(
         more=more,
         marks=[7, 8],
     )
+
+
+@pytest.mark.parametrize(
+    ("call", "row", "result"),
+    [
+        (
+            wire.heartbeat_v1(worker_id=9),
+            (1, 2, True),
+            [values.HeldJob(job_id=1, claim_id=2, abort_requested=True)],
+        ),
+        (
+            wire.list_writers_v1(),
+            (1, "3/4"),
+            frozenset({values.Writer(pid=1, virtual_transaction="3/4")}),
+        ),
+        (wire.sweep_v1(), (1, 2), values.Sweep(promoted=1, unlinked=2)),
+        (
+            wire.retire_jobs_v1(older_than=datetime.timedelta(days=1)),
+            (1, 2),
+            values.Retired(retired=1, next_id=2),
+        ),
+    ],
+    ids=["heartbeat", "writers", "sweep", "retire"],
+)
+def test_a_row_of_an_answer_is_read_column_by_column(
+    call: Call[Any], row: tuple[Any, ...], result: Any
+) -> None:
+    assert call.decode([row]) == result
+
+
+@pytest.mark.parametrize(
+    ("filters", "narrows"),
+    [
+        (values.Filters(), False),
+        (values.Filters(status="failed"), False),
+        (values.Filters(all_jobs=True), True),
+        (values.Filters(queue_name="q", status="failed"), True),
+        (values.Filters(job_ids=[]), True),
+    ],
+    ids=["none", "status", "all", "queue", "no ids"],
+)
+def test_the_status_alone_does_not_narrow_a_call_for_many(
+    filters: values.Filters, narrows: bool
+) -> None:
+    assert filters.narrows is narrows
