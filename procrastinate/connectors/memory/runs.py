@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from procrastinate.rpc.call import Row, Rows
 
 # The columns of an exchange; what a row does not say is null.
-_EXCHANGE_WIDTH = 17
+_EXCHANGE_WIDTH = 18
 
 
 def _exchange_row(outcome: str, job: JobRow | None = None, **values: Any) -> Row:
