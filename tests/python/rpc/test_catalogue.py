@@ -11,10 +11,10 @@ import psycopg
 import pytest
 
 import procrastinate.sql
-from procrastinate.rpc import defers, front, old_wire, wire
+from procrastinate.rpc import defers, front, old_wire, results, wire
 from procrastinate.rpc.call import Function
 
-MODULES = {"wire": (wire, defers), "front": (front,), "old_wire": (old_wire,)}
+MODULES = {"wire": (wire, defers, results), "front": (front,), "old_wire": (old_wire,)}
 ALL = [
     function
     for modules in MODULES.values()
