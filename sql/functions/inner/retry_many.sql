@@ -18,6 +18,7 @@ declare
     v_free bigint[];
     v_done bigint[] := array[]::bigint[];
     v_failed bigint[];
+    v_keyed bigint[];
     v_todo bigint[];
     v_id bigint;
     v_name text;
@@ -31,6 +32,15 @@ begin
     );
     perform _procrastinate_lock_jobs(v_mine, '{}');
 
+    v_keyed := array(
+        select x.id
+        from (
+            select j.id, j.key, row_number() over (partition by j.key order by j.id) as nr
+            from procrastinate_jobs as j
+            where j.id = any(v_mine) and j.status = 'failed' and j.key is not null
+        ) as x
+        where x.nr > 1 or exists (select from procrastinate_keys as k where k.key = x.key)
+    );
     -- of those with the same queueing lock the first; and none where another job waits
     v_free := array(
         select distinct on (coalesce(j.queueing_lock, j.id::text), j.queueing_lock) j.id
@@ -38,6 +48,7 @@ begin
         where
             j.id = any(v_mine)
             and j.status = 'failed'
+            and j.id <> all(v_keyed)
             and (
                 j.queueing_lock is null
                 or not exists (
@@ -76,7 +87,9 @@ begin
         exception
             when unique_violation then
                 get stacked diagnostics v_name = constraint_name;
-                if v_name <> 'procrastinate_jobs_queueing_lock_idx_v1' then
+                if v_name = 'procrastinate_keys_pkey' then
+                    v_keyed := v_keyed || v_id;
+                elsif v_name <> 'procrastinate_jobs_queueing_lock_idx_v1' then
                     raise;
                 end if;
         end;
@@ -93,6 +106,7 @@ begin
         case
             when n.id = any(v_failed) then 'failed'
             when n.id = any(v_done) then 'retried'
+            when n.id = any(v_keyed) then 'key_taken'
             when n.id = any(v_mine) then 'queueing_lock_taken'
             else 'busy'
         end
