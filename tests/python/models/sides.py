@@ -81,7 +81,7 @@ class Side:
         try:
             return act(self)
         except exceptions.ConnectorException as exc:
-            message = str(exc)
+            message = re.sub(r"(?<=job id: )\d+", "#", str(exc))
             if isinstance(exc, exceptions.JobNotFound):
                 message = re.sub(r"\d+", "#", message)
             if isinstance(exc, exceptions.UniqueViolation):
