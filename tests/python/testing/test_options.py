@@ -119,6 +119,7 @@ def test_the_job_of_the_table_has_no_columns_more(
     plain = world.call(front.defer_job(queue_name="q", task_name="t"))
 
     assert memory.jobs[job_id].keys() == memory.jobs[plain].keys()
+    assert memory.options == {job_id: jobs.JobOptions(timeout=5)}
 
 
 def test_what_a_run_returned_is_kept_for_the_ttl(
