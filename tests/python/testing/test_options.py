@@ -367,7 +367,7 @@ async def test_the_end_of_a_job_with_a_ttl_is_told(
     world: World, memory: InMemoryConnector
 ) -> None:
     def end_two() -> int:
-        silent, told = world.claim(), world.claim(ttl=0)
+        silent, told = world.claim(ttl=-1), world.claim(ttl=0)
         world.end(silent)
         world.end(told)
         return told[0]
