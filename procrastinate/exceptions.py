@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from procrastinate.retry import RetryDecision
+    from procrastinate.rpc import values
 
 
 class ProcrastinateException(Exception):  # noqa: N818  (3.x published the name)
@@ -131,6 +132,60 @@ class AlreadyEnqueued(ProcrastinateException):
     """
 
 
+class KeyInUse(AlreadyEnqueued):
+    """
+    There is already a job waiting or running with the same key.
+    """
+
+
+class JobTimeout(ProcrastinateException):
+    """
+    The job took longer than its timeout, or was not touched within its heartbeat.
+    """
+
+
+class JobFailed(ProcrastinateException):
+    """
+    The job whose result was asked for failed, was cancelled or was aborted. What its last
+    run raised is in ``exception.error``, with the traceback of the worker; None if no error
+    was stored.
+    """
+
+    def __init__(
+        self, message: str | None = None, *, error: values.ErrorRecord | None = None
+    ) -> None:
+        """
+        Make an exception.
+
+        Parameters
+        ----------
+        message
+            What happened, to which job.
+        error
+            What its last run raised.
+        """
+        super().__init__(message)
+        self.error = error
+
+
+class ResultExpired(ProcrastinateException):
+    """
+    The result of the job was stored, and its time is over.
+    """
+
+
+class ResultNotStored(ProcrastinateException):
+    """
+    The job ended, and its result was not stored: it was deferred without a ttl.
+    """
+
+
+class ResultTooLarge(ProcrastinateException):
+    """
+    The result is larger than what the database accepts.
+    """
+
+
 class InvalidTimestamp(ProcrastinateException):
     """
     Periodic task launched with a timestamp kwarg not matching the
@@ -157,11 +212,16 @@ class UniqueViolation(ConnectorException):
     """
 
     def __init__(
-        self, *args: Any, constraint_name: str | None, queueing_lock: str | None
+        self,
+        *args: Any,
+        constraint_name: str | None,
+        queueing_lock: str | None,
+        key: str | None = None,
     ) -> None:
         super().__init__(*args)
         self.constraint_name = constraint_name
         self.queueing_lock = queueing_lock
+        self.key = key
 
 
 class DatabaseUnavailable(ConnectorException):

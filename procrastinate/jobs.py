@@ -93,6 +93,62 @@ class AbortJobRequested(TypedDict):
 Notification = JobInserted | AbortJobRequested
 
 
+@attrs.frozen(kw_only=True)
+class JobOptions:
+    """
+    What a job asks for beyond what every job has; None asks for nothing.
+
+    Times are in seconds.
+    """
+
+    timeout: float | None = None
+    """A run that takes longer is stopped, and counts as failed."""
+    heartbeat: float | None = None
+    """A run that is not touched for so long is stopped, and counts as failed."""
+    ttl: float | None = None
+    """How long the result is kept after the end; 0: for ever; None or less: not at all."""
+    max_attempts: int | None = None
+    """Runs allowed in all; None: the task's retry strategy alone decides."""
+    retry_delay: float | None = None
+    """The time between the first failure and the second run."""
+    retry_backoff: float | None = None
+    """What the delay is multiplied by with each failure more."""
+    retry_delay_cap: float | None = None
+    """No delay is longer."""
+    retry_jitter: bool | None = None
+    """Whether each delay is any time up to the one that was computed."""
+    key: str | None = None
+    """No two jobs with the same key are waiting or running."""
+    group_key: str | None = None
+    """No two jobs of a queue with the same group key run at the same time."""
+    keep_result: bool | None = None
+    """Whether the result outlives the deletion of the job."""
+    meta: types.JSONDict | None = None
+    """What is known of the job from the start; read as `JobReport.meta`, not from the job."""
+
+    def as_json(self) -> types.JSONDict:
+        """Return the options that are set, as the database stores them."""
+        return {name: value for name in _OPTIONS if (value := getattr(self, name)) is not None}
+
+    @classmethod
+    def from_json(cls, stored: types.JSONDict) -> JobOptions:
+        """
+        Make options of what the database has.
+
+        Parameters
+        ----------
+        stored
+            Options by their names; those that this version does not know are ignored.
+        """
+        known: dict[str, Any] = {
+            name: value for name, value in stored.items() if name in _OPTIONS
+        }
+        return cls(**known)
+
+
+_OPTIONS = tuple(field.name for field in attrs.fields(JobOptions))
+
+
 @attrs.define(frozen=True, kw_only=True, slots=False, order=True)
 class Job:
     """
@@ -126,6 +182,8 @@ class Job:
     """True if somebody asked the job to abort."""
     worker_id: int | None = None
     """Id of the worker that has the job, or had it last; None if none has."""
+    options: JobOptions | None = attrs.field(default=None, order=False)
+    """What the job asks for beyond that: timeout, result, retry policy, key; None: nothing."""
 
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> Job:
@@ -153,8 +211,12 @@ class Job:
         )
 
     def asdict(self) -> dict[str, Any]:
-        """Return the fields as a dictionary."""
-        return {field.name: getattr(self, field.name) for field in attrs.fields(type(self))}
+        """Return the fields as a dictionary; ``options`` only if there are any."""
+        fields = {field.name: getattr(self, field.name) for field in attrs.fields(type(self))}
+        del fields["options"]
+        if self.options is not None:
+            fields["options"] = self.options.as_json()
+        return fields
 
     def log_context(self) -> types.JSONDict:
         """Return what log records carry as ``job``: the fields and the call string."""

@@ -61,7 +61,7 @@ RAISED = "P0001"
 _OF_JOB = re.compile(r"\(job id: \d+\)$")
 
 # The sentence around it is in the server's language, but the column's name is not.
-_QUEUEING_LOCK = re.compile(r"\(queueing_lock\)=\((.*)\)", re.DOTALL)
+_TAKEN = re.compile(r"\((queueing_lock|key)\)=\((.*)\)", re.DOTALL)
 
 
 def names_its_job(message: str) -> bool:
@@ -87,16 +87,19 @@ def exception_for(
     message
         The primary message; shown for the codes of ours.
     detail
-        The DETAIL; for a queueing lock that is taken it has its value.
+        The DETAIL; for a queueing lock or a key that is taken it has its value.
     constraint_name
         For a unique violation: whose.
     connection_lost
         The driver has no code, but knows that it has no connection.
     """
     if sqlstate == UNIQUE_VIOLATION:
-        found = _QUEUEING_LOCK.search(detail or "")
+        found = _TAKEN.search(detail or "")
+        taken = {found[1]: found[2]} if found else {}
         return exceptions.UniqueViolation(
-            constraint_name=constraint_name, queueing_lock=found[1] if found else None
+            constraint_name=constraint_name,
+            queueing_lock=taken.get("queueing_lock"),
+            key=taken.get("key"),
         )
     if sqlstate is None:
         return (

@@ -10,12 +10,14 @@ from __future__ import annotations
 import datetime
 from typing import TYPE_CHECKING, Any
 
-from procrastinate import jobs, types
+from procrastinate import exceptions, jobs, types
 from procrastinate.rpc import decode, values
 from procrastinate.rpc.call import Call, Function
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from procrastinate.rpc.call import Rows
 
 _DEFER_JOB = Function(
     name="procrastinate_defer_job",
@@ -27,6 +29,23 @@ _DEFER_JOB = Function(
         "queueing_lock": "text",
         "args": "jsonb",
         "scheduled_at": "timestamp with time zone",
+    },
+)
+_DEFER_OPTIONAL_JOB = Function(
+    name="procrastinate_defer_job",
+    arguments={
+        **_DEFER_JOB.arguments,
+        "timeout": "interval",
+        "heartbeat": "interval",
+        "ttl": "interval",
+        "max_attempts": "integer",
+        "retry_delay": "interval",
+        "retry_backoff": "double precision",
+        "retry_delay_cap": "interval",
+        "retry_jitter": "boolean",
+        "key": "text",
+        "group_key": "text",
+        "keep_result": "boolean",
     },
 )
 _DEFER_JOBS = Function(
@@ -111,6 +130,25 @@ _RECOVER_STALLED_JOBS = Function(
     name="procrastinate_recover_stalled_jobs",
     arguments={"older_than": "interval", "max_jobs": "integer"},
 )
+_GET_RESULT = Function(
+    name="procrastinate_get_result",
+    arguments={"job_id": "bigint"},
+    columns=(
+        "status",
+        "attempts",
+        "result",
+        "error",
+        "progress",
+        "meta",
+        "updated_at",
+        "expires_at",
+    ),
+)
+_WATCH_JOB = Function(
+    name="procrastinate_watch_job",
+    arguments={"job_id": "bigint"},
+    columns=("channel", "status", "over"),
+)
 _EXPLAIN_JOB = Function(
     name="procrastinate_explain_job",
     arguments={"job_id": "bigint"},
@@ -123,7 +161,7 @@ _NOW = Function(name="procrastinate_now")
 
 #: Every function of this family, for the test that compares them with the catalogue.
 FUNCTIONS = (
-    _DEFER_JOB,
+    _DEFER_OPTIONAL_JOB,
     _DEFER_JOBS,
     _CANCEL_JOB,
     _ABORT_JOB,
@@ -136,6 +174,8 @@ FUNCTIONS = (
     _PURGE_JOBS,
     _PRUNE_STALLED_WORKERS,
     _RECOVER_STALLED_JOBS,
+    _GET_RESULT,
+    _WATCH_JOB,
     _EXPLAIN_JOB,
     _CHECK,
     _REPAIR,
@@ -155,32 +195,55 @@ def defer_job(
     queueing_lock: str | None = None,
     args: types.JSONDict | None = None,
     scheduled_at: datetime.datetime | None = None,
+    options: jobs.JobOptions | None = None,
 ) -> Call[int]:
     """
-    Insert one job in todo; return its id.
+    Insert one job in todo; return its id. The ``meta`` of its options is not told.
 
     Raises
     ------
     exceptions.UniqueViolation
-        ``23505``: a waiting job has the queueing lock.
+        ``23505``: a waiting job has the queueing lock, or a job that waits or runs the key.
     exceptions.InvalidArgument
         ``PQ003``: a name, the arguments or another value can't be stored.
 
     Source: ``sql/functions/front/defer_job.sql``
     """
+    plain: dict[str, Any] = {
+        "queue_name": queue_name,
+        "task_name": task_name,
+        "priority": priority,
+        "lock": lock,
+        "queueing_lock": queueing_lock,
+        "args": {} if args is None else args,
+        "scheduled_at": scheduled_at,
+    }
+    if options is None:
+        # The shorter statement: the server has fewer arguments to read.
+        return Call(function=_DEFER_JOB, args=plain, decode=decode.one)
     return Call(
-        function=_DEFER_JOB,
-        args={
-            "queue_name": queue_name,
-            "task_name": task_name,
-            "priority": priority,
-            "lock": lock,
-            "queueing_lock": queueing_lock,
-            "args": {} if args is None else args,
-            "scheduled_at": scheduled_at,
-        },
-        decode=decode.one,
+        function=_DEFER_OPTIONAL_JOB, args={**plain, **_options(options)}, decode=decode.one
     )
+
+
+def _options(options: jobs.JobOptions) -> dict[str, Any]:
+    return {
+        "timeout": _seconds(options.timeout),
+        "heartbeat": _seconds(options.heartbeat),
+        "ttl": _seconds(options.ttl),
+        "max_attempts": options.max_attempts,
+        "retry_delay": _seconds(options.retry_delay),
+        "retry_backoff": options.retry_backoff,
+        "retry_delay_cap": _seconds(options.retry_delay_cap),
+        "retry_jitter": options.retry_jitter,
+        "key": options.key,
+        "group_key": options.group_key,
+        "keep_result": options.keep_result,
+    }
+
+
+def _seconds(number: float | None) -> datetime.timedelta | None:
+    return None if number is None else datetime.timedelta(seconds=number)
 
 
 def defer_jobs(*, new_jobs: Sequence[types.JobToDefer]) -> Call[list[int]]:
@@ -423,6 +486,64 @@ def recover_stalled_jobs(
         args={"older_than": older_than, "max_jobs": max_jobs},
         decode=decode.column,
     )
+
+
+def get_result(*, job_id: int) -> Call[values.JobReport]:
+    """
+    Return how far a job is, and what came of it.
+
+    Raises
+    ------
+    exceptions.JobNotFound
+        ``PQ002``: there is no such job, and no result of one is kept.
+
+    Source: ``sql/functions/front/get_result.sql``
+    """
+
+    def read(rows: Rows) -> values.JobReport:
+        if not rows:
+            raise exceptions.NoResult
+        status, attempts, result, error, progress, meta, updated_at, expires_at = rows[0]
+        # A result that is null can't be told from none: get_results_v1 can.
+        stored = result is not None or error is not None
+        return values.JobReport(
+            job_id=job_id,
+            status=status,
+            attempts=attempts,
+            keeps=stored,
+            stored=stored,
+            result=result,
+            error=None if error is None else values.ErrorRecord.from_json(error),
+            progress=progress,
+            meta=meta,
+            updated_at=updated_at,
+            expires_at=expires_at,
+        )
+
+    return Call(function=_GET_RESULT, args={"job_id": job_id}, decode=read)
+
+
+def watch_job(*, job_id: int) -> Call[values.Watch]:
+    """
+    Return the channel on which the end of a job is told, and what it is now.
+
+    Listen first, then ask again: an end in between is seen by one of the two.
+
+    Raises
+    ------
+    exceptions.JobNotFound
+        ``PQ002``: there is no such job, and no result of one is kept.
+
+    Source: ``sql/functions/front/watch_job.sql``
+    """
+
+    def read(rows: Rows) -> values.Watch:
+        if not rows:
+            raise exceptions.NoResult
+        channel, status, over = rows[0]
+        return values.Watch(channel=channel, status=status, over=over)
+
+    return Call(function=_WATCH_JOB, args={"job_id": job_id}, decode=read)
 
 
 def explain_job(*, job_id: int) -> Call[list[values.Gate]]:

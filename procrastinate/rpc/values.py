@@ -8,9 +8,9 @@ import attrs
 
 if TYPE_CHECKING:
     import datetime
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from procrastinate import jobs
+    from procrastinate import jobs, types
 
 
 class ClaimedJob(NamedTuple):
@@ -95,7 +95,76 @@ class TriedDefer:
     """Its place in the list given, from 1."""
     job_id: int | None
     conflict: str | None
-    """The queueing lock that another waiting job has."""
+    """The queueing lock that another waiting job has, or the key that another job has."""
+    reason: str | None = None
+    """Which of them: queueing_lock or key."""
+    other_job_id: int | None = None
+    """Who has it."""
+
+
+@attrs.frozen(kw_only=True)
+class ErrorRecord:
+    """What a run raised."""
+
+    cls: str
+    """The exception's class, with its module: builtins.ValueError."""
+    message: str
+    traceback: str | None
+    attempt: int | None
+    """Which run it was, from 1."""
+
+    def as_json(self) -> types.JSONDict:
+        """Return it as the database stores it."""
+        return {
+            "class": self.cls,
+            "message": self.message,
+            "traceback": self.traceback,
+            "attempt": self.attempt,
+        }
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> ErrorRecord:
+        """Make one of what the database has, whoever wrote it: what is missing is None."""
+        return cls(
+            cls=stored.get("class") or "",
+            message=stored.get("message") or "",
+            traceback=stored.get("traceback"),
+            attempt=stored.get("attempt"),
+        )
+
+
+@attrs.frozen(kw_only=True)
+class JobReport:
+    """How far a job is, and what came of it."""
+
+    job_id: int
+    status: str
+    """What the job is; if it is gone, what it was at last."""
+    attempts: int | None
+    """Runs that have ended; None if the job is gone."""
+    keeps: bool
+    """Whether the job has a ttl: what it returns is stored."""
+    stored: bool
+    """Whether that is there now: it may be null."""
+    result: Any
+    error: ErrorRecord | None
+    """What its last failed run raised."""
+    progress: float | None
+    """From 0.0 to 1.0; None if the task said nothing."""
+    meta: Any
+    updated_at: datetime.datetime | None
+    expires_at: datetime.datetime | None
+    """When the result will be gone; None: never, or there is none."""
+
+
+@attrs.frozen(kw_only=True)
+class Watch:
+    """Where the end of a job will be told, and what it is now."""
+
+    channel: str
+    status: str
+    over: bool
+    """The job has ended: there is nothing to wait for."""
 
 
 @attrs.frozen(kw_only=True)

@@ -1,7 +1,8 @@
 """
 The worker wire: what a worker of this version calls.
 
-One function for each file of ``sql/functions/wire``, of the same name, but for those of ``defers``.
+One function for each file of ``sql/functions/wire``, of the same name, but for those of ``defers``
+and ``results``.
 Functions over many jobs report on each of them instead of raising; those that raise change
 nothing at all.
 """
@@ -20,9 +21,10 @@ if TYPE_CHECKING:
     import datetime
     from collections.abc import Mapping, Sequence
 
-    from procrastinate.rpc.call import Rows
+    from procrastinate import types
+    from procrastinate.rpc.call import Rows, Written
 
-_EXCHANGE_COLUMNS = (
+EXCHANGE_COLUMNS = (
     "outcome",
     "job_id",
     "claim_id",
@@ -40,9 +42,10 @@ _EXCHANGE_COLUMNS = (
     "contended",
     "more",
     "marks",
+    "options",
 )
 
-_OUTCOME_COLUMNS = ("job_id", "outcome", "status")
+OUTCOME_COLUMNS = ("job_id", "outcome", "status")
 
 _FETCH_JOBS = Function(
     name="procrastinate_fetch_jobs_v1",
@@ -52,7 +55,7 @@ _FETCH_JOBS = Function(
         "p_limit": "integer",
         "p_marks": "bigint[]",
     },
-    columns=_EXCHANGE_COLUMNS,
+    columns=EXCHANGE_COLUMNS,
 )
 _FINISH_AND_FETCH = Function(
     name="procrastinate_finish_and_fetch_v1",
@@ -66,7 +69,7 @@ _FINISH_AND_FETCH = Function(
         "p_statuses": "procrastinate_job_status[]",
         "p_delete": "boolean[]",
     },
-    columns=_EXCHANGE_COLUMNS,
+    columns=EXCHANGE_COLUMNS,
 )
 _FINISH_JOBS = Function(
     name="procrastinate_finish_jobs_v1",
@@ -77,7 +80,7 @@ _FINISH_JOBS = Function(
         "p_statuses": "procrastinate_job_status[]",
         "p_delete": "boolean[]",
     },
-    columns=_OUTCOME_COLUMNS,
+    columns=OUTCOME_COLUMNS,
 )
 _RETRY_JOBS = Function(
     name="procrastinate_retry_jobs_v1",
@@ -90,12 +93,12 @@ _RETRY_JOBS = Function(
         "p_queue_names": "text[]",
         "p_locks": "text[]",
     },
-    columns=_OUTCOME_COLUMNS,
+    columns=OUTCOME_COLUMNS,
 )
 _RELEASE_JOBS = Function(
     name="procrastinate_release_jobs_v1",
     arguments={"p_worker_id": "bigint", "p_job_ids": "bigint[]", "p_claim_ids": "bigint[]"},
-    columns=_OUTCOME_COLUMNS,
+    columns=OUTCOME_COLUMNS,
 )
 _REGISTER_WORKER = Function(
     name="procrastinate_register_worker_v2",
@@ -132,7 +135,7 @@ _RECOVER_JOBS = Function(
         "p_max_attempts": "integer[]",
         "p_max_jobs": "integer",
     },
-    columns=_OUTCOME_COLUMNS,
+    columns=OUTCOME_COLUMNS,
 )
 _SWEEP = Function(
     name="procrastinate_sweep_v1",
@@ -176,6 +179,10 @@ class End(NamedTuple):
     """succeeded, failed or aborted."""
     delete: bool = False
     """Delete the job instead of keeping it with that status."""
+    result: Written | None = None
+    """What the task returned; None if nothing is to be stored."""
+    error: types.JSONDict | None = None
+    """What it raised: :meth:`.values.ErrorRecord.as_json`."""
 
 
 @attrs.frozen(kw_only=True)
@@ -189,10 +196,12 @@ class Retry:
     priority: int | None = None
     queue: str | None = None
     lock: str | None = None
+    error: types.JSONDict | None = None
+    """What the run raised: :meth:`.values.ErrorRecord.as_json`."""
 
 
-def _columns(ends: Sequence[End]) -> dict[str, Any]:
-    job_ids, claim_ids, statuses, delete = zip(*ends, strict=True) if ends else ((),) * 4
+def columns_of(ends: Sequence[End]) -> dict[str, Any]:
+    job_ids, claim_ids, statuses, delete, _, _ = zip(*ends, strict=True) if ends else ((),) * 6
     return {
         "p_job_ids": job_ids,
         "p_claim_ids": claim_ids,
@@ -201,7 +210,7 @@ def _columns(ends: Sequence[End]) -> dict[str, Any]:
     }
 
 
-def _exchange(worker_id: int) -> Any:
+def exchange(worker_id: int) -> Any:
     def read(rows: Rows) -> values.Exchange:
         # The hot path: one pass, by position.
         claimed: list[values.ClaimedJob] = []
@@ -209,6 +218,7 @@ def _exchange(worker_id: int) -> Any:
         summary: Any = None
         for row in rows:
             if row[0] == "claimed":
+                options = row[17]
                 job = jobs.Job(
                     id=row[1],
                     status=row[3],
@@ -222,6 +232,7 @@ def _exchange(worker_id: int) -> Any:
                     attempts=row[11],
                     abort_requested=row[12],
                     worker_id=worker_id,
+                    options=None if options is None else jobs.JobOptions.from_json(options),
                 )
                 claimed.append(values.ClaimedJob(job, row[2]))
             elif row[0] == "not_held":
@@ -242,7 +253,7 @@ def _exchange(worker_id: int) -> Any:
     return read
 
 
-def _outcomes(rows: Rows) -> list[values.Outcome]:
+def outcomes(rows: Rows) -> list[values.Outcome]:
     return [values.Outcome(job_id=row[0], outcome=row[1], status=row[2]) for row in rows]
 
 
@@ -277,7 +288,7 @@ def fetch_jobs_v1(
             "p_limit": limit,
             "p_marks": marks,
         },
-        decode=_exchange(worker_id),
+        decode=exchange(worker_id),
     )
 
 
@@ -312,9 +323,9 @@ def finish_and_fetch_v1(
             "p_queues": queues,
             "p_limit": limit,
             "p_marks": marks,
-            **_columns(ends),
+            **columns_of(ends),
         },
-        decode=_exchange(worker_id),
+        decode=exchange(worker_id),
     )
 
 
@@ -336,9 +347,9 @@ def finish_jobs_v1(*, worker_id: int, ends: Sequence[End]) -> Call[list[values.O
         function=_FINISH_JOBS,
         args={
             "p_worker_id": worker_id,
-            **_columns(ends),
+            **columns_of(ends),
         },
-        decode=_outcomes,
+        decode=outcomes,
     )
 
 
@@ -363,7 +374,7 @@ def retry_jobs_v1(*, worker_id: int, retries: Sequence[Retry]) -> Call[list[valu
             "p_queue_names": [retry.queue for retry in retries],
             "p_locks": [retry.lock for retry in retries],
         },
-        decode=_outcomes,
+        decode=outcomes,
     )
 
 
@@ -385,7 +396,7 @@ def release_jobs_v1(
             "p_job_ids": [job_id for job_id, _ in claims],
             "p_claim_ids": [claim_id for _, claim_id in claims],
         },
-        decode=_outcomes,
+        decode=outcomes,
     )
 
 
@@ -524,7 +535,7 @@ def recover_jobs_v1(
             "p_max_attempts": list(max_attempts.values()),
             "p_max_jobs": max_jobs,
         },
-        decode=_outcomes,
+        decode=outcomes,
     )
 
 

@@ -84,7 +84,7 @@ def test_a_taken_queueing_lock_is_read_whatever_the_servers_language(
     )
 
     assert isinstance(error, exceptions.UniqueViolation)
-    assert (error.constraint_name, error.queueing_lock) == ("c", lock)
+    assert (error.constraint_name, error.queueing_lock, error.key) == ("c", lock, None)
 
 
 class DriverError(Exception):
@@ -140,3 +140,12 @@ def test_the_old_wires_errors_speak_in_its_words_and_those_of_users_do_not(
 def test_a_missing_name_without_a_message_is_no_mismatch() -> None:
     error = errors.exception_for(sqlstate="42883", message=None)
     assert type(error) is exceptions.ConnectorException
+
+
+def test_a_key_that_is_in_use_is_read_likewise() -> None:
+    error = errors.exception_for(
+        sqlstate="23505", message="m", detail="Schlüssel »(key)=(a) b)« existiert bereits."
+    )
+
+    assert isinstance(error, exceptions.UniqueViolation)
+    assert (error.queueing_lock, error.key) == (None, "a) b")
