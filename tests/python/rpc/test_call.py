@@ -140,10 +140,10 @@ def test_the_answer_of_an_exchange_is_read_column_by_column(
     contended: bool, more: bool
 ) -> None:
     call = wire.finish_and_fetch_v1(worker_id=9, queues=None, limit=1, marks=None, ends=[])
-    nothing = (None,) * 4
+    nothing = (None,) * 5
     claimed = ("claimed", 1, 2, "doing", "q", "t", 3, "l", "ql", {"a": 1}, MOMENT, 4, True)
     not_held = ("not_held", 5, 6, "failed", *(None,) * 9)
-    summary = ("summary", *(None,) * 12, 0.5, contended, more, [7, 8])
+    summary = ("summary", *(None,) * 12, 0.5, contended, more, [7, 8], None)
 
     answer = call.decode([(*claimed, *nothing), (*not_held, *nothing), summary])
 
