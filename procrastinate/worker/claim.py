@@ -220,10 +220,10 @@ class _Lane:
             return 0
         if claims.releases and not await self._release():
             return 0
-        if self._is_first:
-            await claims.quiet.speak(self._send)
         limit = claims.free() if self._is_first or claims.is_flowing else 0
         if not limit and not claims.ends:
+            if self._is_first:
+                await claims.quiet.speak(self._send)
             self._is_done = self._worker.shutdown.requested and claims.is_idle
             return claims.quiet.rest_when_full() if self._is_first else None
         exchange = await self._exchange(limit)
@@ -232,6 +232,9 @@ class _Lane:
             claims.is_flowing = len(exchange.claimed) >= limit
             if claims.is_flowing == self._is_first:  # the others may go; the first has to look
                 claims.wake_others(self)
+        if exchange is not None and self._is_first:
+            # Not before: a job that was announced should not wait for it.
+            await claims.quiet.speak(self._send)
         if (
             exchange is None
             or exchange.more
