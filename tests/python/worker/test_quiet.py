@@ -17,7 +17,7 @@ from procrastinate import App, PsycopgConnector, exceptions
 from procrastinate.rpc import values
 from procrastinate.worker import Worker, quiet, waiting
 
-from .conftest import PATIENCE, Database, StartWorker, see_it_end
+from .conftest import PATIENCE, Database, StartWorker, intercept, see_it_end
 from .time_lapse import Exchanges, TimeLapse
 
 T = TypeVar("T")
@@ -109,6 +109,26 @@ async def test_a_worker_that_only_polls_is_quiet_from_the_start(
 ) -> None:
     await start_worker(listen_notify=False)
     await database.until("select 1 from procrastinate_workers where quiet")
+
+
+async def test_a_job_does_not_wait_until_its_worker_has_said_that_it_is_busy(
+    app: App, database: Database, start_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    send: Any = app.connector.call_async
+
+    async def call_async(call: Any, **options: Any) -> Any:
+        if call.args.get("p_quiet") or "p_limit" in call.args:
+            order.append(call.function.name)
+        return await send(call, **options)
+
+    intercept(app, monkeypatch, call_async)
+    job_id = await add_task(app).defer_async()
+    await start_worker(listen_notify=False)  # and so quiet, from the start
+    await database.until_status(job_id, "succeeded")
+    await database.until("select 1 from procrastinate_workers where quiet")
+
+    assert order[:2] == ["procrastinate_finish_and_fetch_v1", "procrastinate_set_quiet_v1"]
 
 
 async def test_a_worker_that_sleeps_hears_of_what_a_long_transaction_wrote_unseen(
