@@ -143,6 +143,9 @@ async def test_a_task_that_the_app_does_not_have_can_be_named_and_is_warned_of(
         r for r in records.records if r.__dict__.get("action") == "stalled_jobs_unknown_task"
     ]
     assert (record.levelno, record.__dict__["task"]) == (logging.WARNING, "somebody.elses")
+    assert record.getMessage() == (
+        "The option stalled_jobs names the task somebody.elses, which the app does not have"
+    )
 
 
 async def test_what_was_recovered_is_said_as_loud_as_it_matters(
