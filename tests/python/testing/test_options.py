@@ -457,6 +457,17 @@ def test_a_delayed_job_of_a_group_does_not_hold_back_the_others(world: World) ->
     assert [one.job.id for one in world.fetch()] == [delayed]
 
 
+def test_the_lock_of_a_delayed_job_of_a_group_is_explained(world: World) -> None:
+    job_id = world.defer(group_key="g", scheduled_at=NOON + datetime.timedelta(seconds=9))
+
+    gates = {gate.gate: gate for gate in world.call(front.explain_job(job_id=job_id))}
+
+    assert (gates["lock"].is_open, gates["schedule"].is_open) == (True, False)
+    assert gates["lock"].detail == (
+        'Nobody holds the lock group ["q", "g"], and no job comes first for it.'
+    )
+
+
 def test_a_group_is_a_lock_that_the_queue_names(world: World) -> None:
     with pytest.raises(exceptions.InvalidArgument, match="a lock and a group"):
         world.defer(group_key="g", lock="l")
