@@ -261,7 +261,9 @@ class Experiment:
         known = self.records.known()
         begun = time.monotonic()
         count = 0
-        for mutant in list(python_mutants.mutants(file.read_text()))[:: self.every]:
+        # What survived before may stand at another place in the module now.
+        every = 1 if self.again else self.every
+        for mutant in list(python_mutants.mutants(file.read_text()))[::every]:
             old = known.get((name, mutant.text))
             survived = old is not None and old.by in {SURVIVED, UNREACHED}
             if not survived if self.again else old is not None:

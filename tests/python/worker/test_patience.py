@@ -56,14 +56,15 @@ async def test_the_pauses_grow_while_ready_jobs_are_held_and_begin_anew_after_th
 
     intercept(app, monkeypatch, call_async)
     run = await start_worker(**QUIETLY)
-    await is_over.wait()
+    await asyncio.wait_for(is_over.wait(), PATIENCE)
     await run.stop()
     held = [attempt for attempt in pauses.attempts if attempt >= 0]
     assert held[:5] == [0, 1, 2, 0, 1]
 
 
+@pytest.mark.parametrize("listens", [False, True])
 async def test_the_pauses_grow_while_the_database_is_away_and_begin_anew_after_that(
-    app: App, start_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
+    app: App, start_worker: StartWorker, monkeypatch: pytest.MonkeyPatch, listens: bool
 ) -> None:
     pauses = Pauses(monkeypatch)
     send: Any = app.connector.call_async
@@ -79,8 +80,9 @@ async def test_the_pauses_grow_while_the_database_is_away_and_begin_anew_after_t
         return await send(call, **options)
 
     intercept(app, monkeypatch, call_async)
-    run = await start_worker(**QUIETLY)
-    await is_over.wait()
+    # One that listens makes no call before its first exchange.
+    run = await start_worker(**{**QUIETLY, "listen_notify": listens})
+    await asyncio.wait_for(is_over.wait(), PATIENCE)
     await run.stop()
     away = [attempt for attempt in pauses.attempts if attempt >= 0]
     assert away[:5] == [0, 1, 2, 0, 1]
