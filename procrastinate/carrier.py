@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from procrastinate import exceptions, pieces
-from procrastinate.rpc import call, defers
+from procrastinate.rpc import call
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -161,10 +161,7 @@ class Carrier:
             return
         try:
             ids = await self._connector.call_async(
-                defers.defer_jobs_v2(
-                    new_jobs=[rider.job for rider in riders],
-                    written=[rider.args for rider in riders],
-                )
+                pieces.many([rider.job for rider in riders], [rider.args for rider in riders])
             )
         except _OF_ALL as exc:
             for rider in riders:

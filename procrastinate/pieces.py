@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from procrastinate.rpc import call, defers, front
+from procrastinate.rpc import call, decode, defers, front
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from procrastinate import connector as connector_module
     from procrastinate import jobs
@@ -26,6 +26,9 @@ MOST_TEXT = 1_000_000
 
 def one(job: jobs.Job) -> call.Call[int]:
     """Return the call that defers one job: the server has less to do than for a batch of one."""
+    if job.options is not None:
+        batch = defers.defer_jobs_v3(new_jobs=[job])
+        return call.Call(function=batch.function, args=batch.args, decode=decode.one)
     return front.defer_job(
         queue_name=job.queue,
         task_name=job.task_name,
@@ -35,6 +38,15 @@ def one(job: jobs.Job) -> call.Call[int]:
         args=job.task_kwargs,
         scheduled_at=job.scheduled_at,
     )
+
+
+def many(
+    jobs: Sequence[jobs.Job], written: Sequence[call.Written] | None = None
+) -> call.Call[list[int]]:
+    """Return the call that defers some jobs; those without options go the shorter way."""
+    if any(job.options is not None for job in jobs):
+        return defers.defer_jobs_v3(new_jobs=jobs, written=written)
+    return defers.defer_jobs_v2(new_jobs=jobs, written=written)
 
 
 class Pieces:
@@ -61,7 +73,7 @@ class Pieces:
         """Return the call if one is enough."""
         for piece, is_last in self._cut():
             return piece if is_last else None
-        return defers.defer_jobs_v2(new_jobs=[])
+        return many([])
 
     def _cut(self) -> Iterator[tuple[call.Call[list[int]], bool]]:
         piece: list[jobs.Job] = []
@@ -71,12 +83,12 @@ class Pieces:
             args = call.Written(call.dumped(job.task_kwargs, self._json_dumps))
             size += len(args)
             if piece and (len(piece) == MOST_JOBS or size > MOST_TEXT):
-                yield defers.defer_jobs_v2(new_jobs=piece, written=written), False
+                yield many(piece, written), False
                 piece, written, size = [], [], len(args)
             piece.append(job)
             written.append(args)
         if piece:
-            yield defers.defer_jobs_v2(new_jobs=piece, written=written), True
+            yield many(piece, written), True
 
 
 def defer(
@@ -84,7 +96,7 @@ def defer(
 ) -> list[int]:
     """Sync version of :func:`defer_async`."""
     if not connector.sends_pieces:
-        return connector.call(defers.defer_jobs_v2(new_jobs=list(jobs)), connection=connection)
+        return connector.call(many(list(jobs)), connection=connection)
     pieces = Pieces(jobs, connector.json_dumps)
     only = pieces.only()
     if only is not None:
@@ -108,9 +120,7 @@ async def defer_async(
         A connection of the caller's, or None.
     """
     if not connector.sends_pieces:
-        return await connector.call_async(
-            defers.defer_jobs_v2(new_jobs=list(jobs)), connection=connection
-        )
+        return await connector.call_async(many(list(jobs)), connection=connection)
     pieces = Pieces(jobs, connector.json_dumps)
     only = pieces.only()
     if only is not None:

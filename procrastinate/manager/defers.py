@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from procrastinate import connector as connector_module
 
 QUEUEING_LOCK_CONSTRAINT = "procrastinate_jobs_queueing_lock_idx_v1"
+KEY_CONSTRAINT = "procrastinate_keys_pkey"
 
 
 class Defers(verbs.Verbs):
@@ -52,9 +53,14 @@ class Defers(verbs.Verbs):
         """
         connector = self.connector
         try:
-            # One with a queueing lock may have to wait for somebody's transaction: for that
-            # one, nobody else should.
-            if connection is None and job.queueing_lock is None and connector.defers_together:
+            # One with a name that is unique may have to wait for somebody's transaction: for
+            # that one, nobody else should.
+            if (
+                connection is None
+                and job.queueing_lock is None
+                and (job.options is None or job.options.key is None)
+                and connector.defers_together
+            ):
                 job_id = await self._carrier_of(connector).defer(job)
             else:
                 job_id = await connector.call_async(pieces.one(job), connection=connection)
@@ -97,7 +103,8 @@ class Defers(verbs.Verbs):
         Raises
         ------
         exceptions.AlreadyEnqueued
-            A waiting job, or another of these, has one's queueing lock.
+            A waiting job, or another of these, has one's queueing lock; `KeyInUse` if a job
+            that waits or runs, or another of these, has one's key.
         """
         return _numbered(jobs, await self.batch_defer_ids_async(jobs, connection=connection))
 
@@ -159,11 +166,14 @@ class Defers(verbs.Verbs):
         # Both are what the task gets to know of its tick: they must tell the same.
         if job.task_kwargs.get("timestamp") != defer_timestamp:
             raise exceptions.InvalidTimestamp
+        defer = (
+            defers.defer_periodic_job_v3
+            if job.options is None
+            else defers.defer_periodic_job_v4
+        )
         try:
             return await self.connector.call_async(
-                defers.defer_periodic_job_v3(
-                    job=job, periodic_id=periodic_id, defer_timestamp=defer_timestamp
-                )
+                defer(job=job, periodic_id=periodic_id, defer_timestamp=defer_timestamp)
             )
         except exceptions.UniqueViolation as exc:
             self._raise_already_enqueued(exc, [job])
@@ -171,10 +181,17 @@ class Defers(verbs.Verbs):
     def _raise_already_enqueued(
         self, exc: exceptions.UniqueViolation, jobs: Iterable[jobs_module.Job]
     ) -> NoReturn:
-        if exc.constraint_name != QUEUEING_LOCK_CONSTRAINT:
-            raise exc
         # The server's detail has it in a sentence of its language; one job has it for sure.
         first = list(itertools.islice(jobs, 2))
+        if exc.constraint_name == KEY_CONSTRAINT:
+            options = first[0].options if len(first) == 1 else None
+            whose = f" {options.key!r}" if options is not None else ""
+            raise exceptions.KeyInUse(
+                f"Job cannot be enqueued: a job that waits or runs has its key{whose}. It can be "
+                "had again when that job has ended"
+            ) from exc
+        if exc.constraint_name != QUEUEING_LOCK_CONSTRAINT:
+            raise exc
         queueing_lock = first[0].queueing_lock if len(first) == 1 else exc.queueing_lock
         raise exceptions.AlreadyEnqueued(
             "Job cannot be enqueued: there is already a job in the queue with the "

@@ -11,7 +11,7 @@ import asyncio
 from typing import TYPE_CHECKING, TypeVar
 
 from procrastinate import exceptions
-from procrastinate.rpc import wire
+from procrastinate.rpc import results, wire
 from procrastinate.worker import quiet, reports, waiting
 
 if TYPE_CHECKING:
@@ -42,6 +42,14 @@ TWO_LANES_FROM = 20
 
 #: Jobs in one exchange: what procrastinate_fetch_jobs_v1 allows.
 MAX_LIMIT = 10_000
+
+
+def _finish_and_fetch(ends: Sequence[wire.End]) -> Callable[..., Call[values.Exchange]]:
+    """Return the exchange that carries these ends; the shorter one if it can."""
+    for end in ends:
+        if end.result is not None or end.error is not None:
+            return results.finish_and_fetch_v2
+    return wire.finish_and_fetch_v1
 
 
 class Claims:
@@ -99,7 +107,7 @@ class Claims:
         self.wake()
 
     def take_retry(self, ended: RunningJob) -> None:
-        """Take a job that failed and is to be tried again."""
+        """Take a job that failed and is to be tried again, or may be."""
         self.retries.append(ended)
         self.wake()
 
@@ -213,8 +221,9 @@ class _Lane:
         Report and claim once; return the seconds to wait then, None for until woken.
         """
         claims = self._claims
-        if claims.retries and not await self._retry():
-            return 0
+        while claims.retries:
+            if not await self._retry():
+                return 0
         if claims.releases and not await self._release():
             return 0
         if self._is_first:
@@ -298,16 +307,17 @@ class _Lane:
         def put_back() -> None:
             claims.ends[:0] = sent
 
+        ends = [ended.end for ended in sent if ended.end is not None]
         claims.reserved += limit
         self._sent_at = asyncio.get_running_loop().time()
         try:
             await self._send(
-                wire.finish_and_fetch_v1(
+                _finish_and_fetch(ends)(
                     worker_id=worker.registration.worker_id,
                     queues=worker.queues,
                     limit=limit,
                     marks=self._marks,
-                    ends=[ended.end for ended in sent if ended.end is not None],
+                    ends=ends,
                 ),
                 receive=receive,
                 put_back=put_back,
@@ -330,9 +340,12 @@ class _Lane:
         worker.running.forget_early_aborts()
 
     async def _retry(self) -> bool:
-        """Report the jobs that are to be tried again; False if that failed."""
+        """Report jobs that failed: those to be tried again, or those that may be."""
         claims, worker = self._claims, self._worker
-        sent, claims.retries = claims.retries, []
+        # One kind at a time; the others stay where they are known.
+        is_decided = claims.retries[0].retry is not None
+        sent = [it for it in claims.retries if (it.retry is not None) == is_decided]
+        claims.retries = [it for it in claims.retries if (it.retry is not None) != is_decided]
 
         def receive(outcomes: list[values.Outcome]) -> None:
             reports.settle_retries(worker, sent, outcomes)
@@ -340,10 +353,16 @@ class _Lane:
         def put_back() -> None:
             claims.retries[:0] = sent
 
+        worker_id = worker.registration.worker_id
         return await self._send(
-            wire.retry_jobs_v1(
-                worker_id=worker.registration.worker_id,
+            results.retry_jobs_v2(
+                worker_id=worker_id,
                 retries=[ended.retry for ended in sent if ended.retry is not None],
+            )
+            if is_decided
+            else results.fail_jobs_v1(
+                worker_id=worker_id,
+                ends=[ended.failure for ended in sent if ended.failure is not None],
             ),
             receive=receive,
             put_back=put_back,
@@ -447,8 +466,8 @@ class _Lane:
             try:
                 if claims.ends:
                     await self._exchange(0)
-                if claims.retries:
-                    await self._retry()
+                while claims.retries and await self._retry():
+                    pass
             except Exception as again:  # The first failure is the one that is raised.
                 worker.logger.debug("A last report failed, too: %r", again)
             unreported = [ended.job.call_string for ended in claims.ends + claims.retries]

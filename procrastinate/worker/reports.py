@@ -34,10 +34,13 @@ def settle_ends(
 def settle_retries(
     worker: Worker, sent: Sequence[RunningJob], outcomes: Sequence[values.Outcome]
 ) -> None:
-    """Say which retries were applied, and which were not."""
+    """Say which retries were applied, and which were not; and what was decided of the others."""
     by_job = {outcome.job_id: outcome for outcome in outcomes}
     for ended in sent:
         outcome = by_job.get(ended.job.id or 0)
+        if ended.failure is not None:
+            is_retried = outcome is not None and outcome.outcome == "retried"
+            worker.executor.settle_failure(ended, is_retried=is_retried)
         if outcome is not None and outcome.outcome == "not_held":
             _log_not_held(worker, ended, outcome.status, applied=ended.was_sent)
         else:
