@@ -130,7 +130,8 @@ create type procrastinate_exchange_v1 as (
     next_due_in double precision,
     contended boolean,
     more boolean,
-    marks bigint[]
+    marks bigint[],
+    options jsonb
 );
 
 comment on type procrastinate_exchange_v1 is
@@ -190,10 +191,19 @@ create table procrastinate_jobs (
     retry_jitter boolean,
     key text,
     group_key text,
-    trace_context jsonb
+    trace_context jsonb,
+    keep_result boolean,
+    -- the functions that defer give a group's jobs their lock
+    constraint procrastinate_jobs_group_has_lock check (
+        group_key is null or lock is not null
+    )
 -- room for two more versions of each row, for the first can't be pruned as long as anybody
 -- looks on: docs/decisions/0078-room-for-two-more-versions.md
 ) with (fillfactor = 33);
+
+-- what it says does not change while a job lives, so updates stay HOT
+create index procrastinate_jobs_key_v1 on procrastinate_jobs (key, id)
+where key is not null;
 
 comment on table procrastinate_jobs is
 'Every job. Change it by the functions, or by plain statements: triggers keep the rest '
@@ -212,24 +222,27 @@ comment on column procrastinate_jobs.abort_requested is
 'The running job was asked to abort.';
 comment on column procrastinate_jobs.worker_id is
 'Worker that runs or ran the job; null once that worker is gone.';
-comment on column procrastinate_jobs.timeout is 'How long one run may take. Unused so far.';
+comment on column procrastinate_jobs.timeout is
+'How long one run may take; null: as long as it likes.';
 comment on column procrastinate_jobs.heartbeat is
-'How often the running job must show life. Unused so far.';
-comment on column procrastinate_jobs.ttl is 'How long its result is kept. Unused so far.';
-comment on column procrastinate_jobs.max_attempts is 'Runs allowed in all. Unused so far.';
-comment on column procrastinate_jobs.retry_delay is
-'Delay before the first retry. Unused so far.';
+'How often the running job must show life; null: never.';
+comment on column procrastinate_jobs.ttl is
+'How long its result is kept after its end: zero for ever, null or less not at all.';
+comment on column procrastinate_jobs.max_attempts is
+'Runs allowed in all, if its data decides about retries; null: its worker does.';
+comment on column procrastinate_jobs.retry_delay is 'Delay before the first retry.';
 comment on column procrastinate_jobs.retry_backoff is
-'Factor by which the delay grows with each retry. Unused so far.';
-comment on column procrastinate_jobs.retry_delay_cap is 'Longest delay. Unused so far.';
+'Factor by which the delay grows with each retry.';
+comment on column procrastinate_jobs.retry_delay_cap is 'Longest delay.';
 comment on column procrastinate_jobs.retry_jitter is
-'Whether a delay is drawn at random up to its length. Unused so far.';
-comment on column procrastinate_jobs.key is
-'Unique while the job waits or runs. Unused so far.';
+'Whether a delay is drawn at random up to its length.';
+comment on column procrastinate_jobs.key is 'Unique while the job waits or runs.';
 comment on column procrastinate_jobs.group_key is
-'At most one job of a group and queue runs at a time. Unused so far.';
+'At most one job of a group and queue runs at a time: its lock is the group''s.';
 comment on column procrastinate_jobs.trace_context is
 'Trace that the job belongs to (W3C trace context). Unused so far.';
+comment on column procrastinate_jobs.keep_result is
+'Whether its result outlives the job, where jobs are deleted.';
 
 -- The history: append only, written by the triggers of procrastinate_jobs.
 --
@@ -243,6 +256,7 @@ create table procrastinate_events (
     attempt integer,
     by_worker_id bigint,  -- not worker_id: queries of 3.x join jobs and name that bare
     error text,
+    details jsonb,
     primary key (job_id, id)
 );
 
@@ -253,7 +267,9 @@ comment on column procrastinate_events.at is
 comment on column procrastinate_events.attempt is
 'Number of runs that had ended when it happened.';
 comment on column procrastinate_events.by_worker_id is 'Worker that ran the job, if any.';
-comment on column procrastinate_events.error is 'Why, where the database knows it.';
+comment on column procrastinate_events.error is 'Why, in a line.';
+comment on column procrastinate_events.details is
+'Of an attempt that failed: class, message, traceback and attempt.';
 
 -- The last tick of each periodic task: what makes it deferred once, however many workers.
 create table procrastinate_periodic_defers (
@@ -297,7 +313,8 @@ create table procrastinate_todo (
     state "char" not null,
     queue_name varchar(128) not null,
     lock text,
-    queueing_lock text
+    queueing_lock text,
+    due_lock text  -- lock of a delayed job that does not hold its lock's line back
 ) with (
     fillfactor = 90,
     autovacuum_vacuum_scale_factor = 0.02,
@@ -378,10 +395,14 @@ where lock is not null;
 
 comment on sequence procrastinate_claims_seq is
 'Numbers of claims: what fences a late finish.';
+comment on column procrastinate_doing.deadline_at is
+'When the run has taken as long as it may.';
+comment on column procrastinate_doing.heartbeat_at is
+'By when the run must have shown life.';
 comment on table procrastinate_doing is
 'Derived: one narrow row for each job in doing, with the claim that its worker holds.';
 
--- What a job leaves besides its status. Nothing writes it yet.
+-- What a job leaves besides its status: a row for each job that has any of it.
 create table procrastinate_results (
     job_id bigint primary key,
     result jsonb,
@@ -389,7 +410,8 @@ create table procrastinate_results (
     progress double precision,
     meta jsonb,
     updated_at timestamptz,
-    expires_at timestamptz
+    expires_at timestamptz,
+    status procrastinate_job_status  -- how the job ended, for a result that outlives it
 );
 
 create index procrastinate_results_expires_at_v1
@@ -397,16 +419,16 @@ on procrastinate_results (expires_at)
 where expires_at is not null;
 
 comment on table procrastinate_results is
-'Result, error, progress and meta of the jobs that have any. Unused so far.';
+'Result, last error, progress and meta of the jobs that have any.';
 
--- Keys of jobs that wait or run, where they were given one. Nothing writes it yet.
+-- Keys of jobs that wait or run, where they were given one.
 create table procrastinate_keys (
     key text primary key,
     job_id bigint not null unique
 );
 
 comment on table procrastinate_keys is
-'Unique keys of jobs in todo and doing. Unused so far.';
+'Derived: unique keys of jobs in todo and doing.';
 
 -- Settings of the queues that were given any. A queue needs no row to exist.
 create table procrastinate_queues (
@@ -794,6 +816,92 @@ $$;
 comment on function _procrastinate_check_jobs(text[], text[], jsonb[], integer[]) is
 'Raises PQ003 (invalid argument) for the first job whose names or arguments cannot be.';
 
+-- Refuses options of jobs that cannot be meant, the first by name, before anything is
+-- written: an unknown option, a value of another type, a number out of its bounds.
+create function _procrastinate_check_options(p_options jsonb[], p_locks text[])
+returns void
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_longest constant numeric := 1e10;  -- seconds: some 300 years
+    v_wrong record;
+begin
+    select o.name, o.value, k.kind, k.least, k.most into v_wrong
+    from unnest(p_options) as u (options)
+    cross join lateral jsonb_each(
+        case when jsonb_typeof(u.options) = 'object' then u.options
+            else jsonb_build_object('options', u.options)
+        end
+    ) as o (name, value)
+    left join (
+        values
+            ('timeout', 'number', 0.001, v_longest),
+            ('heartbeat', 'number', 0.001, v_longest),
+            ('ttl', 'number', -v_longest, v_longest),
+            ('max_attempts', 'number', 1, 2147483647),
+            ('retry_delay', 'number', 0, v_longest),
+            ('retry_backoff', 'number', 0, 1e6),
+            ('retry_delay_cap', 'number', 0, v_longest),
+            ('retry_jitter', 'boolean', null, null),
+            ('keep_result', 'boolean', null, null),
+            ('key', 'string', 1, 500),
+            ('group_key', 'string', 1, 500),
+            ('meta', 'object', null, null)
+    ) as k (name, kind, least, most) on k.name = o.name
+    where
+        u.options is not null
+        and jsonb_typeof(u.options) <> 'null'
+        and o.value <> 'null'
+        and (
+            k.name is null
+            or jsonb_typeof(o.value) <> k.kind
+            or case k.kind
+                when 'number' then
+                    (o.value #>> '{}')::numeric not between k.least and k.most
+                    or (
+                        k.name = 'max_attempts'
+                        and (o.value #>> '{}')::numeric % 1 <> 0
+                    )
+                when 'string' then length(o.value #>> '{}') not between k.least and k.most
+            end
+        )
+    limit 1;
+    if found and v_wrong.kind is null then
+        perform _procrastinate_raise('PQ003',
+            format('A job has no option "%s"', v_wrong.name), null,
+            'Options are timeout, heartbeat, ttl, max_attempts, retry_delay, '
+            'retry_backoff, retry_delay_cap, retry_jitter, key, group_key, keep_result, '
+            'meta.');
+    elsif found then
+        perform _procrastinate_raise('PQ003',
+            format('The option "%s" of a job cannot be %s', v_wrong.name,
+                left(v_wrong.value::text, 60)),
+            null,
+            case v_wrong.kind
+                when 'number' then
+                    format('Give a number from %s to %s%s.', v_wrong.least, v_wrong.most,
+                        case when v_wrong.name not in ('max_attempts', 'retry_backoff')
+                            then ' (seconds)' else '' end)
+                when 'string' then
+                    format('Give %s to %s characters.', v_wrong.least, v_wrong.most)
+                else format('Give a JSON %s.', v_wrong.kind)
+            end);
+    end if;
+    if exists (
+        select
+        from unnest(p_options, p_locks) as u (options, lock)
+        where u.lock is not null and u.options ->> 'group_key' is not null
+    ) then
+        perform _procrastinate_raise('PQ003', 'A job has a lock and a group', null,
+            'Give one of them: a group is a lock that the database names.');
+    end if;
+end;
+$$;
+
+comment on function _procrastinate_check_options(jsonb[], text[]) is
+'Raises PQ003 (invalid argument) for the first option of a job that cannot be meant.';
+
 -- Refuses a report, or a wish for so many jobs, that cannot be meant, before anything is
 -- written.
 create function _procrastinate_check_report(
@@ -884,6 +992,35 @@ $$;
 comment on function _procrastinate_check_text(text, text, integer, boolean) is
 'Raises PQ003 (invalid argument) for a text that is null, empty or too long.';
 
+-- Refuses a tick of a periodic task that cannot be meant, before anything is written.
+create function _procrastinate_check_tick(
+    p_task_name text,
+    p_periodic_id text,
+    p_defer_timestamp bigint,
+    p_queue_name text,
+    p_args jsonb
+)
+returns void
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    perform _procrastinate_check_text(p_queue_name, 'queue name', 128, true);
+    perform _procrastinate_check_text(p_task_name, 'task name', 128, true);
+    perform _procrastinate_check_text(
+        coalesce(p_periodic_id, ''), 'periodic id', 128, false
+    );
+    perform _procrastinate_check_args(p_args);
+    if p_defer_timestamp is null then
+        perform _procrastinate_raise('PQ003', 'The tick of the periodic task is null', null,
+            'Give the time of the tick in seconds since the epoch.');
+    end if;
+end;
+$$;
+
+comment on function _procrastinate_check_tick(text, text, bigint, text, jsonb) is
+'Raises PQ003 (invalid argument) for a tick of a periodic task that cannot be meant.';
+
 -- The ids come in the order given: they are drawn in it, and the rows are inserted in it.
 create function _procrastinate_defer_jobs(
     p_queue_names text[],
@@ -933,7 +1070,8 @@ create function _procrastinate_defer_periodic(
     p_priority integer,
     p_lock text,
     p_queueing_lock text,
-    p_args jsonb
+    p_args jsonb,
+    p_options jsonb
 )
 returns bigint
 language plpgsql volatile parallel unsafe
@@ -969,14 +1107,22 @@ begin
         return null;
     end if;
 
-    insert into procrastinate_jobs (
-        queue_name, task_name, priority, lock, queueing_lock, args
-    )
-    values (
-        p_queue_name, p_task_name, coalesce(p_priority, 0), p_lock, p_queueing_lock,
-        coalesce(p_args, '{}')
-    )
-    returning id into v_job_id;
+    if p_options is null then
+        insert into procrastinate_jobs (
+            queue_name, task_name, priority, lock, queueing_lock, args
+        )
+        values (
+            p_queue_name, p_task_name, coalesce(p_priority, 0), p_lock, p_queueing_lock,
+            coalesce(p_args, '{}')
+        )
+        returning id into v_job_id;
+    else
+        v_job_id := nextval('procrastinate_jobs_id_seq');
+        perform _procrastinate_defer_with_options(
+            array[p_queue_name], array[p_task_name], array[p_priority], array[p_lock],
+            array[p_queueing_lock], array[p_args], '{}', array[p_options], array[v_job_id]
+        );
+    end if;
 
     -- a row that is locked is taken in by whoever holds it, or by the next tick
     with gone as (
@@ -1009,8 +1155,66 @@ end;
 $$;
 
 comment on function _procrastinate_defer_periodic(
-    text, text, bigint, text, integer, text, text, jsonb
+    text, text, bigint, text, integer, text, text, jsonb, jsonb
 ) is 'Defers one tick of a periodic task, or returns null if that tick was taken.';
+
+-- – -> todo for jobs with options, the ids given ones or drawn in the order given. The rest
+-- of _procrastinate_defer_jobs, which has fewer columns to write.
+create function _procrastinate_defer_with_options(
+    p_queue_names text[],
+    p_task_names text[],
+    p_priorities integer[],
+    p_locks text[],
+    p_queueing_locks text[],
+    p_args jsonb[],
+    p_scheduled_ats timestamptz[],
+    p_options jsonb[],
+    p_ids bigint[]
+)
+returns void
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    insert into procrastinate_jobs (
+        id, queue_name, task_name, priority, lock, queueing_lock, args, scheduled_at,
+        timeout, heartbeat, ttl, max_attempts, retry_delay, retry_backoff,
+        retry_delay_cap, retry_jitter, key, group_key, keep_result
+    )
+    select
+        u.id, u.queue_name, u.task_name, coalesce(u.priority, 0),
+        coalesce(
+            u.lock, _procrastinate_group_lock(u.queue_name, u.options ->> 'group_key')
+        ),
+        u.queueing_lock, coalesce(u.args, '{}'), u.scheduled_at,
+        make_interval(secs => (u.options ->> 'timeout')::double precision),
+        make_interval(secs => (u.options ->> 'heartbeat')::double precision),
+        make_interval(secs => (u.options ->> 'ttl')::double precision),
+        (u.options ->> 'max_attempts')::integer,
+        make_interval(secs => (u.options ->> 'retry_delay')::double precision),
+        (u.options ->> 'retry_backoff')::double precision,
+        make_interval(secs => (u.options ->> 'retry_delay_cap')::double precision),
+        (u.options ->> 'retry_jitter')::boolean,
+        u.options ->> 'key',
+        u.options ->> 'group_key',
+        (u.options ->> 'keep_result')::boolean
+    from unnest(
+        p_ids, p_queue_names, p_task_names, p_priorities, p_locks, p_queueing_locks,
+        p_args, p_scheduled_ats, p_options
+    ) as u (
+        id, queue_name, task_name, priority, lock, queueing_lock, args, scheduled_at,
+        options
+    );
+    insert into procrastinate_results (job_id, meta, updated_at)
+    select u.id, u.options -> 'meta', procrastinate_now()
+    from unnest(p_ids, p_options) as u (id, options)
+    where jsonb_typeof(u.options -> 'meta') = 'object';
+end;
+$$;
+
+comment on function _procrastinate_defer_with_options(
+    text[], text[], integer[], text[], text[], jsonb[], timestamptz[], jsonb[], bigint[]
+) is 'Inserts jobs with these ids and options in todo. Raises unique_violation.';
 
 -- Whether the trigger of this UPDATE is to derive what follows from it: not where a
 -- statement of ours derives it all itself, and has said so with the depth of triggers that
@@ -1082,6 +1286,7 @@ declare
         := p_status::text::procrastinate_job_event_type;  -- of the same name
     v_others bigint[];
     v_gone bigint;
+    v_keyed boolean;
     v_ok boolean;
 begin
     with ended as (
@@ -1096,7 +1301,7 @@ begin
             and j.status = 'doing'
             and coalesce(j.worker_id, p_worker_id) = p_worker_id
         returning
-            j.id, j.queue_name, j.status, j.attempts, j.worker_id, j.lock,
+            j.id, j.queue_name, j.status, j.attempts, j.worker_id, j.lock, j.key,
             -- neither a user's trigger has something else in mind, nor has the lock changed
             -- while the row was waited for
             j.status = p_status and j.lock is not distinct from d.lock as plain
@@ -1130,14 +1335,18 @@ begin
         array(select e.id from ended as e),
         array(select g.claim from gone as g where g.lock is not null),
         array(select e.id from ended as e where not e.plain),
-        (select count(*) from gone as g)
-    into o_ended, o_released, v_others, v_gone;
+        (select count(*) from gone as g),
+        exists (select from ended as e where e.key is not null)
+    into o_ended, o_released, v_others, v_gone, v_keyed;
     if v_gone <> cardinality(o_ended) - cardinality(v_others) then
         -- a job was given back and claimed again by this very worker just now: its claim is
         -- another, which this snapshot does not show, and must not be ended
         perform _procrastinate_raise('40001',
             'A job was claimed anew while the report of its former claim came in',
             null, 'Send the report again.');
+    end if;
+    if v_keyed then
+        delete from procrastinate_keys as k where k.job_id = any(o_ended);
     end if;
     if v_others <> '{}' then
         v_ok := _procrastinate_changed_otherwise(v_others, 'doing');
@@ -1275,6 +1484,57 @@ end;
 comment on function _procrastinate_event_of(
     procrastinate_job_status, procrastinate_job_status
 ) is 'The event that a change from one status to another leaves, if any.';
+
+-- doing -> todo while the job's data allows another attempt, else failed, for one claim
+-- whose locks are in hand; false where it does not hold. Its data allows none if it names
+-- no number of attempts. A job that was asked to abort fails in any case.
+create function _procrastinate_fail_by_policy(
+    p_worker_id bigint,
+    p_job_id bigint,
+    p_claim_id bigint,
+    p_error jsonb,
+    p_delete boolean
+)
+returns boolean
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_job procrastinate_jobs;
+    v_kept record;
+    v_held boolean;
+begin
+    v_job := (select j from procrastinate_jobs as j where j.id = p_job_id);
+    if v_job.attempts + 1 < v_job.max_attempts and not v_job.abort_requested then
+        v_held := _procrastinate_put_back(
+            p_worker_id, p_job_id, p_claim_id, 1,
+            procrastinate_now() + _procrastinate_retry_delay(v_job), null, null, null
+        );
+    else
+        v_kept := _procrastinate_store_results(
+            p_worker_id, array[p_job_id], array[p_claim_id], '{failed}', '{}',
+            array[p_error], procrastinate_now()
+        );
+        v_held := (
+            select f.outcome = 'finished'
+            from procrastinate_finish_jobs_v1(
+                p_worker_id, array[p_job_id], array[p_claim_id], '{failed}',
+                array[p_delete]
+            ) as f
+        );
+        perform _procrastinate_tell_jobs(
+            'procrastinate_ended_v1', 'job_ended', v_kept.o_stored
+        );
+    end if;
+    if v_held then
+        perform _procrastinate_note_errors(array[p_job_id], array[p_error]);
+    end if;
+    return v_held;
+end;
+$$;
+
+comment on function _procrastinate_fail_by_policy(bigint, bigint, bigint, jsonb, boolean) is
+'doing -> todo or failed for one claim, as the job''s data says; false: not held.';
 
 -- Which jobs a bulk verb of the front door is about: the next p_max_jobs after p_after_id,
 -- by id. Nothing is locked, so each may have changed by the time it is looked at again.
@@ -1508,6 +1768,19 @@ end;
 
 comment on function _procrastinate_gate(text, bigint[]) is
 'Priority, next due time and mark of rows ready again, for a fetch from this one queue.';
+
+-- A group is a lock that the database names: workers of 3.x keep to it as well
+-- (docs/decisions/0095-a-group-is-a-lock.md). Null without a group, or without a queue.
+create function _procrastinate_group_lock(p_queue_name text, p_group_key text)
+returns text
+language sql immutable parallel safe
+return case
+    when num_nulls(p_queue_name, p_group_key) = 0
+        then 'group ' || jsonb_build_array(p_queue_name, p_group_key)::text
+end;
+
+comment on function _procrastinate_group_lock(text, text) is
+'The lock of the jobs of one queue and group.';
 
 -- The heads that this exchange has handed over and that may be claimed: blocked so far,
 -- due, and still the next of their lock. Nothing has joined the line before them since, and
@@ -1798,6 +2071,21 @@ comment on function _procrastinate_line(
     text, integer, bigint, bigint, integer, bigint[]
 ) is 'The first ready jobs of one queue and priority, from their marks on.';
 
+-- The lock in whose line a waiting job stands just now: its own, but null for a job of a
+-- group before its time, for others of the group may go first. In todo such a row has its
+-- lock in due_lock.
+create function _procrastinate_line_lock(
+    p_lock text, p_group_key text, p_scheduled_at timestamptz, p_now timestamptz
+)
+returns text
+language sql immutable parallel safe
+return case
+    when p_group_key is null or (p_scheduled_at > p_now) is not true then p_lock
+end;
+
+comment on function _procrastinate_line_lock(text, text, timestamptz, timestamptz) is
+'The lock of a waiting job; null while a job of a group is delayed.';
+
 -- Everything that a statement with many changes will wait for, in the one order: the rows
 -- of the jobs by id, then the keys of all locks that they have or get. What follows may
 -- then change them one by one without meeting another statement half way.
@@ -1907,6 +2195,18 @@ $$;
 
 comment on function _procrastinate_lost_heads(text[]) is
 'Those of these locks that nobody holds and whose head is blocked all the same.';
+
+-- How large a result may be, in bytes as jsonb: the setting procrastinate.max_result_size,
+-- else a megabyte.
+create function _procrastinate_max_result_size()
+returns integer
+language sql stable parallel safe
+return coalesce(
+    nullif(current_setting('procrastinate.max_result_size', true), '')::integer, 1048576
+);
+
+comment on function _procrastinate_max_result_size() is
+'Most bytes that a result may have as jsonb.';
 
 -- Seconds until something in these queues may run that may not run now: p_open are those
 -- among them that are not paused.
@@ -2063,7 +2363,7 @@ begin
         'not_held'::text, u.job_id, u.claim_id, j.status, j.queue_name, j.task_name,
         j.priority, j.lock, j.queueing_lock, null::jsonb, j.scheduled_at,
         j.attempts, j.abort_requested, null::double precision, null::boolean,
-        null::boolean, null::bigint[]
+        null::boolean, null::bigint[], null::jsonb
     from unnest(p_job_ids, p_claim_ids) as u (job_id, claim_id)
     left join procrastinate_jobs as j on j.id = u.job_id
     where u.job_id <> all(p_ended);
@@ -2116,6 +2416,35 @@ $$;
 
 comment on function _procrastinate_note_arrivals(xid8, text[], integer[], bigint[]) is
 'The marks of rows ready again, lowered to those that became so since.';
+
+-- Why these attempts failed, into the newest event of each job: in a line, and all of it.
+create function _procrastinate_note_errors(p_job_ids bigint[], p_errors jsonb[])
+returns boolean
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    update procrastinate_events as e
+    set
+        details = u.error,
+        error = coalesce(
+            e.error,
+            regexp_replace(u.error ->> 'class', '^.*\.', '')
+            || coalesce(': ' || left(u.error ->> 'message', 1000), '')
+        )
+    from unnest(p_job_ids, p_errors) as u (job_id, error)
+    where
+        e.job_id = u.job_id
+        and jsonb_typeof(u.error) = 'object'
+        and e.id = (
+            select max(x.id) from procrastinate_events as x where x.job_id = u.job_id
+        );
+    return true;
+end;
+$$;
+
+comment on function _procrastinate_note_errors(bigint[], jsonb[]) is
+'Writes errors {class, message, traceback, attempt} into the newest event of each job.';
 
 -- Remembers that a queue has used a priority, so that fetches look there. Nobody waits for
 -- anybody: two who are the first to use one leave two rows. A queue that uses priorities as
@@ -2172,6 +2501,35 @@ $$;
 
 comment on function _procrastinate_notify(text, text, bigint) is
 'Tells the workers of a queue, and those of all queues, of a job.';
+
+-- The options of a job as jsonb, seconds as numbers, null where it has none: what defers
+-- take and fetches return. In sql, so that it becomes part of the query that uses it.
+create function _procrastinate_options_of(p_job procrastinate_jobs)
+returns jsonb
+language sql stable parallel safe
+return case
+    when num_nonnulls(
+        (p_job).timeout, (p_job).heartbeat, (p_job).ttl, (p_job).max_attempts,
+        (p_job).retry_delay, (p_job).retry_backoff, (p_job).retry_delay_cap,
+        (p_job).retry_jitter, (p_job).key, (p_job).group_key, (p_job).keep_result
+    ) > 0
+        then jsonb_strip_nulls(jsonb_build_object(
+            'timeout', trim_scale(extract(epoch from (p_job).timeout)),
+            'heartbeat', trim_scale(extract(epoch from (p_job).heartbeat)),
+            'ttl', trim_scale(extract(epoch from (p_job).ttl)),
+            'max_attempts', (p_job).max_attempts,
+            'retry_delay', trim_scale(extract(epoch from (p_job).retry_delay)),
+            'retry_backoff', (p_job).retry_backoff,
+            'retry_delay_cap', trim_scale(extract(epoch from (p_job).retry_delay_cap)),
+            'retry_jitter', (p_job).retry_jitter,
+            'key', (p_job).key,
+            'group_key', (p_job).group_key,
+            'keep_result', (p_job).keep_result
+        ))
+end;
+
+comment on function _procrastinate_options_of(procrastinate_jobs) is
+'Options of a job: timeout, heartbeat, ttl, retries, key, group; null if it has none.';
 
 -- The next jobs of a worker of one queue, locks and all: locks their rows. Null where there
 -- is something else to be done, or somebody in the way: pick_jobs then does it all again.
@@ -2667,6 +3025,33 @@ $$;
 comment on function _procrastinate_promote(procrastinate_doing[], text[]) is
 'Unblocks the next head of each of these locks that nobody holds, and tells its queue.';
 
+-- Deletes results past their time, a bounded number. Progress and meta of a job that lives
+-- have no such time.
+create function _procrastinate_purge_results(p_max_results integer)
+returns bigint
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_purged bigint;
+begin
+    delete from procrastinate_results as r
+    where r.job_id = any(array(
+        select x.job_id
+        from procrastinate_results as x
+        where x.expires_at <= procrastinate_now()
+        order by x.expires_at
+        limit p_max_results
+        for update skip locked
+    ));
+    get diagnostics v_purged = row_count;
+    return v_purged;
+end;
+$$;
+
+comment on function _procrastinate_purge_results(integer) is
+'Deletes at most so many results that have expired; how many it were.';
+
 -- doing -> todo for one claim; failed instead where the job was asked to abort, or where
 -- another job waits with its queueing lock: nothing stays in doing because something is in
 -- the way. The reason stands in the event.
@@ -2700,7 +3085,9 @@ begin
             end,
             priority = coalesce(p_priority, j.priority),
             queue_name = coalesce(p_queue_name, j.queue_name),
-            lock = coalesce(p_lock, j.lock)
+            lock = coalesce(
+                p_lock, _procrastinate_group_lock(p_queue_name, j.group_key), j.lock
+            )
         from procrastinate_doing as d
         where
             j.id = p_job_id
@@ -2874,7 +3261,9 @@ begin
         select j.lock from procrastinate_jobs as j
         where j.id = any(p_job_ids) and j.status in ('todo', 'doing')
         union all
-        select t.lock from procrastinate_todo as t where t.job_id = any(p_job_ids)
+        select coalesce(t.lock, t.due_lock)
+        from procrastinate_todo as t
+        where t.job_id = any(p_job_ids)
         union all
         select d.lock from procrastinate_doing as d where d.job_id = any(p_job_ids)
     ) as x
@@ -2913,7 +3302,9 @@ begin
     from gone as g
     where g.lock is not null;
 
-    perform _procrastinate_reconcile_todo(p_job_ids);
+    perform
+        _procrastinate_reconcile_keys(p_job_ids),
+        _procrastinate_reconcile_todo(p_job_ids);
 
     with moved as (
         update procrastinate_doing as d
@@ -2940,8 +3331,11 @@ begin
         where t.lock = any(v_moved) and t.head_xmin is not null;
     end if;
 
-    insert into procrastinate_doing (job_id, worker_id, started_at, priority, lock)
-    select j.id, j.worker_id, v_now, j.priority, j.lock
+    insert into procrastinate_doing (
+        job_id, worker_id, started_at, deadline_at, heartbeat_at, priority, lock
+    )
+    select
+        j.id, j.worker_id, v_now, v_now + j.timeout, v_now + j.heartbeat, j.priority, j.lock
     from procrastinate_jobs as j
     where
         j.id = any(p_job_ids)
@@ -2973,6 +3367,41 @@ $$;
 comment on function _procrastinate_reconcile(bigint[], text[]) is
 'Derives todo and doing anew for these jobs and promotes the heads of their locks.';
 
+-- Makes procrastinate_keys true for these jobs, from their present rows. Raises
+-- unique_violation (procrastinate_keys_pkey) where another active job has a key.
+--
+-- In the order of the keys, and before their rows of todo: two statements that want the
+-- same keys do not wait for each other in a circle.
+create function _procrastinate_reconcile_keys(p_job_ids bigint[])
+returns boolean
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    delete from procrastinate_keys as k
+    where
+        k.job_id = any(p_job_ids)
+        and not exists (
+            select
+            from procrastinate_jobs as j
+            where j.id = k.job_id and j.key = k.key and j.status in ('todo', 'doing')
+        );
+    insert into procrastinate_keys (key, job_id)
+    select j.key, j.id
+    from procrastinate_jobs as j
+    where
+        j.id = any(p_job_ids)
+        and j.key is not null
+        and j.status in ('todo', 'doing')
+        and not exists (select from procrastinate_keys as k where k.job_id = j.id)
+    order by j.key;
+    return true;
+end;
+$$;
+
+comment on function _procrastinate_reconcile_keys(bigint[]) is
+'Derives the keys of these jobs anew. Raises unique_violation (a key is in use).';
+
 -- Makes the rows of todo true for these jobs, from their present rows. A job with a lock
 -- stands blocked: the caller has the keys, and promotes the heads when all is written.
 create function _procrastinate_reconcile_todo(p_job_ids bigint[])
@@ -3000,11 +3429,12 @@ begin
     set
         queue_name = j.queue_name,
         priority = j.priority,
-        lock = j.lock,
+        lock = j.line,
         queueing_lock = j.queueing_lock,
+        due_lock = case when j.line is null then j.lock end,
         scheduled_at = j.scheduled_at,
         state = case
-            when j.lock is not null then 'b'
+            when j.line is not null then 'b'
             when j.scheduled_at > v_now then 'd'
             else 'a'
         end::"char",
@@ -3014,7 +3444,8 @@ begin
     from (
         select
             x.id, x.status, x.queue_name, x.priority, x.lock, x.queueing_lock,
-            x.scheduled_at
+            x.scheduled_at,
+            _procrastinate_line_lock(x.lock, x.group_key, x.scheduled_at, v_now) as line
         from procrastinate_jobs as x
         where x.id = any(p_job_ids)
     ) as j
@@ -3022,23 +3453,29 @@ begin
         t.job_id = any(p_job_ids)
         and t.job_id = j.id
         and j.status = 'todo'
-        and (t.queue_name, t.priority, t.lock, t.queueing_lock, t.scheduled_at)
-            is distinct from (
-                j.queue_name, j.priority, j.lock, j.queueing_lock, j.scheduled_at
-            );
+        and (
+            t.queue_name, t.priority, coalesce(t.lock, t.due_lock), t.queueing_lock,
+            t.scheduled_at
+        ) is distinct from (
+            j.queue_name, j.priority, j.lock, j.queueing_lock, j.scheduled_at
+        );
 
     insert into procrastinate_todo (
-        job_id, since, scheduled_at, priority, state, queue_name, lock, queueing_lock
+        job_id, since, scheduled_at, priority, state, queue_name, lock, queueing_lock,
+        due_lock
     )
     select
         j.id, pg_current_xact_id(), j.scheduled_at, j.priority,
         case
-            when j.lock is not null then 'b'
+            when l.line is not null then 'b'
             when j.scheduled_at > v_now then 'd'
             else 'a'
         end::"char",
-        j.queue_name, j.lock, j.queueing_lock
+        j.queue_name, l.line, j.queueing_lock, case when l.line is null then j.lock end
     from procrastinate_jobs as j
+    cross join lateral _procrastinate_line_lock(
+        j.lock, j.group_key, j.scheduled_at, v_now
+    ) as l (line)
     where
         j.id = any(p_job_ids)
         and j.status = 'todo'
@@ -3257,6 +3694,39 @@ $$;
 comment on function _procrastinate_remove_workers(bigint[], interval) is
 'Removes these workers, or those with an old heartbeat, and returns the ids that are gone.';
 
+-- Derives the keys anew from all active jobs: for repair, which keeps everybody else out,
+-- and derives the rest from them later. Of several with one key the first keeps it; the
+-- others go on without.
+create function _procrastinate_repair_keys()
+returns boolean
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_outer constant text := current_setting('procrastinate.derived', true);
+begin
+    perform set_config('procrastinate.derived', pg_trigger_depth()::text, true);
+    delete from procrastinate_keys;
+    update procrastinate_jobs as j
+    set key = null
+    from (
+        select x.id, row_number() over (partition by x.key order by x.id) as nr
+        from procrastinate_jobs as x
+        where x.key is not null and x.status in ('todo', 'doing')
+    ) as k
+    where j.id = k.id and k.nr > 1;
+    perform set_config('procrastinate.derived', coalesce(v_outer, ''), true);
+    insert into procrastinate_keys (key, job_id)
+    select j.key, j.id
+    from procrastinate_jobs as j
+    where j.key is not null and j.status in ('todo', 'doing');
+    return true;
+end;
+$$;
+
+comment on function _procrastinate_repair_keys() is
+'Derives procrastinate_keys anew; a key that several active jobs have stays with one.';
+
 -- For functions that answer false where a transition does not apply: an unknown job is an
 -- error.
 create function _procrastinate_require_job(p_job_id bigint)
@@ -3353,7 +3823,9 @@ begin
         scheduled_at = p_retry_at,
         priority = coalesce(p_priority, j.priority),
         queue_name = coalesce(p_queue_name, j.queue_name),
-        lock = coalesce(p_lock, j.lock)
+        lock = coalesce(
+            p_lock, _procrastinate_group_lock(p_queue_name, j.group_key), j.lock
+        )
     where j.id = p_job_id and j.status = 'failed';
     return found;
 end;
@@ -3361,6 +3833,38 @@ $$;
 
 comment on function _procrastinate_retry(bigint, timestamptz, integer, text, text) is
 'doing or failed -> todo by hand; false where the status of the job does not allow it.';
+
+-- How long a job waits after an attempt that failed, as its data says: the delay, times the
+-- factor for each attempt before it, at most the cap, and of that a random part if wished
+-- (full jitter).
+create function _procrastinate_retry_delay(p_job procrastinate_jobs)
+returns interval
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_longest constant double precision := 1e10;  -- seconds, as options may have
+    v_delay double precision := coalesce(extract(epoch from p_job.retry_delay), 0);
+    v_factor constant double precision := coalesce(p_job.retry_backoff, 1);
+begin
+    if v_delay > 0 and v_factor > 0 and p_job.attempts > 0 then
+        -- by logarithms: a power may be too large for a number
+        v_delay := exp(least(
+            ln(v_delay) + p_job.attempts * ln(v_factor), ln(v_longest)
+        )::numeric::double precision);
+    elsif v_factor = 0 and p_job.attempts > 0 then
+        v_delay := 0;
+    end if;
+    v_delay := least(v_delay, extract(epoch from p_job.retry_delay_cap), v_longest);
+    if p_job.retry_jitter then
+        v_delay := v_delay * random();
+    end if;
+    return make_interval(secs => v_delay);
+end;
+$$;
+
+comment on function _procrastinate_retry_delay(procrastinate_jobs) is
+'Delay before the next attempt of a job of which one more has just failed.';
 
 -- failed (or doing) -> todo for many jobs, an outcome for each: one that cannot be retried
 -- is left and does not take the others back with it.
@@ -3382,6 +3886,7 @@ declare
     v_free bigint[];
     v_done bigint[] := array[]::bigint[];
     v_failed bigint[];
+    v_keyed bigint[];
     v_todo bigint[];
     v_id bigint;
     v_name text;
@@ -3440,7 +3945,9 @@ begin
         exception
             when unique_violation then
                 get stacked diagnostics v_name = constraint_name;
-                if v_name <> 'procrastinate_jobs_queueing_lock_idx_v1' then
+                if v_name = 'procrastinate_keys_pkey' then
+                    v_keyed := v_keyed || v_id;
+                elsif v_name <> 'procrastinate_jobs_queueing_lock_idx_v1' then
                     raise;
                 end if;
         end;
@@ -3457,6 +3964,7 @@ begin
         case
             when n.id = any(v_failed) then 'failed'
             when n.id = any(v_done) then 'retried'
+            when n.id = any(v_keyed) then 'key_taken'
             when n.id = any(v_mine) then 'queueing_lock_taken'
             else 'busy'
         end
@@ -3704,6 +4212,69 @@ end;
 
 comment on function _procrastinate_since(bigint) is
 'When a job got its present status; null for a job without history.';
+
+-- What the jobs of a report leave, before they end: results of those that are to be kept,
+-- for the claims that still hold their job. Their rows are locked, so that nobody takes the
+-- claims away before they end.
+create function _procrastinate_store_results(
+    p_worker_id bigint,
+    p_job_ids bigint[],
+    p_claim_ids bigint[],
+    p_statuses procrastinate_job_status[],
+    p_results jsonb[],
+    p_errors jsonb[],
+    p_now timestamptz,
+    out o_held bigint[],
+    out o_stored bigint[]
+)
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    with held as materialized (
+        select j.id, j.ttl
+        from procrastinate_jobs as j
+        where
+            j.id = any(p_job_ids)
+            and j.status = 'doing'
+            and coalesce(j.worker_id, p_worker_id) = p_worker_id
+            and exists (
+                select
+                from procrastinate_doing as d
+                where d.job_id = j.id and d.claim_id = any(p_claim_ids)
+            )
+        order by j.id
+        for no key update of j
+    ),
+    stored as (
+        insert into procrastinate_results as r
+            (job_id, result, error, updated_at, expires_at, status)
+        select
+            h.id, u.result, u.error, p_now,
+            case when h.ttl > interval '0' then p_now + h.ttl end, u.status
+        from held as h
+        join unnest(p_job_ids, p_statuses, p_results, p_errors) as u (
+            job_id, status, result, error
+        ) on u.job_id = h.id
+        where h.ttl >= interval '0'
+        on conflict (job_id) do update
+        set
+            result = excluded.result,
+            error = excluded.error,
+            updated_at = excluded.updated_at,
+            expires_at = excluded.expires_at,
+            status = excluded.status
+        returning r.job_id
+    )
+    select
+        array(select h.id from held as h), array(select s.job_id from stored as s)
+    into o_held, o_stored;
+end;
+$$;
+
+comment on function _procrastinate_store_results(
+    bigint, bigint[], bigint[], procrastinate_job_status[], jsonb[], jsonb[], timestamptz
+) is 'Stores the results of claims that hold their job, as its ttl says, before it ends.';
 
 -- Whether a worker of this one queue may take the straight way, as the priority to read:
 -- null where there is more to be done than to claim the next jobs in line.
@@ -3997,6 +4568,30 @@ $$;
 comment on function _procrastinate_tell(text, integer, bigint) is
 'NOTIFYs of a job, unless all workers of its queue look by themselves; notes its priority.';
 
+-- NOTIFYs of many jobs on one channel: a payload has less than 8000 bytes, so it goes in
+-- parts.
+create function _procrastinate_tell_jobs(p_channel text, p_type text, p_job_ids bigint[])
+returns boolean
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_most constant integer := 300;
+    v_from integer := 1;
+begin
+    while v_from <= cardinality(p_job_ids) loop
+        perform pg_notify(p_channel, jsonb_build_object(
+            'type', p_type, 'job_ids', to_jsonb(p_job_ids[v_from:v_from + v_most - 1])
+        )::text);
+        v_from := v_from + v_most;
+    end loop;
+    return true;
+end;
+$$;
+
+comment on function _procrastinate_tell_jobs(text, text, bigint[]) is
+'NOTIFYs a channel of these jobs: {"type": …, "job_ids": […]}, in parts.';
+
 -- The time that a test has set, if whoever set it may: a member of the owner of the schema.
 -- Both roles count: inside a security definer function current_user is the owner always.
 create function _procrastinate_travelled_now()
@@ -4086,7 +4681,11 @@ begin
         return false;
     end if;
     update procrastinate_todo as t
-    set state = 'a', since = pg_current_xact_id()
+    set
+        state = 'a',
+        since = pg_current_xact_id(),
+        lock = coalesce(t.lock, t.due_lock),
+        due_lock = null
     where
         t.job_id = any(array(
             select x.job_id
@@ -4304,6 +4903,46 @@ comment on function procrastinate_defer_jobs_v2(
     text[], text[], integer[], text[], text[], jsonb[], timestamptz[]
 ) is 'Defers jobs, all or none; ids in the order given. Raises PQ003, unique_violation.';
 
+-- – -> todo for many jobs with options, all or nothing.
+create function procrastinate_defer_jobs_v3(
+    p_queue_names text[],
+    p_task_names text[],
+    p_priorities integer[],
+    p_locks text[],
+    p_queueing_locks text[],
+    p_args jsonb[],
+    p_scheduled_ats timestamptz[],
+    p_options jsonb[]
+)
+returns setof bigint
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_ids bigint[];
+begin
+    perform
+        _procrastinate_check_jobs(p_queue_names, p_task_names, p_args, array[
+            cardinality(p_priorities), cardinality(p_locks), cardinality(p_queueing_locks),
+            cardinality(p_scheduled_ats), cardinality(p_options)
+        ]),
+        _procrastinate_check_options(p_options, p_locks);
+    v_ids := array(
+        select nextval('procrastinate_jobs_id_seq')
+        from generate_series(1, cardinality(p_queue_names))
+    );
+    perform _procrastinate_defer_with_options(
+        p_queue_names, p_task_names, p_priorities, p_locks, p_queueing_locks, p_args,
+        p_scheduled_ats, p_options, v_ids
+    );
+    return query select i.id from unnest(v_ids) with ordinality as i (id, nr) order by i.nr;
+end;
+$$;
+
+comment on function procrastinate_defer_jobs_v3(
+    text[], text[], integer[], text[], text[], jsonb[], timestamptz[], jsonb[]
+) is 'Defers jobs with options, all or none; ids in the order given. Raises PQ003, 23505.';
+
 -- – -> todo for one tick of a periodic task, once.
 create function procrastinate_defer_periodic_job_v3(
     p_task_name text,
@@ -4320,19 +4959,12 @@ language plpgsql volatile parallel unsafe
 set search_path from current
 as $$
 begin
-    perform _procrastinate_check_text(p_queue_name, 'queue name', 128, true);
-    perform _procrastinate_check_text(p_task_name, 'task name', 128, true);
-    perform _procrastinate_check_text(
-        coalesce(p_periodic_id, ''), 'periodic id', 128, false
+    perform _procrastinate_check_tick(
+        p_task_name, p_periodic_id, p_defer_timestamp, p_queue_name, p_args
     );
-    perform _procrastinate_check_args(p_args);
-    if p_defer_timestamp is null then
-        perform _procrastinate_raise('PQ003', 'The tick of the periodic task is null', null,
-            'Give the time of the tick in seconds since the epoch.');
-    end if;
     return _procrastinate_defer_periodic(
         p_task_name, coalesce(p_periodic_id, ''), p_defer_timestamp, p_queue_name,
-        p_priority, p_lock, p_queueing_lock, p_args
+        p_priority, p_lock, p_queueing_lock, p_args, null
     );
 end;
 $$;
@@ -4341,6 +4973,174 @@ comment on function procrastinate_defer_periodic_job_v3(
     text, text, bigint, text, integer, text, text, jsonb
 ) is
 'Defers one tick of a periodic task: its job, or null if the tick was taken. Raises PQ003.';
+
+-- – -> todo for one tick of a periodic task with options, once.
+create function procrastinate_defer_periodic_job_v4(
+    p_task_name text,
+    p_periodic_id text,
+    p_defer_timestamp bigint,
+    p_queue_name text,
+    p_priority integer,
+    p_lock text,
+    p_queueing_lock text,
+    p_args jsonb,
+    p_options jsonb
+)
+returns bigint
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    perform
+        _procrastinate_check_tick(
+            p_task_name, p_periodic_id, p_defer_timestamp, p_queue_name, p_args
+        ),
+        _procrastinate_check_options(array[p_options], array[p_lock]);
+    return _procrastinate_defer_periodic(
+        p_task_name, coalesce(p_periodic_id, ''), p_defer_timestamp, p_queue_name,
+        p_priority, p_lock, p_queueing_lock, p_args, p_options
+    );
+end;
+$$;
+
+comment on function procrastinate_defer_periodic_job_v4(
+    text, text, bigint, text, integer, text, text, jsonb, jsonb
+) is 'Defers one tick of a periodic task with options; null if it was taken. Raises PQ003.';
+
+-- doing -> todo or failed, as each job's data says, for jobs past their timeout or
+-- heartbeat whose worker is gone or silent. A worker that lives ends its own: two never run
+-- one job.
+create function procrastinate_expire_jobs_v1(
+    p_older_than interval, p_max_jobs integer default 1000
+)
+returns table (job_id bigint, outcome text, status procrastinate_job_status)
+language plpgsql volatile parallel unsafe
+set search_path from current
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
+as $$
+#variable_conflict use_column
+declare
+    v_now constant timestamptz := procrastinate_now();
+    v_job record;
+    v_jobs bigint[];
+begin
+    if coalesce(p_older_than, '-1') < interval '0' or coalesce(p_max_jobs, 0) < 1 then
+        perform _procrastinate_raise('PQ003',
+            'Expiring needs an age and a number of jobs',
+            format('Age %s, number %s.', coalesce(p_older_than::text, 'null'),
+                coalesce(p_max_jobs::text, 'null')),
+            'Give the age of the last heartbeat from which a worker counts as stalled.');
+    end if;
+    v_jobs := array(
+        select j.id
+        from procrastinate_jobs as j
+        where
+            j.id = any(array(
+                select d.job_id
+                from procrastinate_doing as d
+                left join procrastinate_workers as w on w.id = d.worker_id
+                where
+                    least(d.deadline_at, d.heartbeat_at) < v_now
+                    and coalesce(w.last_heartbeat < v_now - p_older_than, true)
+            ))
+            and j.status = 'doing'
+        order by j.id
+        limit p_max_jobs
+        for no key update skip locked
+    );
+    perform _procrastinate_lock_jobs(v_jobs, '{}');
+    for v_job in
+        select
+            d.job_id, d.claim_id, coalesce(d.worker_id, 0) as worker_id,
+            case when d.heartbeat_at < v_now then 'heartbeat' else 'timeout' end as missed
+        from procrastinate_doing as d
+        where
+            d.job_id = any(v_jobs)
+            and least(d.deadline_at, d.heartbeat_at) < v_now
+        order by d.job_id
+    loop
+        continue when _procrastinate_fail_by_policy(
+            v_job.worker_id, v_job.job_id, v_job.claim_id,
+            jsonb_build_object(
+                'class', 'procrastinate.exceptions.JobTimeout',
+                'message',
+                format('Its %s has passed, and its worker is gone or silent', v_job.missed)
+            ),
+            false
+        ) is not true;
+        job_id := v_job.job_id;
+        status := (select j.status from procrastinate_jobs as j where j.id = v_job.job_id);
+        outcome := case when status = 'todo' then 'retried' else status::text end;
+        return next;
+    end loop;
+end;
+$$;
+
+comment on function procrastinate_expire_jobs_v1(interval, integer) is
+'doing -> todo or failed for jobs past their time whose worker is silent. Raises PQ003.';
+
+-- doing -> todo or failed: runs that failed, of jobs whose data says how often and when
+-- they are tried again. With the error of each attempt.
+create function procrastinate_fail_jobs_v1(
+    p_worker_id bigint,
+    p_job_ids bigint[],
+    p_claim_ids bigint[],
+    p_errors jsonb[],
+    p_delete boolean[]
+)
+returns table (job_id bigint, outcome text, status procrastinate_job_status)
+language plpgsql volatile parallel unsafe
+set search_path from current
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
+as $$
+#variable_conflict use_column
+declare
+    v_job record;
+    v_held boolean;
+begin
+    perform _procrastinate_check_report(
+        p_worker_id, 0, p_job_ids, p_claim_ids,
+        array_fill(
+            'failed'::procrastinate_job_status, array[coalesce(cardinality(p_job_ids), 0)]
+        ),
+        p_delete
+    );
+    v_held := _procrastinate_lock_jobs(p_job_ids, '{}');
+    for v_job in
+        select u.job_id, u.claim_id, u.error, u.gone
+        from unnest(p_job_ids, p_claim_ids, p_errors, p_delete) as u (
+            job_id, claim_id, error, gone
+        )
+        where u.job_id is not null
+        order by u.job_id
+    loop
+        job_id := v_job.job_id;
+        v_held := _procrastinate_fail_by_policy(
+            p_worker_id, v_job.job_id, v_job.claim_id, v_job.error,
+            coalesce(v_job.gone, false)
+        );
+        status := (select j.status from procrastinate_jobs as j where j.id = v_job.job_id);
+        outcome := case
+            when v_held is not true then 'not_held'
+            when status = 'todo' then 'retried'
+            else 'failed'
+        end;
+        return next;
+    end loop;
+end;
+$$;
+
+comment on function procrastinate_fail_jobs_v1(
+    bigint, bigint[], bigint[], jsonb[], boolean[]
+) is 'doing -> todo or failed for these claims, as each job''s data says. Raises PQ003.';
 
 -- todo -> doing: a worker's next jobs.
 create function procrastinate_fetch_jobs_v1(
@@ -4358,7 +5158,7 @@ begin
     select
         e.outcome, e.job_id, e.claim_id, e.status, e.queue_name, e.task_name, e.priority,
         e.lock, e.queueing_lock, e.args, e.scheduled_at, e.attempts, e.abort_requested,
-        e.next_due_in, e.contended, e.more, e.marks
+        e.next_due_in, e.contended, e.more, e.marks, e.options
     from procrastinate_finish_and_fetch_v1(
         p_worker_id, p_queues, p_limit, p_marks, '{}', '{}', '{}', '{}'
     ) as e;
@@ -4367,6 +5167,31 @@ $$;
 
 comment on function procrastinate_fetch_jobs_v1(bigint, text[], integer, bigint[]) is
 'todo -> doing for at most p_limit jobs, then a summary row. Raises PQ003, PQ004, PQ005.';
+
+-- The newest job of each of these keys, whatever its status.
+create function procrastinate_find_keys_v1(p_keys text[])
+returns table (key text, job_id bigint)
+language plpgsql stable parallel safe
+set search_path from current
+as $$
+#variable_conflict use_column
+begin
+    return query
+    select u.key, j.id
+    from (select distinct x.key from unnest(p_keys) as x (key)) as u
+    cross join lateral (
+        select x.id
+        from procrastinate_jobs as x
+        where x.key = u.key
+        order by x.id desc
+        limit 1
+    ) as j
+    order by j.id;
+end;
+$$;
+
+comment on function procrastinate_find_keys_v1(text[]) is
+'The newest job of each key; no row for a key that no job has.';
 
 -- doing -> ended for what a worker reports, todo -> doing for what fits in its free slots:
 -- one round trip. Ends that are not answered were applied; not_held ones changed nothing.
@@ -4433,7 +5258,7 @@ begin
             select
                 n.outcome, n.job_id, n.claim_id, n.status, n.queue_name, n.task_name,
                 n.priority, n.lock, n.queueing_lock, n.args, n.scheduled_at, n.attempts,
-                n.abort_requested, n.next_due_in, n.contended, n.more, n.marks
+                n.abort_requested, n.next_due_in, n.contended, n.more, n.marks, n.options
             from _procrastinate_not_held(p_job_ids, p_claim_ids, v_ended.o_ended) as n;
         end if;
     end if;
@@ -4454,7 +5279,8 @@ begin
             returning
                 j.id, j.status, j.queue_name, j.task_name, j.priority, j.lock,
                 j.queueing_lock, j.args, j.scheduled_at, j.attempts, j.abort_requested,
-                t.head_xmin,
+                j.timeout, j.heartbeat, t.head_xmin,
+                _procrastinate_options_of(j) as options,
                 -- else a user's trigger has made something else of it
                 j.status = 'doing' and j.lock is not distinct from t.lock as plain,
                 nextval('procrastinate_claims_seq') as claim_id
@@ -4464,8 +5290,10 @@ begin
             where t.job_id = any(array(select m.id from mine as m where m.plain))
         ),
         started as (
-            insert into procrastinate_doing
-                (job_id, claim_id, worker_id, head_xmin, started_at, priority, lock)
+            insert into procrastinate_doing (
+                job_id, claim_id, worker_id, head_xmin, started_at, deadline_at,
+                heartbeat_at, priority, lock
+            )
             select
                 m.id, m.claim_id, p_worker_id,
                 case
@@ -4474,7 +5302,7 @@ begin
                         then v_next.o_heads[1]::text::xid8
                     else m.head_xmin
                 end,
-                v_now, m.priority, m.lock
+                v_now, v_now + m.timeout, v_now + m.heartbeat, m.priority, m.lock
             from mine as m
             where m.plain
         ),
@@ -4488,7 +5316,7 @@ begin
             'claimed'::text, m.id, m.claim_id, m.status, m.queue_name, m.task_name,
             m.priority, m.lock, m.queueing_lock, m.args, m.scheduled_at, m.attempts,
             m.abort_requested, null::double precision, null::boolean, null::boolean,
-            null::bigint[]
+            null::bigint[], m.options
         from mine as m
         where m.plain
         order by m.priority desc, m.id;
@@ -4504,7 +5332,7 @@ begin
 
     return next row(
         'summary', null, null, null, null, null, null, null, null, null, null, null, null,
-        v_next.o_next_due_in, v_next.o_contended, v_next.o_more, v_next.o_marks
+        v_next.o_next_due_in, v_next.o_contended, v_next.o_more, v_next.o_marks, null
     )::procrastinate_exchange_v1;
 end;
 $$;
@@ -4514,6 +5342,87 @@ comment on function procrastinate_finish_and_fetch_v1(
     boolean[]
 ) is
 'doing -> ended for a report, todo -> doing for free slots. Raises PQ003, PQ004, PQ005.';
+
+-- As v1, with what the ended jobs leave: results, kept for the job's ttl, and errors, kept
+-- in the history. A result that is too large makes its job fail, and its error says so.
+create function procrastinate_finish_and_fetch_v2(
+    p_worker_id bigint,
+    p_queues text[],
+    p_limit integer,
+    p_marks bigint[],
+    p_job_ids bigint[],
+    p_claim_ids bigint[],
+    p_statuses procrastinate_job_status[],
+    p_delete boolean[],
+    p_results jsonb[],
+    p_errors jsonb[]
+)
+returns setof procrastinate_exchange_v1
+language plpgsql volatile parallel unsafe
+set search_path from current
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set jit = off
+as $$
+declare
+    v_largest constant integer := _procrastinate_max_result_size();
+    v_kept record;
+begin
+    perform _procrastinate_check_report(
+        p_worker_id, p_limit, p_job_ids, p_claim_ids, p_statuses, p_delete
+    );
+    if cardinality(p_job_ids)
+        < greatest(cardinality(p_results), cardinality(p_errors))
+    then
+        perform _procrastinate_raise('PQ003', 'There are more results than ended jobs',
+            format('%s jobs, %s results, %s errors.', cardinality(p_job_ids),
+                cardinality(p_results), cardinality(p_errors)),
+            'Give at most one result and one error for each job.');
+    end if;
+    for v_nr in 1..coalesce(cardinality(p_results), 0) loop
+        continue when coalesce(pg_column_size(p_results[v_nr]), 0) <= v_largest;
+        p_statuses[v_nr] := 'failed';
+        p_errors[v_nr] := jsonb_build_object(
+            'class', 'procrastinate.exceptions.ResultTooLarge',
+            'message', format('The result has %s bytes: at most %s are allowed',
+                pg_column_size(p_results[v_nr]), v_largest)
+        );
+        p_results[v_nr] := null;
+    end loop;
+
+    v_kept := _procrastinate_store_results(
+        p_worker_id, p_job_ids, p_claim_ids, p_statuses, p_results, p_errors,
+        procrastinate_now()
+    );
+    return query
+    select
+        e.outcome, e.job_id, e.claim_id, e.status, e.queue_name, e.task_name, e.priority,
+        e.lock, e.queueing_lock, e.args, e.scheduled_at, e.attempts, e.abort_requested,
+        e.next_due_in, e.contended, e.more, e.marks, e.options
+    from procrastinate_finish_and_fetch_v1(
+        p_worker_id, p_queues, p_limit, p_marks, p_job_ids, p_claim_ids, p_statuses,
+        p_delete
+    ) as e;
+    if array_remove(p_errors, null) <> '{}' then
+        perform _procrastinate_note_errors(u.ids, u.errors)
+        from (
+            select array_agg(x.job_id) as ids, array_agg(x.error) as errors
+            from unnest(p_job_ids, p_errors) as x (job_id, error)
+            where x.error is not null and x.job_id = any(v_kept.o_held)
+        ) as u;
+    end if;
+    perform _procrastinate_tell_jobs(
+        'procrastinate_ended_v1', 'job_ended', v_kept.o_stored
+    );
+end;
+$$;
+
+comment on function procrastinate_finish_and_fetch_v2(
+    bigint, text[], integer, bigint[], bigint[], bigint[], procrastinate_job_status[],
+    boolean[], jsonb[], jsonb[]
+) is
+'finish_and_fetch with results and errors of what ended. Raises PQ003, PQ004, PQ005.';
 
 -- doing -> succeeded, failed or aborted (or gone), for the claims that still hold their
 -- job.
@@ -4563,6 +5472,46 @@ $$;
 comment on function procrastinate_finish_jobs_v1(
     bigint, bigint[], bigint[], procrastinate_job_status[], boolean[]
 ) is 'doing -> ended for these claims; an outcome for each job. Raises PQ003.';
+
+-- What is known of these jobs: a row for each that exists or has left a result. A result
+-- that has expired is none any more, whether it was purged or not.
+create function procrastinate_get_results_v1(p_job_ids bigint[])
+returns table (
+    job_id bigint,
+    status procrastinate_job_status,
+    attempts integer,
+    stored boolean,
+    result jsonb,
+    error jsonb,
+    progress double precision,
+    meta jsonb,
+    updated_at timestamptz,
+    expires_at timestamptz,
+    keeps boolean
+)
+language plpgsql stable parallel safe
+set search_path from current
+as $$
+#variable_conflict use_column
+declare
+    v_now constant timestamptz := procrastinate_now();
+begin
+    return query
+    select
+        u.id, coalesce(j.status, r.status), j.attempts, r.status is not null, r.result,
+        r.error, r.progress, r.meta, r.updated_at, r.expires_at,
+        coalesce(j.ttl >= interval '0', r.status is not null)
+    from (select distinct x.id from unnest(p_job_ids) as x (id)) as u
+    left join procrastinate_jobs as j on j.id = u.id
+    left join procrastinate_results as r
+        on r.job_id = u.id and (r.expires_at <= v_now) is not true
+    where coalesce(j.id, r.job_id) is not null
+    order by u.id;
+end;
+$$;
+
+comment on function procrastinate_get_results_v1(bigint[]) is
+'Status, result, error, progress and meta of these jobs; keeps: whether it has a ttl.';
 
 -- A worker lives; what it holds, for it to compare with what it runs.
 create function procrastinate_heartbeat_v1(p_worker_id bigint)
@@ -5036,6 +5985,49 @@ comment on function procrastinate_retry_jobs_v1(
     bigint, bigint[], bigint[], timestamptz[], integer[], text[], text[]
 ) is 'doing -> todo for these claims, attempts + 1; an outcome for each job. Raises PQ003.';
 
+-- As v1, with the error of each attempt, which its history keeps.
+create function procrastinate_retry_jobs_v2(
+    p_worker_id bigint,
+    p_job_ids bigint[],
+    p_claim_ids bigint[],
+    p_retry_ats timestamptz[],
+    p_priorities integer[],
+    p_queue_names text[],
+    p_locks text[],
+    p_errors jsonb[]
+)
+returns table (job_id bigint, outcome text, status procrastinate_job_status)
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+#variable_conflict use_column
+declare
+    v_row record;
+begin
+    for v_row in
+        select r.job_id, r.outcome, r.status
+        from procrastinate_retry_jobs_v1(
+            p_worker_id, p_job_ids, p_claim_ids, p_retry_ats, p_priorities, p_queue_names,
+            p_locks
+        ) as r
+    loop
+        if v_row.outcome <> 'not_held' then
+            perform _procrastinate_note_errors(
+                array[v_row.job_id], p_errors[array_position(p_job_ids, v_row.job_id):][:1]
+            );
+        end if;
+        job_id := v_row.job_id;
+        outcome := v_row.outcome;
+        status := v_row.status;
+        return next;
+    end loop;
+end;
+$$;
+
+comment on function procrastinate_retry_jobs_v2(
+    bigint, bigint[], bigint[], timestamptz[], integer[], text[], text[], jsonb[]
+) is 'doing -> todo for these claims, with the errors; an outcome for each. Raises PQ003.';
+
 -- A worker says whether it looks for jobs by itself, so that nobody need notify it.
 --
 -- What it promises: while it is quiet it never rests with a free slot. Before it does, it
@@ -5072,8 +6064,9 @@ comment on function procrastinate_set_quiet_v1(bigint, boolean) is
 'Whether a worker looks for jobs by itself and need not be notified. Raises PQ003, PQ004.';
 
 -- What each worker does now and then for all: heads that stand parked though nobody holds
--- their lock (a caller in REPEATABLE READ may leave one) are promoted, and the numbers of
--- workers that are gone are taken off finished jobs, a bounded number a call.
+-- their lock (a caller in REPEATABLE READ may leave one) are promoted, the numbers of
+-- workers that are gone are taken off finished jobs, and results past their time are
+-- deleted, a bounded number a call.
 create function procrastinate_sweep_v1(p_max_jobs integer default 1000)
 returns table (promoted bigint, unlinked bigint)
 language plpgsql volatile parallel unsafe
@@ -5117,7 +6110,7 @@ begin
         promoted := promoted - (select count(*) from _procrastinate_lost_heads(v_lost));
     end if;
 
-    perform _procrastinate_fold_counts();
+    perform _procrastinate_fold_counts(), _procrastinate_purge_results(p_max_jobs);
 
     select max(x.id), count(*) into v_to, v_seen
     from (
@@ -5250,6 +6243,112 @@ comment on function procrastinate_try_defer_jobs_v1(
 ) is
 'Defers each job that can be: its id, or the queueing lock that was taken. Raises PQ003.';
 
+-- – -> todo for many jobs with options, each for itself: a job whose key or queueing lock
+-- is taken is told, with the job that has it, and the others are deferred.
+--
+-- Keys are taken first, all in one order, then queueing locks, in theirs, as a defer of all
+-- or none does it: two batches do not wait for each other in a circle.
+create function procrastinate_try_defer_jobs_v2(
+    p_queue_names text[],
+    p_task_names text[],
+    p_priorities integer[],
+    p_locks text[],
+    p_queueing_locks text[],
+    p_args jsonb[],
+    p_scheduled_ats timestamptz[],
+    p_options jsonb[]
+)
+returns table (
+    ordinal integer, job_id bigint, conflict text, reason text, other_job_id bigint
+)
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+#variable_conflict use_column
+declare
+    v_ids bigint[];
+    v_twice integer[];
+    v_nr integer;
+    v_constraint text;
+begin
+    perform
+        _procrastinate_check_jobs(p_queue_names, p_task_names, p_args, array[
+            cardinality(p_priorities), cardinality(p_locks), cardinality(p_queueing_locks),
+            cardinality(p_scheduled_ats), cardinality(p_options)
+        ]),
+        _procrastinate_check_options(p_options, p_locks);
+    v_ids := array(
+        select nextval('procrastinate_jobs_id_seq')
+        from generate_series(1, cardinality(p_queue_names))
+    );
+    insert into procrastinate_keys as k (key, job_id)
+    select u.options ->> 'key', u.id
+    from unnest(v_ids, p_options) with ordinality as u (id, options, nr)
+    where u.options ->> 'key' is not null
+    order by u.options ->> 'key', u.nr
+    on conflict do nothing;
+    v_twice := array(
+        select u.nr
+        from unnest(v_ids, p_options) with ordinality as u (id, options, nr)
+        where
+            u.options ->> 'key' is not null
+            and not exists (select from procrastinate_keys as k where k.job_id = u.id)
+    );
+
+    for v_nr in
+        select u.nr
+        from unnest(v_ids, p_queueing_locks) with ordinality as u (id, queueing_lock, nr)
+        where u.nr <> all(v_twice) and u.id is not null
+        order by u.queueing_lock nulls first, u.nr
+    loop
+        begin
+            perform _procrastinate_defer_with_options(
+                p_queue_names[v_nr:v_nr], p_task_names[v_nr:v_nr],
+                p_priorities[v_nr:v_nr], p_locks[v_nr:v_nr], p_queueing_locks[v_nr:v_nr],
+                p_args[v_nr:v_nr], p_scheduled_ats[v_nr:v_nr], p_options[v_nr:v_nr],
+                v_ids[v_nr:v_nr]
+            );
+        exception
+            when unique_violation then
+                get stacked diagnostics v_constraint = constraint_name;
+                if v_constraint <> 'procrastinate_jobs_queueing_lock_idx_v1' then
+                    raise;
+                end if;
+                delete from procrastinate_keys as k where k.job_id = v_ids[v_nr];
+                v_ids[v_nr] := null;
+        end;
+    end loop;
+
+    return query
+    select
+        u.nr::integer,
+        case when not u.keyless then u.id end,
+        case when u.keyless then u.options ->> 'key' when u.id is null then u.lock end,
+        case when u.keyless then 'key' when u.id is null then 'queueing_lock' end,
+        case
+            when u.keyless then (
+                select k.job_id from procrastinate_keys as k
+                where k.key = u.options ->> 'key'
+            )
+            when u.id is null then (
+                select t.job_id from procrastinate_todo as t where t.queueing_lock = u.lock
+            )
+        end
+    from (
+        select x.nr, x.id, x.options, x.lock, x.nr = any(v_twice) as keyless
+        from unnest(v_ids, p_options, p_queueing_locks) with ordinality as x (
+            id, options, lock, nr
+        )
+    ) as u
+    order by u.nr;
+end;
+$$;
+
+comment on function procrastinate_try_defer_jobs_v2(
+    text[], text[], integer[], text[], text[], jsonb[], timestamptz[], jsonb[]
+) is
+'Defers each job that can be: its id, or what was taken, and by which job. Raises PQ003.';
+
 -- A worker that ends takes its row with it; jobs that it leaves in doing are stalled at
 -- once.
 create function procrastinate_unregister_worker_v2(p_worker_id bigint)
@@ -5271,6 +6370,95 @@ $$;
 
 comment on function procrastinate_unregister_worker_v2(bigint) is
 'Removes a worker; false if it was not registered.';
+
+-- What running jobs tell of themselves: progress, meta, and that they live. For the claims
+-- that hold their job; null keeps what was told before.
+create function procrastinate_update_jobs_v1(
+    p_worker_id bigint,
+    p_job_ids bigint[],
+    p_claim_ids bigint[],
+    p_progress double precision[],
+    p_meta jsonb[]
+)
+returns table (job_id bigint, outcome text)
+language plpgsql volatile parallel unsafe
+set search_path from current
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set jit = off
+as $$
+#variable_conflict use_column
+declare
+    v_now constant timestamptz := procrastinate_now();
+    v_held bigint[];
+    v_told bigint[];
+    v_wrong text;
+begin
+    perform _procrastinate_check_report(
+        p_worker_id, 0, p_job_ids, p_claim_ids,
+        array_fill(
+            'failed'::procrastinate_job_status, array[coalesce(cardinality(p_job_ids), 0)]
+        ),
+        '{}'
+    );
+    v_wrong := coalesce(
+        (
+            select format('The progress of a job is %s', p.progress)
+            from unnest(p_progress) as p (progress)
+            where p.progress not between 0 and 1
+            limit 1
+        ),
+        (
+            select format('The meta of a job is a JSON %s', jsonb_typeof(m.meta))
+            from unnest(p_meta) as m (meta)
+            where jsonb_typeof(m.meta) <> 'object'
+            limit 1
+        )
+    );
+    if v_wrong is not null then
+        perform _procrastinate_raise('PQ003', v_wrong, null,
+            'Progress is a number from 0 to 1, meta an object.');
+    end if;
+
+    v_held := array(
+        select d.job_id
+        from procrastinate_doing as d
+        where
+            d.job_id = any(p_job_ids)
+            and d.claim_id = any(p_claim_ids)
+            and coalesce(d.worker_id, p_worker_id) = p_worker_id
+        order by d.job_id
+        for no key update
+    );
+    update procrastinate_doing as d
+    set heartbeat_at = v_now + j.heartbeat
+    from procrastinate_jobs as j
+    where d.job_id = any(v_held) and j.id = d.job_id and j.heartbeat is not null;
+    with told as (
+        insert into procrastinate_results as r (job_id, progress, meta, updated_at)
+        select u.job_id, u.progress, u.meta, v_now
+        from unnest(p_job_ids, p_progress, p_meta) as u (job_id, progress, meta)
+        where u.job_id = any(v_held) and num_nonnulls(u.progress, u.meta) > 0
+        on conflict (job_id) do update
+        set
+            progress = coalesce(excluded.progress, r.progress),
+            meta = coalesce(excluded.meta, r.meta),
+            updated_at = excluded.updated_at
+        returning r.job_id
+    )
+    select array_agg(t.job_id) into v_told from told as t;
+    perform _procrastinate_tell_jobs('procrastinate_progress_v1', 'job_progress', v_told);
+    return query
+    select u.job_id, case when u.job_id = any(v_held) then 'updated' else 'not_held' end
+    from unnest(p_job_ids) with ordinality as u (job_id, nr)
+    order by u.nr;
+end;
+$$;
+
+comment on function procrastinate_update_jobs_v1(
+    bigint, bigint[], bigint[], double precision[], jsonb[]
+) is 'Progress, meta and heartbeat of running jobs; an outcome for each. Raises PQ003.';
 
 -- todo -> cancelled, or a job in doing asked to abort.
 create function procrastinate_abort_job(job_id bigint)
@@ -5399,8 +6587,10 @@ begin
         j.id is null or t.job_id is null
         or (j.queue_name, j.priority, j.lock, j.queueing_lock, j.scheduled_at)
             is distinct from (
-                t.queue_name, t.priority, t.lock, t.queueing_lock, t.scheduled_at
+                t.queue_name, t.priority, coalesce(t.lock, t.due_lock), t.queueing_lock,
+                t.scheduled_at
             )
+        or (t.due_lock is not null and t.state <> 'd')
         or t.state not in ('r', 'a', 'd', 'b')
         or (t.state = 'b' and t.lock is null)
         or (t.state = 'd' and t.scheduled_at is null);
@@ -5423,6 +6613,19 @@ begin
     where
         j.id is null or d.job_id is null
         or (j.lock, j.worker_id) is distinct from (d.lock, d.worker_id);
+
+    return query
+    select
+        case when j.id is null then 'keys: row of no active job with this key'
+            else 'keys: row missing, or of another job' end,
+        coalesce(j.id, k.job_id), format('key %s', coalesce(j.key, k.key))
+    from (
+        select x.id, x.key
+        from procrastinate_jobs as x
+        where x.key is not null and x.status in ('todo', 'doing')
+    ) as j
+    full join procrastinate_keys as k on k.job_id = j.id and k.key = j.key
+    where j.id is null or k.job_id is null;
 
     return query
     select 'lock: held by more than one job', min(d.job_id), format('lock %s', d.lock)
@@ -5476,7 +6679,9 @@ begin
     return query
     select 'results: row of no job', r.job_id, null::text
     from procrastinate_results as r
-    where not exists (select from procrastinate_jobs as j where j.id = r.job_id);
+    where
+        r.status is null  -- else it outlives its job on purpose
+        and not exists (select from procrastinate_jobs as j where j.id = r.job_id);
 
     return query
     select 'events: history of no job', e.job_id, format('%s events', count(*))
@@ -5490,7 +6695,8 @@ comment on function procrastinate_check() is
 'Reads everything and returns a row for each thing derived that is not true; '
 'writes nothing.';
 
--- – -> todo: one job. The positional order is that of 2.x.
+-- – -> todo: one job. The positional order is that of 2.x, then what the job's run and its
+-- end are to keep to.
 create function procrastinate_defer_job(
     queue_name text,
     task_name text,
@@ -5498,7 +6704,18 @@ create function procrastinate_defer_job(
     lock text default null,
     queueing_lock text default null,
     args jsonb default '{}',
-    scheduled_at timestamptz default null
+    scheduled_at timestamptz default null,
+    timeout interval default null,
+    heartbeat interval default null,
+    ttl interval default null,
+    max_attempts integer default null,
+    retry_delay interval default null,
+    retry_backoff double precision default null,
+    retry_delay_cap interval default null,
+    retry_jitter boolean default null,
+    key text default null,
+    group_key text default null,
+    keep_result boolean default null
 )
 returns bigint
 language plpgsql volatile parallel unsafe
@@ -5514,6 +6731,24 @@ begin
     then
         perform _procrastinate_check_jobs(array[$1], array[$2], array[$6]);
     end if;
+    if num_nonnulls($8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) > 0 then
+        return (
+            select d.id
+            from procrastinate_defer_jobs_v3(
+                array[$1], array[$2], array[$3], array[$4], array[$5], array[$6], array[$7],
+                array[jsonb_build_object(
+                    'timeout', extract(epoch from $8),
+                    'heartbeat', extract(epoch from $9),
+                    'ttl', extract(epoch from $10),
+                    'max_attempts', $11,
+                    'retry_delay', extract(epoch from $12),
+                    'retry_backoff', $13,
+                    'retry_delay_cap', extract(epoch from $14),
+                    'retry_jitter', $15, 'key', $16, 'group_key', $17, 'keep_result', $18
+                )]
+            ) as d (id)
+        );
+    end if;
     insert into procrastinate_jobs (
         queue_name, task_name, priority, lock, queueing_lock, args, scheduled_at
     )
@@ -5524,9 +6759,10 @@ end;
 $$;
 
 comment on function procrastinate_defer_job(
-    text, text, integer, text, text, jsonb, timestamptz
+    text, text, integer, text, text, jsonb, timestamptz, interval, interval, interval,
+    integer, interval, double precision, interval, boolean, text, text, boolean
 ) is
-'Defers one job and returns its id. Raises PQ003, unique_violation (queueing lock taken).';
+'Defers one job; returns its id. Raises PQ003, unique_violation (queueing lock or key).';
 
 -- – -> todo: many jobs, all or none.
 create function procrastinate_defer_jobs(jobs procrastinate_job_to_defer_v1[])
@@ -5699,6 +6935,38 @@ $$;
 
 comment on function procrastinate_explain_job(bigint) is
 'What a job waits for: gates status, schedule, lock, queue, ahead, workers. Raises PQ002.';
+
+-- What a job has left: its result, or the error of its last attempt, and what it said of
+-- itself while it ran.
+create function procrastinate_get_result(job_id bigint)
+returns table (
+    status procrastinate_job_status,
+    attempts integer,
+    result jsonb,
+    error jsonb,
+    progress double precision,
+    meta jsonb,
+    updated_at timestamptz,
+    expires_at timestamptz
+)
+language plpgsql stable parallel safe
+set search_path from current
+as $$
+#variable_conflict use_column
+begin
+    return query
+    select
+        g.status, g.attempts, g.result, g.error, g.progress, g.meta, g.updated_at,
+        g.expires_at
+    from procrastinate_get_results_v1(array[$1]) as g;
+    if not found then
+        perform _procrastinate_require_job($1);
+    end if;
+end;
+$$;
+
+comment on function procrastinate_get_result(bigint) is
+'Status, result, error, progress and meta of a job. Raises PQ002 (no such job).';
 
 -- Used inside queries, so without settings of its own: its body is bound when it is
 -- created.
@@ -5936,6 +7204,7 @@ begin
     if v_breaches = 0 then
         return 0;
     end if;
+    perform _procrastinate_repair_keys();
 
     -- of jobs that wait with one queueing lock only the first may
     with twice as (
@@ -5992,8 +7261,11 @@ begin
                 and j.status = 'doing'
                 and (j.lock, j.worker_id) is not distinct from (d.lock, d.worker_id)
         );
-    insert into procrastinate_doing (job_id, worker_id, started_at, priority, lock)
-    select j.id, j.worker_id, v_now, j.priority, j.lock
+    insert into procrastinate_doing (
+        job_id, worker_id, started_at, deadline_at, heartbeat_at, priority, lock
+    )
+    select
+        j.id, j.worker_id, v_now, v_now + j.timeout, v_now + j.heartbeat, j.priority, j.lock
     from procrastinate_jobs as j
     where
         j.status = 'doing'
@@ -6001,24 +7273,29 @@ begin
 
     delete from procrastinate_todo;
     insert into procrastinate_todo (
-        job_id, since, scheduled_at, priority, state, queue_name, lock, queueing_lock
+        job_id, since, scheduled_at, priority, state, queue_name, lock, queueing_lock,
+        due_lock
     )
     select
         j.id, pg_current_xact_id(), j.scheduled_at, j.priority,
         case
-            when j.lock is not null and (
+            when j.line is not null and (
                 j.nr > 1
-                or exists (select from procrastinate_doing as d where d.lock = j.lock)
+                or exists (select from procrastinate_doing as d where d.lock = j.line)
             ) then 'b'
             when j.scheduled_at > v_now then 'd'
             else 'a'
         end::"char",
-        j.queue_name, j.lock, j.queueing_lock
+        j.queue_name, j.line, j.queueing_lock, case when j.line is null then j.lock end
     from (
         select
             x.id, x.scheduled_at, x.priority, x.queue_name, x.lock, x.queueing_lock,
-            row_number() over (partition by x.lock order by ~x.priority, x.id) as nr
+            l.line,
+            row_number() over (partition by l.line order by ~x.priority, x.id) as nr
         from procrastinate_jobs as x
+        cross join lateral _procrastinate_line_lock(
+            x.lock, x.group_key, x.scheduled_at, v_now
+        ) as l (line)
         where x.status = 'todo'
     ) as j
     order by j.queueing_lock, j.id;
@@ -6038,7 +7315,9 @@ begin
     where j.status > 'doing'
     group by j.queue_name, j.status;
     delete from procrastinate_results as r
-    where not exists (select from procrastinate_jobs as j where j.id = r.job_id);
+    where
+        r.status is null
+        and not exists (select from procrastinate_jobs as j where j.id = r.job_id);
     delete from procrastinate_events as e
     where not exists (select from procrastinate_jobs as j where j.id = e.job_id);
     return v_breaches;
@@ -6199,6 +7478,28 @@ $$;
 comment on function procrastinate_version() is
 'Version of the schema, of the form 04.00.00; null if no migration was recorded.';
 
+-- For whoever waits for a job: whether it is over, and the channel to LISTEN to if not. The
+-- end of a job that keeps no result is not announced: ask again now and then. Listen first,
+-- then ask: an end between the two is seen by one of them.
+create function procrastinate_watch_job(job_id bigint)
+returns table (channel text, status procrastinate_job_status, over boolean)
+language plpgsql stable parallel safe
+set search_path from current
+as $$
+#variable_conflict use_column
+begin
+    return query
+    select 'procrastinate_ended_v1', g.status, g.status not in ('todo', 'doing')
+    from procrastinate_get_results_v1(array[$1]) as g;
+    if not found then
+        perform _procrastinate_require_job($1);
+    end if;
+end;
+$$;
+
+comment on function procrastinate_watch_job(bigint) is
+'Whether a job is over, and the channel that announces its end. Raises PQ002.';
+
 -- Of 3.x: todo -> cancelled or gone; with abort, doing is asked to abort.
 create function procrastinate_cancel_job_v1(
     job_id bigint, abort boolean, delete_job boolean
@@ -6252,7 +7553,7 @@ as $$
 begin
     return _procrastinate_defer_periodic(
         _task_name, _periodic_id, _defer_timestamp, _queue_name, _priority, _lock,
-        _queueing_lock, _args
+        _queueing_lock, _args, null
     );
 end;
 $$;
@@ -6509,7 +7810,13 @@ begin
     where o.status > 'doing'
     group by o.queue_name, o.status;
     delete from procrastinate_events as e where e.job_id = any(v_ids);
-    delete from procrastinate_results as r where r.job_id = any(v_ids);
+    delete from procrastinate_results as r
+    where
+        r.job_id = any(v_ids)
+        and (
+            r.status is null
+            or r.job_id <> all(array(select o.id from old_jobs as o where o.keep_result))
+        );
     delete from procrastinate_keys as k where k.job_id = any(v_ids);
     update procrastinate_periodic_defers as p
     set job_id = null
@@ -6548,7 +7855,7 @@ declare
     v_ended bigint;
     v_nested constant boolean
         := coalesce(current_setting('procrastinate.nested', true), '') = 'on';
-    v_scheduled boolean;
+    v_keyed bigint[];
     v_pair record;
     v_first bigint;
     v_queue text;
@@ -6562,6 +7869,7 @@ begin
         and bool_and(
             n.status = 'todo' and not n.abort_requested
             and n.lock is null and n.queueing_lock is null and n.scheduled_at is null
+            and n.key is null
         )
     into v_first, v_queue, v_priority, v_plain
     from new_jobs as n;
@@ -6583,9 +7891,9 @@ begin
         count(*) filter (where n.status = 'todo'),
         count(*) filter (where n.status = 'doing'),
         count(*) filter (where n.status > 'doing'),
-        bool_or(n.scheduled_at is not null),
-        min(n.id) filter (where n.status = 'todo' and n.abort_requested)
-    into v_todo, v_doing, v_ended, v_scheduled, v_first
+        min(n.id) filter (where n.status = 'todo' and n.abort_requested),
+        array_agg(n.id) filter (where n.key is not null)
+    into v_todo, v_doing, v_ended, v_first, v_keyed
     from new_jobs as n;
     if v_first is not null then
         perform _procrastinate_refuse_abort(v_first);
@@ -6593,8 +7901,7 @@ begin
 
     if v_ended > 0 then
         insert into procrastinate_counts (queue_name, status, jobs)
-        select n.queue_name, n.status, count(*)
-        from new_jobs as n where n.status > 'doing'
+        select n.queue_name, n.status, count(*) from new_jobs as n where n.status > 'doing'
         group by n.queue_name, n.status;
     end if;
     if v_doing > 0 or (v_todo > 0 and v_nested) then
@@ -6602,44 +7909,45 @@ begin
     elsif v_todo = 0 then
         return null;
     else  -- in one order, so that two batches do not wait for each other's queueing locks
+        v_ok := v_keyed is null or _procrastinate_reconcile_keys(v_keyed);
         insert into procrastinate_todo (
-            job_id, since, scheduled_at, priority, state, queue_name, lock, queueing_lock
+            job_id, since, scheduled_at, priority, state, queue_name, lock, queueing_lock,
+            due_lock
         )
         select
             n.id,
-            case when n.lock is not null then pg_current_xact_id() end,
+            case when n.line is not null then pg_current_xact_id() end,
             n.scheduled_at, n.priority,
             case
-                when n.lock is not null and n.nr > 1 then 'b'
+                when n.line is not null and n.nr > 1 then 'b'
                 when n.scheduled_at > v_now then 'd'
                 else 'r'
             end::"char",
-            n.queue_name, n.lock, n.queueing_lock
+            n.queue_name, n.line, n.queueing_lock, case when n.line is null then n.lock end
         from (
             select
                 x.id, x.scheduled_at, x.priority, x.queue_name, x.lock, x.queueing_lock,
-                row_number() over (partition by x.lock order by ~x.priority, x.id) as nr
+                l.line,
+                row_number() over (partition by l.line order by ~x.priority, x.id) as nr
             from new_jobs as x
+            cross join lateral _procrastinate_line_lock(
+                x.lock, x.group_key, x.scheduled_at, v_now
+            ) as l (line)
             where x.status = 'todo'
         ) as n
         order by n.queueing_lock, n.id;
     end if;
 
-    if v_scheduled then
-        insert into procrastinate_events (job_id, type, at)
-        select n.id, e.type, case when e.nr = 1 then n.scheduled_at else v_now end
-        from new_jobs as n
-        cross join (
-            values
-                (1, 'scheduled'::procrastinate_job_event_type),
-                (2, 'deferred'::procrastinate_job_event_type)
-        ) as e (nr, type)
-        where n.status = 'todo' and (e.nr = 2 or n.scheduled_at is not null)
-        order by n.id, e.nr;
-    elsif v_todo > 0 then
-        insert into procrastinate_events (job_id, type, at)
-        select n.id, 'deferred', v_now from new_jobs as n where n.status = 'todo';
-    end if;
+    insert into procrastinate_events (job_id, type, at)
+    select n.id, e.type, case when e.nr = 1 then n.scheduled_at else v_now end
+    from new_jobs as n
+    cross join (
+        values
+            (1, 'scheduled'::procrastinate_job_event_type),
+            (2, 'deferred'::procrastinate_job_event_type)
+    ) as e (nr, type)
+    where n.status = 'todo' and (e.nr = 2 or n.scheduled_at is not null)
+    order by n.id, e.nr;
 
     if v_nested then  -- a trigger of a user may have deleted them again
         delete from procrastinate_events as e
@@ -6655,8 +7963,7 @@ begin
     for v_pair in
         select n.queue_name, n.priority, min(n.id) as job_id
         from new_jobs as n where n.status = 'todo'
-        group by n.queue_name, n.priority
-        order by n.queue_name, n.priority
+        group by n.queue_name, n.priority order by n.queue_name, n.priority
     loop
         if v_queue = v_pair.queue_name then
             v_ok := _procrastinate_note_priority(v_queue, v_pair.priority);
@@ -6768,8 +8075,9 @@ begin
         select
             array_agg(x.id order by x.id) as ids,
             array[min(x.status), max(x.status)] as range,
-            not bool_or(x.abort_requested or x.status in ('cancelled', 'aborting'))
-                as plain, bool_and(x.lock is null) as free
+            not bool_or(x.abort_requested or x.status in ('cancelled', 'aborting')
+                or x.key is not null) as plain,
+            bool_and(x.lock is null) as free
         from new_jobs as x
     ) as n;
     if v_ids is null then
@@ -6812,8 +8120,10 @@ begin
             v_ok := _procrastinate_jobs_started(v_ids, v_locks);
         end if;
         with started as (
-            insert into procrastinate_doing
-                (job_id, worker_id, head_xmin, started_at, priority, lock)
+            insert into procrastinate_doing (
+                job_id, worker_id, head_xmin, started_at, deadline_at, heartbeat_at,
+                priority, lock
+            )
             select
                 n.id, n.worker_id,
                 case
@@ -6822,7 +8132,7 @@ begin
                         where t.job_id = n.id
                     )
                 end,
-                v_now, n.priority, n.lock
+                v_now, v_now + n.timeout, v_now + n.heartbeat, n.priority, n.lock
             from new_jobs as n
         ),
         gone as (delete from procrastinate_todo as t where t.job_id = any(v_ids))
@@ -6841,9 +8151,9 @@ begin
     from old_jobs as o join new_jobs as n on n.id = o.id
     where
         (o.status, o.abort_requested, o.queue_name, o.priority, o.lock, o.queueing_lock,
-            o.scheduled_at, o.worker_id)
+            o.scheduled_at, o.worker_id, o.key)
         is distinct from (n.status, n.abort_requested, n.queue_name, n.priority, n.lock,
-            n.queueing_lock, n.scheduled_at, n.worker_id)
+            n.queueing_lock, n.scheduled_at, n.worker_id, n.key)
         or (n.status = 'todo' and n.scheduled_at is not null);
     if v_ids is not null then
         v_ok := _procrastinate_jobs_changed(
@@ -7020,7 +8330,7 @@ to public;
 
 insert into procrastinate_migrations (name, sha256)
 values
-    ('04.00.00_01_pre_baseline', '121feecc0270e7e3bde3c1dcf57889ede8b44105d08a8c4de27cf6e9140b2f54');
+    ('04.00.00_01_pre_baseline', 'dd48ea0c722800469e02d058625d9c1984a943e9c7015b8501c9cd6427e35e7c');
 
 -- Back to the caller's search_path.
 do $$

@@ -23,10 +23,19 @@ create table procrastinate_jobs (
     retry_jitter boolean,
     key text,
     group_key text,
-    trace_context jsonb
+    trace_context jsonb,
+    keep_result boolean,
+    -- the functions that defer give a group's jobs their lock
+    constraint procrastinate_jobs_group_has_lock check (
+        group_key is null or lock is not null
+    )
 -- room for two more versions of each row, for the first can't be pruned as long as anybody
 -- looks on: docs/decisions/0078-room-for-two-more-versions.md
 ) with (fillfactor = 33);
+
+-- what it says does not change while a job lives, so updates stay HOT
+create index procrastinate_jobs_key_v1 on procrastinate_jobs (key, id)
+where key is not null;
 
 comment on table procrastinate_jobs is
 'Every job. Change it by the functions, or by plain statements: triggers keep the rest '
@@ -45,21 +54,24 @@ comment on column procrastinate_jobs.abort_requested is
 'The running job was asked to abort.';
 comment on column procrastinate_jobs.worker_id is
 'Worker that runs or ran the job; null once that worker is gone.';
-comment on column procrastinate_jobs.timeout is 'How long one run may take. Unused so far.';
+comment on column procrastinate_jobs.timeout is
+'How long one run may take; null: as long as it likes.';
 comment on column procrastinate_jobs.heartbeat is
-'How often the running job must show life. Unused so far.';
-comment on column procrastinate_jobs.ttl is 'How long its result is kept. Unused so far.';
-comment on column procrastinate_jobs.max_attempts is 'Runs allowed in all. Unused so far.';
-comment on column procrastinate_jobs.retry_delay is
-'Delay before the first retry. Unused so far.';
+'How often the running job must show life; null: never.';
+comment on column procrastinate_jobs.ttl is
+'How long its result is kept after its end: zero for ever, null or less not at all.';
+comment on column procrastinate_jobs.max_attempts is
+'Runs allowed in all, if its data decides about retries; null: its worker does.';
+comment on column procrastinate_jobs.retry_delay is 'Delay before the first retry.';
 comment on column procrastinate_jobs.retry_backoff is
-'Factor by which the delay grows with each retry. Unused so far.';
-comment on column procrastinate_jobs.retry_delay_cap is 'Longest delay. Unused so far.';
+'Factor by which the delay grows with each retry.';
+comment on column procrastinate_jobs.retry_delay_cap is 'Longest delay.';
 comment on column procrastinate_jobs.retry_jitter is
-'Whether a delay is drawn at random up to its length. Unused so far.';
-comment on column procrastinate_jobs.key is
-'Unique while the job waits or runs. Unused so far.';
+'Whether a delay is drawn at random up to its length.';
+comment on column procrastinate_jobs.key is 'Unique while the job waits or runs.';
 comment on column procrastinate_jobs.group_key is
-'At most one job of a group and queue runs at a time. Unused so far.';
+'At most one job of a group and queue runs at a time: its lock is the group''s.';
 comment on column procrastinate_jobs.trace_context is
 'Trace that the job belongs to (W3C trace context). Unused so far.';
+comment on column procrastinate_jobs.keep_result is
+'Whether its result outlives the job, where jobs are deleted.';

@@ -10,6 +10,7 @@ create table procrastinate_events (
     attempt integer,
     by_worker_id bigint,  -- not worker_id: queries of 3.x join jobs and name that bare
     error text,
+    details jsonb,
     primary key (job_id, id)
 );
 
@@ -20,4 +21,6 @@ comment on column procrastinate_events.at is
 comment on column procrastinate_events.attempt is
 'Number of runs that had ended when it happened.';
 comment on column procrastinate_events.by_worker_id is 'Worker that ran the job, if any.';
-comment on column procrastinate_events.error is 'Why, where the database knows it.';
+comment on column procrastinate_events.error is 'Why, in a line.';
+comment on column procrastinate_events.details is
+'Of an attempt that failed: class, message, traceback and attempt.';

@@ -15,7 +15,8 @@ create table procrastinate_todo (
     state "char" not null,
     queue_name varchar(128) not null,
     lock text,
-    queueing_lock text
+    queueing_lock text,
+    due_lock text  -- lock of a delayed job that does not hold its lock's line back
 ) with (
     fillfactor = 90,
     autovacuum_vacuum_scale_factor = 0.02,

@@ -34,5 +34,9 @@ where lock is not null;
 
 comment on sequence procrastinate_claims_seq is
 'Numbers of claims: what fences a late finish.';
+comment on column procrastinate_doing.deadline_at is
+'When the run has taken as long as it may.';
+comment on column procrastinate_doing.heartbeat_at is
+'By when the run must have shown life.';
 comment on table procrastinate_doing is
 'Derived: one narrow row for each job in doing, with the claim that its worker holds.';

@@ -38,7 +38,13 @@ begin
     where o.status > 'doing'
     group by o.queue_name, o.status;
     delete from procrastinate_events as e where e.job_id = any(v_ids);
-    delete from procrastinate_results as r where r.job_id = any(v_ids);
+    delete from procrastinate_results as r
+    where
+        r.job_id = any(v_ids)
+        and (
+            r.status is null
+            or r.job_id <> all(array(select o.id from old_jobs as o where o.keep_result))
+        );
     delete from procrastinate_keys as k where k.job_id = any(v_ids);
     update procrastinate_periodic_defers as p
     set job_id = null

@@ -20,7 +20,7 @@ declare
     v_ended bigint;
     v_nested constant boolean
         := coalesce(current_setting('procrastinate.nested', true), '') = 'on';
-    v_scheduled boolean;
+    v_keyed bigint[];
     v_pair record;
     v_first bigint;
     v_queue text;
@@ -34,6 +34,7 @@ begin
         and bool_and(
             n.status = 'todo' and not n.abort_requested
             and n.lock is null and n.queueing_lock is null and n.scheduled_at is null
+            and n.key is null
         )
     into v_first, v_queue, v_priority, v_plain
     from new_jobs as n;
@@ -55,9 +56,9 @@ begin
         count(*) filter (where n.status = 'todo'),
         count(*) filter (where n.status = 'doing'),
         count(*) filter (where n.status > 'doing'),
-        bool_or(n.scheduled_at is not null),
-        min(n.id) filter (where n.status = 'todo' and n.abort_requested)
-    into v_todo, v_doing, v_ended, v_scheduled, v_first
+        min(n.id) filter (where n.status = 'todo' and n.abort_requested),
+        array_agg(n.id) filter (where n.key is not null)
+    into v_todo, v_doing, v_ended, v_first, v_keyed
     from new_jobs as n;
     if v_first is not null then
         perform _procrastinate_refuse_abort(v_first);
@@ -65,8 +66,7 @@ begin
 
     if v_ended > 0 then
         insert into procrastinate_counts (queue_name, status, jobs)
-        select n.queue_name, n.status, count(*)
-        from new_jobs as n where n.status > 'doing'
+        select n.queue_name, n.status, count(*) from new_jobs as n where n.status > 'doing'
         group by n.queue_name, n.status;
     end if;
     if v_doing > 0 or (v_todo > 0 and v_nested) then
@@ -74,44 +74,45 @@ begin
     elsif v_todo = 0 then
         return null;
     else  -- in one order, so that two batches do not wait for each other's queueing locks
+        v_ok := v_keyed is null or _procrastinate_reconcile_keys(v_keyed);
         insert into procrastinate_todo (
-            job_id, since, scheduled_at, priority, state, queue_name, lock, queueing_lock
+            job_id, since, scheduled_at, priority, state, queue_name, lock, queueing_lock,
+            due_lock
         )
         select
             n.id,
-            case when n.lock is not null then pg_current_xact_id() end,
+            case when n.line is not null then pg_current_xact_id() end,
             n.scheduled_at, n.priority,
             case
-                when n.lock is not null and n.nr > 1 then 'b'
+                when n.line is not null and n.nr > 1 then 'b'
                 when n.scheduled_at > v_now then 'd'
                 else 'r'
             end::"char",
-            n.queue_name, n.lock, n.queueing_lock
+            n.queue_name, n.line, n.queueing_lock, case when n.line is null then n.lock end
         from (
             select
                 x.id, x.scheduled_at, x.priority, x.queue_name, x.lock, x.queueing_lock,
-                row_number() over (partition by x.lock order by ~x.priority, x.id) as nr
+                l.line,
+                row_number() over (partition by l.line order by ~x.priority, x.id) as nr
             from new_jobs as x
+            cross join lateral _procrastinate_line_lock(
+                x.lock, x.group_key, x.scheduled_at, v_now
+            ) as l (line)
             where x.status = 'todo'
         ) as n
         order by n.queueing_lock, n.id;
     end if;
 
-    if v_scheduled then
-        insert into procrastinate_events (job_id, type, at)
-        select n.id, e.type, case when e.nr = 1 then n.scheduled_at else v_now end
-        from new_jobs as n
-        cross join (
-            values
-                (1, 'scheduled'::procrastinate_job_event_type),
-                (2, 'deferred'::procrastinate_job_event_type)
-        ) as e (nr, type)
-        where n.status = 'todo' and (e.nr = 2 or n.scheduled_at is not null)
-        order by n.id, e.nr;
-    elsif v_todo > 0 then
-        insert into procrastinate_events (job_id, type, at)
-        select n.id, 'deferred', v_now from new_jobs as n where n.status = 'todo';
-    end if;
+    insert into procrastinate_events (job_id, type, at)
+    select n.id, e.type, case when e.nr = 1 then n.scheduled_at else v_now end
+    from new_jobs as n
+    cross join (
+        values
+            (1, 'scheduled'::procrastinate_job_event_type),
+            (2, 'deferred'::procrastinate_job_event_type)
+    ) as e (nr, type)
+    where n.status = 'todo' and (e.nr = 2 or n.scheduled_at is not null)
+    order by n.id, e.nr;
 
     if v_nested then  -- a trigger of a user may have deleted them again
         delete from procrastinate_events as e
@@ -127,8 +128,7 @@ begin
     for v_pair in
         select n.queue_name, n.priority, min(n.id) as job_id
         from new_jobs as n where n.status = 'todo'
-        group by n.queue_name, n.priority
-        order by n.queue_name, n.priority
+        group by n.queue_name, n.priority order by n.queue_name, n.priority
     loop
         if v_queue = v_pair.queue_name then
             v_ok := _procrastinate_note_priority(v_queue, v_pair.priority);

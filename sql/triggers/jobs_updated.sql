@@ -49,8 +49,9 @@ begin
         select
             array_agg(x.id order by x.id) as ids,
             array[min(x.status), max(x.status)] as range,
-            not bool_or(x.abort_requested or x.status in ('cancelled', 'aborting'))
-                as plain, bool_and(x.lock is null) as free
+            not bool_or(x.abort_requested or x.status in ('cancelled', 'aborting')
+                or x.key is not null) as plain,
+            bool_and(x.lock is null) as free
         from new_jobs as x
     ) as n;
     if v_ids is null then
@@ -93,8 +94,10 @@ begin
             v_ok := _procrastinate_jobs_started(v_ids, v_locks);
         end if;
         with started as (
-            insert into procrastinate_doing
-                (job_id, worker_id, head_xmin, started_at, priority, lock)
+            insert into procrastinate_doing (
+                job_id, worker_id, head_xmin, started_at, deadline_at, heartbeat_at,
+                priority, lock
+            )
             select
                 n.id, n.worker_id,
                 case
@@ -103,7 +106,7 @@ begin
                         where t.job_id = n.id
                     )
                 end,
-                v_now, n.priority, n.lock
+                v_now, v_now + n.timeout, v_now + n.heartbeat, n.priority, n.lock
             from new_jobs as n
         ),
         gone as (delete from procrastinate_todo as t where t.job_id = any(v_ids))
@@ -122,9 +125,9 @@ begin
     from old_jobs as o join new_jobs as n on n.id = o.id
     where
         (o.status, o.abort_requested, o.queue_name, o.priority, o.lock, o.queueing_lock,
-            o.scheduled_at, o.worker_id)
+            o.scheduled_at, o.worker_id, o.key)
         is distinct from (n.status, n.abort_requested, n.queue_name, n.priority, n.lock,
-            n.queueing_lock, n.scheduled_at, n.worker_id)
+            n.queueing_lock, n.scheduled_at, n.worker_id, n.key)
         or (n.status = 'todo' and n.scheduled_at is not null);
     if v_ids is not null then
         v_ok := _procrastinate_jobs_changed(

@@ -17,7 +17,8 @@ create type procrastinate_exchange_v1 as (
     next_due_in double precision,
     contended boolean,
     more boolean,
-    marks bigint[]
+    marks bigint[],
+    options jsonb
 );
 
 comment on type procrastinate_exchange_v1 is

@@ -25,8 +25,10 @@ begin
         j.id is null or t.job_id is null
         or (j.queue_name, j.priority, j.lock, j.queueing_lock, j.scheduled_at)
             is distinct from (
-                t.queue_name, t.priority, t.lock, t.queueing_lock, t.scheduled_at
+                t.queue_name, t.priority, coalesce(t.lock, t.due_lock), t.queueing_lock,
+                t.scheduled_at
             )
+        or (t.due_lock is not null and t.state <> 'd')
         or t.state not in ('r', 'a', 'd', 'b')
         or (t.state = 'b' and t.lock is null)
         or (t.state = 'd' and t.scheduled_at is null);
@@ -49,6 +51,19 @@ begin
     where
         j.id is null or d.job_id is null
         or (j.lock, j.worker_id) is distinct from (d.lock, d.worker_id);
+
+    return query
+    select
+        case when j.id is null then 'keys: row of no active job with this key'
+            else 'keys: row missing, or of another job' end,
+        coalesce(j.id, k.job_id), format('key %s', coalesce(j.key, k.key))
+    from (
+        select x.id, x.key
+        from procrastinate_jobs as x
+        where x.key is not null and x.status in ('todo', 'doing')
+    ) as j
+    full join procrastinate_keys as k on k.job_id = j.id and k.key = j.key
+    where j.id is null or k.job_id is null;
 
     return query
     select 'lock: held by more than one job', min(d.job_id), format('lock %s', d.lock)
@@ -102,7 +117,9 @@ begin
     return query
     select 'results: row of no job', r.job_id, null::text
     from procrastinate_results as r
-    where not exists (select from procrastinate_jobs as j where j.id = r.job_id);
+    where
+        r.status is null  -- else it outlives its job on purpose
+        and not exists (select from procrastinate_jobs as j where j.id = r.job_id);
 
     return query
     select 'events: history of no job', e.job_id, format('%s events', count(*))

@@ -17,6 +17,7 @@ begin
     if v_breaches = 0 then
         return 0;
     end if;
+    perform _procrastinate_repair_keys();
 
     -- of jobs that wait with one queueing lock only the first may
     with twice as (
@@ -73,8 +74,11 @@ begin
                 and j.status = 'doing'
                 and (j.lock, j.worker_id) is not distinct from (d.lock, d.worker_id)
         );
-    insert into procrastinate_doing (job_id, worker_id, started_at, priority, lock)
-    select j.id, j.worker_id, v_now, j.priority, j.lock
+    insert into procrastinate_doing (
+        job_id, worker_id, started_at, deadline_at, heartbeat_at, priority, lock
+    )
+    select
+        j.id, j.worker_id, v_now, v_now + j.timeout, v_now + j.heartbeat, j.priority, j.lock
     from procrastinate_jobs as j
     where
         j.status = 'doing'
@@ -82,24 +86,29 @@ begin
 
     delete from procrastinate_todo;
     insert into procrastinate_todo (
-        job_id, since, scheduled_at, priority, state, queue_name, lock, queueing_lock
+        job_id, since, scheduled_at, priority, state, queue_name, lock, queueing_lock,
+        due_lock
     )
     select
         j.id, pg_current_xact_id(), j.scheduled_at, j.priority,
         case
-            when j.lock is not null and (
+            when j.line is not null and (
                 j.nr > 1
-                or exists (select from procrastinate_doing as d where d.lock = j.lock)
+                or exists (select from procrastinate_doing as d where d.lock = j.line)
             ) then 'b'
             when j.scheduled_at > v_now then 'd'
             else 'a'
         end::"char",
-        j.queue_name, j.lock, j.queueing_lock
+        j.queue_name, j.line, j.queueing_lock, case when j.line is null then j.lock end
     from (
         select
             x.id, x.scheduled_at, x.priority, x.queue_name, x.lock, x.queueing_lock,
-            row_number() over (partition by x.lock order by ~x.priority, x.id) as nr
+            l.line,
+            row_number() over (partition by l.line order by ~x.priority, x.id) as nr
         from procrastinate_jobs as x
+        cross join lateral _procrastinate_line_lock(
+            x.lock, x.group_key, x.scheduled_at, v_now
+        ) as l (line)
         where x.status = 'todo'
     ) as j
     order by j.queueing_lock, j.id;
@@ -119,7 +128,9 @@ begin
     where j.status > 'doing'
     group by j.queue_name, j.status;
     delete from procrastinate_results as r
-    where not exists (select from procrastinate_jobs as j where j.id = r.job_id);
+    where
+        r.status is null
+        and not exists (select from procrastinate_jobs as j where j.id = r.job_id);
     delete from procrastinate_events as e
     where not exists (select from procrastinate_jobs as j where j.id = e.job_id);
     return v_breaches;

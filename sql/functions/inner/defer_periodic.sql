@@ -9,7 +9,8 @@ create function _procrastinate_defer_periodic(
     p_priority integer,
     p_lock text,
     p_queueing_lock text,
-    p_args jsonb
+    p_args jsonb,
+    p_options jsonb
 )
 returns bigint
 language plpgsql volatile parallel unsafe
@@ -45,14 +46,22 @@ begin
         return null;
     end if;
 
-    insert into procrastinate_jobs (
-        queue_name, task_name, priority, lock, queueing_lock, args
-    )
-    values (
-        p_queue_name, p_task_name, coalesce(p_priority, 0), p_lock, p_queueing_lock,
-        coalesce(p_args, '{}')
-    )
-    returning id into v_job_id;
+    if p_options is null then
+        insert into procrastinate_jobs (
+            queue_name, task_name, priority, lock, queueing_lock, args
+        )
+        values (
+            p_queue_name, p_task_name, coalesce(p_priority, 0), p_lock, p_queueing_lock,
+            coalesce(p_args, '{}')
+        )
+        returning id into v_job_id;
+    else
+        v_job_id := nextval('procrastinate_jobs_id_seq');
+        perform _procrastinate_defer_with_options(
+            array[p_queue_name], array[p_task_name], array[p_priority], array[p_lock],
+            array[p_queueing_lock], array[p_args], '{}', array[p_options], array[v_job_id]
+        );
+    end if;
 
     -- a row that is locked is taken in by whoever holds it, or by the next tick
     with gone as (
@@ -85,5 +94,5 @@ end;
 $$;
 
 comment on function _procrastinate_defer_periodic(
-    text, text, bigint, text, integer, text, text, jsonb
+    text, text, bigint, text, integer, text, text, jsonb, jsonb
 ) is 'Defers one tick of a periodic task, or returns null if that tick was taken.';

@@ -22,6 +22,7 @@ declare
         := p_status::text::procrastinate_job_event_type;  -- of the same name
     v_others bigint[];
     v_gone bigint;
+    v_keyed boolean;
     v_ok boolean;
 begin
     with ended as (
@@ -36,7 +37,7 @@ begin
             and j.status = 'doing'
             and coalesce(j.worker_id, p_worker_id) = p_worker_id
         returning
-            j.id, j.queue_name, j.status, j.attempts, j.worker_id, j.lock,
+            j.id, j.queue_name, j.status, j.attempts, j.worker_id, j.lock, j.key,
             -- neither a user's trigger has something else in mind, nor has the lock changed
             -- while the row was waited for
             j.status = p_status and j.lock is not distinct from d.lock as plain
@@ -70,14 +71,18 @@ begin
         array(select e.id from ended as e),
         array(select g.claim from gone as g where g.lock is not null),
         array(select e.id from ended as e where not e.plain),
-        (select count(*) from gone as g)
-    into o_ended, o_released, v_others, v_gone;
+        (select count(*) from gone as g),
+        exists (select from ended as e where e.key is not null)
+    into o_ended, o_released, v_others, v_gone, v_keyed;
     if v_gone <> cardinality(o_ended) - cardinality(v_others) then
         -- a job was given back and claimed again by this very worker just now: its claim is
         -- another, which this snapshot does not show, and must not be ended
         perform _procrastinate_raise('40001',
             'A job was claimed anew while the report of its former claim came in',
             null, 'Send the report again.');
+    end if;
+    if v_keyed then
+        delete from procrastinate_keys as k where k.job_id = any(o_ended);
     end if;
     if v_others <> '{}' then
         v_ok := _procrastinate_changed_otherwise(v_others, 'doing');

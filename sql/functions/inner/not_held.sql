@@ -13,7 +13,7 @@ begin
         'not_held'::text, u.job_id, u.claim_id, j.status, j.queue_name, j.task_name,
         j.priority, j.lock, j.queueing_lock, null::jsonb, j.scheduled_at,
         j.attempts, j.abort_requested, null::double precision, null::boolean,
-        null::boolean, null::bigint[]
+        null::boolean, null::bigint[], null::jsonb
     from unnest(p_job_ids, p_claim_ids) as u (job_id, claim_id)
     left join procrastinate_jobs as j on j.id = u.job_id
     where u.job_id <> all(p_ended);

@@ -31,7 +31,9 @@ begin
             end,
             priority = coalesce(p_priority, j.priority),
             queue_name = coalesce(p_queue_name, j.queue_name),
-            lock = coalesce(p_lock, j.lock)
+            lock = coalesce(
+                p_lock, _procrastinate_group_lock(p_queue_name, j.group_key), j.lock
+            )
         from procrastinate_doing as d
         where
             j.id = p_job_id

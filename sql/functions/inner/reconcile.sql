@@ -28,7 +28,9 @@ begin
         select j.lock from procrastinate_jobs as j
         where j.id = any(p_job_ids) and j.status in ('todo', 'doing')
         union all
-        select t.lock from procrastinate_todo as t where t.job_id = any(p_job_ids)
+        select coalesce(t.lock, t.due_lock)
+        from procrastinate_todo as t
+        where t.job_id = any(p_job_ids)
         union all
         select d.lock from procrastinate_doing as d where d.job_id = any(p_job_ids)
     ) as x
@@ -67,7 +69,9 @@ begin
     from gone as g
     where g.lock is not null;
 
-    perform _procrastinate_reconcile_todo(p_job_ids);
+    perform
+        _procrastinate_reconcile_keys(p_job_ids),
+        _procrastinate_reconcile_todo(p_job_ids);
 
     with moved as (
         update procrastinate_doing as d
@@ -94,8 +98,11 @@ begin
         where t.lock = any(v_moved) and t.head_xmin is not null;
     end if;
 
-    insert into procrastinate_doing (job_id, worker_id, started_at, priority, lock)
-    select j.id, j.worker_id, v_now, j.priority, j.lock
+    insert into procrastinate_doing (
+        job_id, worker_id, started_at, deadline_at, heartbeat_at, priority, lock
+    )
+    select
+        j.id, j.worker_id, v_now, v_now + j.timeout, v_now + j.heartbeat, j.priority, j.lock
     from procrastinate_jobs as j
     where
         j.id = any(p_job_ids)

@@ -25,11 +25,12 @@ begin
     set
         queue_name = j.queue_name,
         priority = j.priority,
-        lock = j.lock,
+        lock = j.line,
         queueing_lock = j.queueing_lock,
+        due_lock = case when j.line is null then j.lock end,
         scheduled_at = j.scheduled_at,
         state = case
-            when j.lock is not null then 'b'
+            when j.line is not null then 'b'
             when j.scheduled_at > v_now then 'd'
             else 'a'
         end::"char",
@@ -39,7 +40,8 @@ begin
     from (
         select
             x.id, x.status, x.queue_name, x.priority, x.lock, x.queueing_lock,
-            x.scheduled_at
+            x.scheduled_at,
+            _procrastinate_line_lock(x.lock, x.group_key, x.scheduled_at, v_now) as line
         from procrastinate_jobs as x
         where x.id = any(p_job_ids)
     ) as j
@@ -47,23 +49,29 @@ begin
         t.job_id = any(p_job_ids)
         and t.job_id = j.id
         and j.status = 'todo'
-        and (t.queue_name, t.priority, t.lock, t.queueing_lock, t.scheduled_at)
-            is distinct from (
-                j.queue_name, j.priority, j.lock, j.queueing_lock, j.scheduled_at
-            );
+        and (
+            t.queue_name, t.priority, coalesce(t.lock, t.due_lock), t.queueing_lock,
+            t.scheduled_at
+        ) is distinct from (
+            j.queue_name, j.priority, j.lock, j.queueing_lock, j.scheduled_at
+        );
 
     insert into procrastinate_todo (
-        job_id, since, scheduled_at, priority, state, queue_name, lock, queueing_lock
+        job_id, since, scheduled_at, priority, state, queue_name, lock, queueing_lock,
+        due_lock
     )
     select
         j.id, pg_current_xact_id(), j.scheduled_at, j.priority,
         case
-            when j.lock is not null then 'b'
+            when l.line is not null then 'b'
             when j.scheduled_at > v_now then 'd'
             else 'a'
         end::"char",
-        j.queue_name, j.lock, j.queueing_lock
+        j.queue_name, l.line, j.queueing_lock, case when l.line is null then j.lock end
     from procrastinate_jobs as j
+    cross join lateral _procrastinate_line_lock(
+        j.lock, j.group_key, j.scheduled_at, v_now
+    ) as l (line)
     where
         j.id = any(p_job_ids)
         and j.status = 'todo'

@@ -32,7 +32,9 @@ begin
         scheduled_at = p_retry_at,
         priority = coalesce(p_priority, j.priority),
         queue_name = coalesce(p_queue_name, j.queue_name),
-        lock = coalesce(p_lock, j.lock)
+        lock = coalesce(
+            p_lock, _procrastinate_group_lock(p_queue_name, j.group_key), j.lock
+        )
     where j.id = p_job_id and j.status = 'failed';
     return found;
 end;

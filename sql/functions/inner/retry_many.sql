@@ -18,6 +18,7 @@ declare
     v_free bigint[];
     v_done bigint[] := array[]::bigint[];
     v_failed bigint[];
+    v_keyed bigint[];
     v_todo bigint[];
     v_id bigint;
     v_name text;
@@ -76,7 +77,9 @@ begin
         exception
             when unique_violation then
                 get stacked diagnostics v_name = constraint_name;
-                if v_name <> 'procrastinate_jobs_queueing_lock_idx_v1' then
+                if v_name = 'procrastinate_keys_pkey' then
+                    v_keyed := v_keyed || v_id;
+                elsif v_name <> 'procrastinate_jobs_queueing_lock_idx_v1' then
                     raise;
                 end if;
         end;
@@ -93,6 +96,7 @@ begin
         case
             when n.id = any(v_failed) then 'failed'
             when n.id = any(v_done) then 'retried'
+            when n.id = any(v_keyed) then 'key_taken'
             when n.id = any(v_mine) then 'queueing_lock_taken'
             else 'busy'
         end

@@ -30,7 +30,11 @@ begin
         return false;
     end if;
     update procrastinate_todo as t
-    set state = 'a', since = pg_current_xact_id()
+    set
+        state = 'a',
+        since = pg_current_xact_id(),
+        lock = coalesce(t.lock, t.due_lock),
+        due_lock = null
     where
         t.job_id = any(array(
             select x.job_id

@@ -16,7 +16,7 @@ as $$
 begin
     return _procrastinate_defer_periodic(
         _task_name, _periodic_id, _defer_timestamp, _queue_name, _priority, _lock,
-        _queueing_lock, _args
+        _queueing_lock, _args, null
     );
 end;
 $$;

@@ -14,19 +14,12 @@ language plpgsql volatile parallel unsafe
 set search_path from current
 as $$
 begin
-    perform _procrastinate_check_text(p_queue_name, 'queue name', 128, true);
-    perform _procrastinate_check_text(p_task_name, 'task name', 128, true);
-    perform _procrastinate_check_text(
-        coalesce(p_periodic_id, ''), 'periodic id', 128, false
+    perform _procrastinate_check_tick(
+        p_task_name, p_periodic_id, p_defer_timestamp, p_queue_name, p_args
     );
-    perform _procrastinate_check_args(p_args);
-    if p_defer_timestamp is null then
-        perform _procrastinate_raise('PQ003', 'The tick of the periodic task is null', null,
-            'Give the time of the tick in seconds since the epoch.');
-    end if;
     return _procrastinate_defer_periodic(
         p_task_name, coalesce(p_periodic_id, ''), p_defer_timestamp, p_queue_name,
-        p_priority, p_lock, p_queueing_lock, p_args
+        p_priority, p_lock, p_queueing_lock, p_args, null
     );
 end;
 $$;

@@ -14,7 +14,7 @@ begin
     select
         e.outcome, e.job_id, e.claim_id, e.status, e.queue_name, e.task_name, e.priority,
         e.lock, e.queueing_lock, e.args, e.scheduled_at, e.attempts, e.abort_requested,
-        e.next_due_in, e.contended, e.more, e.marks
+        e.next_due_in, e.contended, e.more, e.marks, e.options
     from procrastinate_finish_and_fetch_v1(
         p_worker_id, p_queues, p_limit, p_marks, '{}', '{}', '{}', '{}'
     ) as e;

@@ -63,7 +63,7 @@ begin
             select
                 n.outcome, n.job_id, n.claim_id, n.status, n.queue_name, n.task_name,
                 n.priority, n.lock, n.queueing_lock, n.args, n.scheduled_at, n.attempts,
-                n.abort_requested, n.next_due_in, n.contended, n.more, n.marks
+                n.abort_requested, n.next_due_in, n.contended, n.more, n.marks, n.options
             from _procrastinate_not_held(p_job_ids, p_claim_ids, v_ended.o_ended) as n;
         end if;
     end if;
@@ -84,7 +84,8 @@ begin
             returning
                 j.id, j.status, j.queue_name, j.task_name, j.priority, j.lock,
                 j.queueing_lock, j.args, j.scheduled_at, j.attempts, j.abort_requested,
-                t.head_xmin,
+                j.timeout, j.heartbeat, t.head_xmin,
+                _procrastinate_options_of(j) as options,
                 -- else a user's trigger has made something else of it
                 j.status = 'doing' and j.lock is not distinct from t.lock as plain,
                 nextval('procrastinate_claims_seq') as claim_id
@@ -94,8 +95,10 @@ begin
             where t.job_id = any(array(select m.id from mine as m where m.plain))
         ),
         started as (
-            insert into procrastinate_doing
-                (job_id, claim_id, worker_id, head_xmin, started_at, priority, lock)
+            insert into procrastinate_doing (
+                job_id, claim_id, worker_id, head_xmin, started_at, deadline_at,
+                heartbeat_at, priority, lock
+            )
             select
                 m.id, m.claim_id, p_worker_id,
                 case
@@ -104,7 +107,7 @@ begin
                         then v_next.o_heads[1]::text::xid8
                     else m.head_xmin
                 end,
-                v_now, m.priority, m.lock
+                v_now, v_now + m.timeout, v_now + m.heartbeat, m.priority, m.lock
             from mine as m
             where m.plain
         ),
@@ -118,7 +121,7 @@ begin
             'claimed'::text, m.id, m.claim_id, m.status, m.queue_name, m.task_name,
             m.priority, m.lock, m.queueing_lock, m.args, m.scheduled_at, m.attempts,
             m.abort_requested, null::double precision, null::boolean, null::boolean,
-            null::bigint[]
+            null::bigint[], m.options
         from mine as m
         where m.plain
         order by m.priority desc, m.id;
@@ -134,7 +137,7 @@ begin
 
     return next row(
         'summary', null, null, null, null, null, null, null, null, null, null, null, null,
-        v_next.o_next_due_in, v_next.o_contended, v_next.o_more, v_next.o_marks
+        v_next.o_next_due_in, v_next.o_contended, v_next.o_more, v_next.o_marks, null
     )::procrastinate_exchange_v1;
 end;
 $$;

@@ -1,6 +1,7 @@
 -- What each worker does now and then for all: heads that stand parked though nobody holds
--- their lock (a caller in REPEATABLE READ may leave one) are promoted, and the numbers of
--- workers that are gone are taken off finished jobs, a bounded number a call.
+-- their lock (a caller in REPEATABLE READ may leave one) are promoted, the numbers of
+-- workers that are gone are taken off finished jobs, and results past their time are
+-- deleted, a bounded number a call.
 create function procrastinate_sweep_v1(p_max_jobs integer default 1000)
 returns table (promoted bigint, unlinked bigint)
 language plpgsql volatile parallel unsafe
@@ -44,7 +45,7 @@ begin
         promoted := promoted - (select count(*) from _procrastinate_lost_heads(v_lost));
     end if;
 
-    perform _procrastinate_fold_counts();
+    perform _procrastinate_fold_counts(), _procrastinate_purge_results(p_max_jobs);
 
     select max(x.id), count(*) into v_to, v_seen
     from (

@@ -52,7 +52,14 @@ select results_eq(
     $$values (
         'queue_name text, task_name text, priority integer DEFAULT 0, lock text DEFAULT NULL::text,'
         ' queueing_lock text DEFAULT NULL::text, args jsonb DEFAULT ''{}''::jsonb,'
-        ' scheduled_at timestamp with time zone DEFAULT NULL::timestamp with time zone',
+        ' scheduled_at timestamp with time zone DEFAULT NULL::timestamp with time zone,'
+        ' timeout interval DEFAULT NULL::interval, heartbeat interval DEFAULT NULL::interval,'
+        ' ttl interval DEFAULT NULL::interval, max_attempts integer DEFAULT NULL::integer,'
+        ' retry_delay interval DEFAULT NULL::interval,'
+        ' retry_backoff double precision DEFAULT NULL::double precision,'
+        ' retry_delay_cap interval DEFAULT NULL::interval,'
+        ' retry_jitter boolean DEFAULT NULL::boolean, key text DEFAULT NULL::text,'
+        ' group_key text DEFAULT NULL::text, keep_result boolean DEFAULT NULL::boolean',
         'bigint'
     )$$,
     'its signature is for ever'

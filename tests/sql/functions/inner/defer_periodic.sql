@@ -3,11 +3,11 @@ select plan(12);
 
 -- through both wires: tests/sql/functions/{wire,old_wire}/defer_periodic_job_*.sql
 select isnt(
-    _procrastinate_defer_periodic('t', '', 1, 'q', null, null, null, null), null,
+    _procrastinate_defer_periodic('t', '', 1, 'q', null, null, null, null, null), null,
     'a tick becomes a job'
 );
 select is(
-    _procrastinate_defer_periodic('t', '', 1, 'q', null, null, null, null), null, 'once'
+    _procrastinate_defer_periodic('t', '', 1, 'q', null, null, null, null, null), null, 'once'
 );
 select results_eq(
     'select j.id from procrastinate_jobs as j',
@@ -18,12 +18,12 @@ select results_eq(
 select procrastinate_defer_periodic_job_v3('t', '', tick, 'q', 0, null, null, '{}')
 from generate_series(3, 5) as tick \g /dev/null
 select is(
-    _procrastinate_defer_periodic('t', '', tick, 'q', null, null, null, null), null,
+    _procrastinate_defer_periodic('t', '', tick, 'q', null, null, null, null, null), null,
     format('tick %s was deferred before a newer one came', tick)
 )
 from generate_series(1, 5, 2) as tick;
 select isnt(
-    _procrastinate_defer_periodic('t', '', 2, 'q', null, null, null, null), null,
+    _procrastinate_defer_periodic('t', '', 2, 'q', null, null, null, null, null), null,
     'one that nobody deferred is deferred late'
 );
 select is(
@@ -35,7 +35,7 @@ select results_eq(
     $$values (2::bigint, '{}'::bigint[]), (5, '{4,3,1}')$$,
     'the last tick has those before it in its own row'
 );
-select _procrastinate_defer_periodic('t', '', 7, 'q', null, null, null, null) \g /dev/null
+select _procrastinate_defer_periodic('t', '', 7, 'q', null, null, null, null, null) \g /dev/null
 select results_eq(
     'select defer_timestamp, earlier from procrastinate_periodic_defers',
     $$values (7::bigint, '{5,4,3,2,1}'::bigint[])$$,
@@ -47,7 +47,7 @@ update procrastinate_periodic_defers
 set earlier = array(select n from generate_series(2, 2000, 2) as n order by n desc)
 where task_name = 't' \g /dev/null
 update procrastinate_periodic_defers set defer_timestamp = 2002 where task_name = 't';
-select _procrastinate_defer_periodic('t', '', 2004, 'q', null, null, null, null) \g /dev/null
+select _procrastinate_defer_periodic('t', '', 2004, 'q', null, null, null, null, null) \g /dev/null
 select results_eq(
     $$
         select defer_timestamp, cardinality(earlier), earlier[1], earlier[1000]
@@ -58,7 +58,7 @@ select results_eq(
 );
 select results_eq(
     $$
-        select tick, _procrastinate_defer_periodic('t', '', tick, 'q', 0, null, null, null)
+        select tick, _procrastinate_defer_periodic('t', '', tick, 'q', 0, null, null, null, null)
             is not null
         from unnest(array[2, 3, 4, 5]) as tick
     $$,
