@@ -177,14 +177,14 @@ class Results(verbs.Verbs):
             raise _failure_of(report)
         if report.stored:
             return report.result
-        if report.ttl is None:
+        if not report.keeps:
             raise exceptions.ResultNotStored(
-                f"{job} succeeded, and what it returned was not stored. Give its task, or the job, a "
-                "ttl or store_result=True"
+                f"{job} succeeded, and what it returned was not stored. Give its task, or the "
+                "job, a ttl or store_result=True"
             )
         raise exceptions.ResultExpired(
-            f"{job} succeeded, and what it returned was kept for {report.ttl:g} s, which are over. "
-            "Give its task, or the job, a longer ttl, or 0 to keep it for ever"
+            f"{job} succeeded, and what it returned is not kept any more: its ttl is over. Give "
+            "its task, or the job, a longer ttl, or 0 to keep it for ever"
         )
 
     def _waiters_of(self, connector: connector_module.BaseConnector) -> waiters.Waiters:

@@ -504,11 +504,14 @@ def get_result(*, job_id: int) -> Call[values.JobReport]:
         if not rows:
             raise exceptions.NoResult
         status, attempts, result, error, progress, meta, updated_at, expires_at = rows[0]
+        # A result that is null can't be told from none: get_results_v1 can.
+        stored = result is not None or error is not None
         return values.JobReport(
             job_id=job_id,
             status=status,
             attempts=attempts,
-            stored=result is not None,  # A null can't be told from none: get_results_v1 can.
+            keeps=stored,
+            stored=stored,
             result=result,
             error=None if error is None else values.ErrorRecord.from_json(error),
             progress=progress,

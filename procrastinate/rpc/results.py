@@ -92,6 +92,7 @@ _GET_RESULTS = Function(
         "meta",
         "updated_at",
         "expires_at",
+        "keeps",
     ),
 )
 _FIND_KEYS = Function(
@@ -270,18 +271,17 @@ def _reports(rows: Rows) -> list[values.JobReport]:
 
 
 def _report(row: Row) -> values.JobReport:
-    job_id, status, attempts, stored, result, error, progress, meta, updated_at, expires_at = (
-        row
-    )
+    error = row[5]
     return values.JobReport(
-        job_id=job_id,
-        status=status,
-        attempts=attempts,
-        stored=stored,
-        result=result,
+        job_id=row[0],
+        status=row[1],
+        attempts=row[2],
+        stored=row[3],
+        result=row[4],
         error=None if error is None else values.ErrorRecord.from_json(error),
-        progress=progress,
-        meta=meta,
-        updated_at=updated_at,
-        expires_at=expires_at,
+        progress=row[6],
+        meta=row[7],
+        updated_at=row[8],
+        expires_at=row[9],
+        keeps=row[10],
     )

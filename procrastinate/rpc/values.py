@@ -140,9 +140,12 @@ class JobReport:
     job_id: int
     status: str
     """What the job is; if it is gone, what it was at last."""
-    attempts: int
+    attempts: int | None
+    """Runs that have ended; None if the job is gone."""
+    keeps: bool
+    """Whether the job has a ttl: what it returns is stored."""
     stored: bool
-    """Whether a result is there: it may be null."""
+    """Whether that is there now: it may be null."""
     result: Any
     error: ErrorRecord | None
     """What its last failed run raised."""

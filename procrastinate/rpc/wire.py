@@ -42,7 +42,7 @@ EXCHANGE_COLUMNS = (
     "contended",
     "more",
     "marks",
-    "null::jsonb",
+    "options",
 )
 
 OUTCOME_COLUMNS = ("job_id", "outcome", "status")
