@@ -27,8 +27,8 @@ MOST_TEXT = 1_000_000
 def one(job: jobs.Job) -> call.Call[int]:
     """Return the call that defers one job: the server has less to do than for a batch of one."""
     if job.options is not None:
-        batch = defers.defer_jobs_v3(new_jobs=[job])
-        return call.Call(function=batch.function, args=batch.args, decode=decode.one)
+        of_many = defers.defer_jobs_v3(new_jobs=[job])
+        return call.Call(function=of_many.function, args=of_many.args, decode=decode.one)
     return front.defer_job(
         queue_name=job.queue,
         task_name=job.task_name,
@@ -43,7 +43,7 @@ def one(job: jobs.Job) -> call.Call[int]:
 def many(
     jobs: Sequence[jobs.Job], written: Sequence[call.Written] | None = None
 ) -> call.Call[list[int]]:
-    """Return the call that defers some jobs; those without options go the shorter way."""
+    """Return the call that defers some jobs: the cheaper one, if none of them has options."""
     if any(job.options is not None for job in jobs):
         return defers.defer_jobs_v3(new_jobs=jobs, written=written)
     return defers.defer_jobs_v2(new_jobs=jobs, written=written)
@@ -73,7 +73,7 @@ class Pieces:
         """Return the call if one is enough."""
         for piece, is_last in self._cut():
             return piece if is_last else None
-        return many([])
+        return defers.defer_jobs_v2(new_jobs=[])
 
     def _cut(self) -> Iterator[tuple[call.Call[list[int]], bool]]:
         piece: list[jobs.Job] = []

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from procrastinate import connector as connector_module
 
-QUEUEING_LOCK_CONSTRAINT = "procrastinate_jobs_queueing_lock_idx_v1"
 KEY_CONSTRAINT = "procrastinate_keys_pkey"
+QUEUEING_LOCK_CONSTRAINT = "procrastinate_jobs_queueing_lock_idx_v1"
 
 
 class Defers(verbs.Verbs):
@@ -53,14 +53,9 @@ class Defers(verbs.Verbs):
         """
         connector = self.connector
         try:
-            # One with a name that is unique may have to wait for somebody's transaction: for
-            # that one, nobody else should.
-            if (
-                connection is None
-                and job.queueing_lock is None
-                and (job.options is None or job.options.key is None)
-                and connector.defers_together
-            ):
+            # One with a queueing lock or a key may have to wait for somebody's transaction:
+            # for that one, nobody else should.
+            if connection is None and _waits_for_nobody(job) and connector.defers_together:
                 job_id = await self._carrier_of(connector).defer(job)
             else:
                 job_id = await connector.call_async(pieces.one(job), connection=connection)
@@ -103,8 +98,9 @@ class Defers(verbs.Verbs):
         Raises
         ------
         exceptions.AlreadyEnqueued
-            A waiting job, or another of these, has one's queueing lock; `KeyInUse` if a job
-            that waits or runs, or another of these, has one's key.
+            A waiting job, or another of these, has one's queueing lock.
+        exceptions.KeyInUse
+            A job that waits or runs, or another of these, has one's key.
         """
         return _numbered(jobs, await self.batch_defer_ids_async(jobs, connection=connection))
 
@@ -162,16 +158,18 @@ class Defers(verbs.Verbs):
             The job's own ``timestamp`` is another one, or missing.
         exceptions.AlreadyEnqueued
             A waiting job has the queueing lock. The timestamp is free still.
+        exceptions.KeyInUse
+            A job that waits or runs has the key. The timestamp is free still.
         """
         # Both are what the task gets to know of its tick: they must tell the same.
         if job.task_kwargs.get("timestamp") != defer_timestamp:
             raise exceptions.InvalidTimestamp
-        defer = (
-            defers.defer_periodic_job_v3
-            if job.options is None
-            else defers.defer_periodic_job_v4
-        )
         try:
+            defer = (
+                defers.defer_periodic_job_v3
+                if job.options is None
+                else defers.defer_periodic_job_v4
+            )
             return await self.connector.call_async(
                 defer(job=job, periodic_id=periodic_id, defer_timestamp=defer_timestamp)
             )
@@ -181,22 +179,27 @@ class Defers(verbs.Verbs):
     def _raise_already_enqueued(
         self, exc: exceptions.UniqueViolation, jobs: Iterable[jobs_module.Job]
     ) -> NoReturn:
+        if exc.constraint_name not in (QUEUEING_LOCK_CONSTRAINT, KEY_CONSTRAINT):
+            raise exc
         # The server's detail has it in a sentence of its language; one job has it for sure.
         first = list(itertools.islice(jobs, 2))
+        only = first[0] if len(first) == 1 else None
         if exc.constraint_name == KEY_CONSTRAINT:
-            options = first[0].options if len(first) == 1 else None
-            whose = f" {options.key!r}" if options is not None else ""
+            options = None if only is None else only.options
+            key = exc.key if options is None else options.key
             raise exceptions.KeyInUse(
-                f"Job cannot be enqueued: a job that waits or runs has its key{whose}. It can be "
-                "had again when that job has ended"
+                "Job cannot be enqueued: there is already a job waiting or running with the "
+                f"key {key}"
             ) from exc
-        if exc.constraint_name != QUEUEING_LOCK_CONSTRAINT:
-            raise exc
-        queueing_lock = first[0].queueing_lock if len(first) == 1 else exc.queueing_lock
+        queueing_lock = exc.queueing_lock if only is None else only.queueing_lock
         raise exceptions.AlreadyEnqueued(
             "Job cannot be enqueued: there is already a job in the queue with the "
             f"queueing lock {queueing_lock}"
         ) from exc
+
+
+def _waits_for_nobody(job: jobs_module.Job) -> bool:
+    return job.queueing_lock is None and (job.options is None or job.options.key is None)
 
 
 def _numbered(jobs: list[jobs_module.Job], ids: list[int]) -> list[jobs_module.Job]:

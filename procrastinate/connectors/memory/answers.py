@@ -17,9 +17,11 @@ from procrastinate.connectors.memory import (
     listing,
     many,
     refusals,
+    results,
     runs,
     transitions,
     upkeep,
+    wishes,
 )
 from procrastinate.rpc.call import Rows
 
@@ -48,8 +50,9 @@ def _new_jobs(
     p_queueing_locks: Sequence[str | None],
     p_args: Sequence[Any],
     p_scheduled_ats: Sequence[datetime.datetime | None],
+    p_options: Sequence[Any] | None = None,
 ) -> list[JobRow]:
-    return [
+    rows = [
         transitions.job_row(*values)
         for values in zip(
             p_queue_names,
@@ -63,6 +66,7 @@ def _new_jobs(
             strict=True,
         )
     ]
+    return rows if p_options is None else wishes.with_options(rows, p_options)
 
 
 def _defer_jobs(store: Store, **columns: Sequence[Any]) -> Rows:
@@ -79,8 +83,15 @@ def _try_defer_jobs(store: Store, **columns: Sequence[Any]) -> Rows:
     ]
 
 
+def _try_defer_jobs_with_options(store: Store, **columns: Sequence[Any]) -> Rows:
+    tried = transitions.try_defer_with_keys(store, _new_jobs(**columns))
+    return [(ordinal, *one) for ordinal, one in enumerate(tried, start=1)]
+
+
 def _defer_job(store: Store, **values: Any) -> Rows:
-    return _column(transitions.defer(store, [transitions.job_row(**values)]))
+    options = wishes.taken_from(values)
+    rows = [transitions.job_row(**values)]
+    return _column(transitions.defer(store, wishes.with_options(rows, [options])))
 
 
 def _defer_rows(store: Store, jobs: Sequence[types.JobToDefer]) -> list[int]:
@@ -98,6 +109,7 @@ def _defer_periodic_job(
     p_lock: str | None,
     p_queueing_lock: str | None,
     p_args: Any,
+    p_options: Any = None,
 ) -> Rows:
     row = transitions.job_row(
         p_queue_name,
@@ -111,6 +123,7 @@ def _defer_periodic_job(
     refusals.check_text(p_periodic_id, "periodic id", required=False)
     if p_defer_timestamp is None:
         raise exceptions.InvalidArgument("The tick of the periodic task is null")
+    (row,) = wishes.with_options([row], [p_options])
     return _one(
         transitions.defer_periodic(
             store, row, periodic_id=p_periodic_id or "", timestamp=p_defer_timestamp
@@ -369,6 +382,16 @@ ANSWERS: Mapping[str, Answer] = {
     "procrastinate_defer_jobs_v2": _defer_jobs,
     "procrastinate_try_defer_jobs_v1": _try_defer_jobs,
     "procrastinate_defer_periodic_job_v3": _defer_periodic_job,
+    "procrastinate_defer_jobs_v3": _defer_jobs,
+    "procrastinate_try_defer_jobs_v2": _try_defer_jobs_with_options,
+    "procrastinate_defer_periodic_job_v4": _defer_periodic_job,
+    "procrastinate_finish_and_fetch_v2": runs.finish_and_fetch_with_results,
+    "procrastinate_retry_jobs_v2": runs.retry_jobs,
+    "procrastinate_fail_jobs_v1": runs.fail_jobs,
+    "procrastinate_update_jobs_v1": results.update_jobs,
+    "procrastinate_expire_jobs_v1": runs.expire_jobs,
+    "procrastinate_get_results_v1": results.get_results,
+    "procrastinate_find_keys_v1": results.find_keys,
     "procrastinate_channels_v1": _channels,
     # front
     "procrastinate_defer_job": _defer_job,
@@ -384,6 +407,8 @@ ANSWERS: Mapping[str, Answer] = {
     "procrastinate_purge_jobs": _purge_jobs,
     "procrastinate_prune_stalled_workers": _prune_stalled_workers,
     "procrastinate_recover_stalled_jobs": _recover_stalled_jobs,
+    "procrastinate_get_result": results.get_result,
+    "procrastinate_watch_job": results.watch_job,
     "procrastinate_explain_job": _explain_job,
     "procrastinate_check": _check,
     "procrastinate_repair": _repair,

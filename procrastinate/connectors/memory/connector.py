@@ -256,5 +256,6 @@ def _as_query(name: str, args: Any) -> tuple[str, dict[str, Any]]:
         batch = zip(*(args[column] for column in _BATCH), strict=True)
         return query_name, {"jobs": [types.JobToDefer(*values) for values in batch]}
     if query_name == "defer_job":
-        return "defer_jobs", {"jobs": [types.JobToDefer(**args)]}
+        fields = {name: args[name] for name in types.JobToDefer._fields}
+        return "defer_jobs", {"jobs": [types.JobToDefer(**fields)]}
     return query_name, {re.sub("^(p_|_)", "", key): value for key, value in args.items()}

@@ -5,15 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import json
 from typing import TYPE_CHECKING
 
 import attrs
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
 
 ANY_QUEUE = "procrastinate_any_queue_v1"
 PREFIX = "procrastinate_queue_v1#"
+
+#: Where the ends of jobs that keep a result are told, and what running jobs say.
+ENDED = "procrastinate_ended_v1"
+PROGRESS = "procrastinate_progress_v1"
+
+#: Jobs that fit in the payload of a notification.
+MOST_JOBS = 300
 
 #: Bytes of a queue's name that fit behind the prefix: a channel has at most 63.
 LONGEST = 40
@@ -54,6 +62,12 @@ class News:
         for channel in (channel_of(queue_name), ANY_QUEUE):
             if (channel, payload) not in self.pending:
                 self.pending.append((channel, payload))
+
+    def announce_jobs(self, channel: str, event: str, job_ids: Sequence[int]) -> None:
+        """Note an announcement of many jobs: in parts, as a payload has a limit."""
+        for first in range(0, len(job_ids), MOST_JOBS):
+            part = job_ids[first : first + MOST_JOBS]
+            self.pending.append((channel, json.dumps({"type": event, "job_ids": list(part)})))
 
     def deliver(self) -> None:
         """Send what was noted."""

@@ -84,8 +84,11 @@ def retry_jobs(
 
 
 def _retry(store: Store, job: JobRow, retry_at: datetime.datetime) -> str:
-    if job["status"] == "failed" and store.waiting_with(job["queueing_lock"]):
-        return "queueing_lock_taken"
+    if job["status"] == "failed":
+        if store.waiting_with(job["queueing_lock"]):
+            return "queueing_lock_taken"
+        if store.active_with_key(store.options_of(job).key):
+            return "key_taken"
     transitions.retry_by_id(
         store,
         job_id=job["id"],

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from procrastinate.rpc.call import Function
 
 QUEUEING_LOCK_CONSTRAINT = "procrastinate_jobs_queueing_lock_idx_v1"
+KEY_CONSTRAINT = "procrastinate_keys_pkey"
 MAX_NAME = 128  # characters: varchar(128)
 END_STATUSES = ("succeeded", "failed", "aborted")
 
@@ -42,6 +43,16 @@ def refuse_taken(queueing_lock: str) -> NoReturn:
     ) from RefusalError(
         f'duplicate key value violates unique constraint "{QUEUEING_LOCK_CONSTRAINT}"\n'
         f"DETAIL:  Key (queueing_lock)=({queueing_lock}) already exists."
+    )
+
+
+def refuse_key(key: str) -> NoReturn:
+    """Refuse a second job of a key that waits or runs."""
+    raise exceptions.UniqueViolation(
+        constraint_name=KEY_CONSTRAINT, queueing_lock=None, key=key
+    ) from RefusalError(
+        f'duplicate key value violates unique constraint "{KEY_CONSTRAINT}"\n'
+        f"DETAIL:  Key (key)=({key}) already exists."
     )
 
 
@@ -103,8 +114,14 @@ def check_column(value: str | None) -> None:
 
 def check_args(args: Any) -> None:
     """Refuse arguments that have no names."""
-    if isinstance(args, Mapping):
-        return
+    if not isinstance(args, Mapping):
+        raise exceptions.InvalidArgument(
+            f"The arguments of a job are a JSON object, not {kind_of(args)}"
+        )
+
+
+def kind_of(value: Any) -> str:
+    """Return what JSON calls a value that is no object."""
     kinds: dict[type, str] = {
         type(None): "null",
         bool: "boolean",
@@ -112,8 +129,7 @@ def check_args(args: Any) -> None:
         float: "number",
         str: "string",
     }
-    kind = next((kind for known, kind in kinds.items() if isinstance(args, known)), "array")
-    raise exceptions.InvalidArgument(f"The arguments of a job are a JSON object, not {kind}")
+    return next((kind for known, kind in kinds.items() if isinstance(value, known)), "array")
 
 
 def check_report(worker_id: int | None, statuses: Sequence[str] = ()) -> None:

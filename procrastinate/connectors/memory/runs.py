@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from procrastinate.connectors.memory import listing, refusals, transitions
+from procrastinate import exceptions
+from procrastinate.connectors.memory import listing, refusals, results, transitions, upkeep
 
 if TYPE_CHECKING:
     import datetime
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from procrastinate.connectors.memory.store import JobRow, Store
     from procrastinate.rpc.call import Row, Rows
@@ -29,6 +30,8 @@ def _exchange_row(outcome: str, job: JobRow | None = None, **values: Any) -> Row
             dict(job["args"]),
             *(job[name] for name in ("scheduled_at", "attempts", "abort_requested")),
         )
+    if "options" in values:
+        row[17] = values["options"].as_json() or None
     for place, name in (
         (1, "job_id"),
         (2, "claim_id"),
@@ -59,13 +62,14 @@ def finish_and_fetch(
     p_claim_ids: Sequence[int],
     p_statuses: Sequence[str],
     p_delete: Sequence[bool],
+    left: Sequence[results.Left] | None = None,
 ) -> Rows:
     """Doing -> ended for a report, todo -> doing for the free slots, then a summary."""
     refusals.check_limit(p_limit)
     refusals.check_report(p_worker_id, p_statuses)
     if p_limit > 0:  # Before the ends: a transaction that raises undoes them.
         refusals.check_worker(store.workers, p_worker_id)
-    ended = _end(store, p_worker_id, p_job_ids, p_claim_ids, p_statuses, p_delete)
+    ended = _end(store, p_worker_id, p_job_ids, p_claim_ids, p_statuses, p_delete, left)
     rows = [
         _exchange_row("not_held", store.jobs.get(job_id), job_id=job_id, claim_id=claim_id)
         for job_id, claim_id in zip(p_job_ids, p_claim_ids, strict=True)
@@ -73,7 +77,12 @@ def finish_and_fetch(
     ]
     claimed = transitions.claim(store, worker_id=p_worker_id, queues=p_queues, limit=p_limit)
     rows += [
-        _exchange_row("claimed", job, claim_id=store.claims[job["id"]].claim_id)
+        _exchange_row(
+            "claimed",
+            job,
+            claim_id=store.claims[job["id"]].claim_id,
+            options=store.options_of(job),
+        )
         for job in claimed
     ]
     full = len(claimed) >= p_limit
@@ -88,16 +97,38 @@ def _end(
     claim_ids: Sequence[int],
     statuses: Sequence[str],
     deletes: Sequence[bool],
+    left: Sequence[results.Left] | None = None,
 ) -> set[int]:
     ended: set[int] = set()
-    for job_id, claim_id, status, delete in zip(
-        job_ids, claim_ids, statuses, deletes, strict=True
+    for job_id, claim_id, status, delete, leaves in zip(
+        job_ids, claim_ids, statuses, deletes, left or [None] * len(job_ids), strict=True
     ):
         job = transitions.held(store, worker_id=worker_id, job_id=job_id, claim_id=claim_id)
         if job is not None:
-            transitions.end(store, job, status=status, delete=delete)
+            if leaves is None:
+                transitions.end(store, job, status=status, delete=delete)
+            else:
+                results.end(store, job, status=status, delete=delete, left=leaves)
             ended.add(job_id)
     return ended
+
+
+def finish_and_fetch_with_results(
+    store: Store,
+    *,
+    p_results: Sequence[str | None],
+    p_errors: Sequence[Mapping[str, Any] | None],
+    **values: Any,
+) -> Rows:
+    """Do what the other does, and keep what the ended jobs leave."""
+    refusals.check_limit(values["p_limit"])
+    refusals.check_report(values["p_worker_id"], values["p_statuses"])
+    reports = [
+        results.Left(result=result, error=error).checked(status)
+        for result, error, status in zip(p_results, p_errors, values["p_statuses"], strict=True)
+    ]
+    values["p_statuses"] = [status for _, status in reports]
+    return finish_and_fetch(store, **values, left=[left for left, _ in reports])
 
 
 def _status(store: Store, job_id: int) -> str | None:
@@ -132,6 +163,7 @@ def retry_jobs(
     p_priorities: Sequence[int | None],
     p_queue_names: Sequence[str | None],
     p_locks: Sequence[str | None],
+    p_errors: Sequence[Mapping[str, Any] | None] | None = None,
 ) -> Rows:
     """Doing -> todo for these claims, attempts + 1; an outcome for each."""
     refusals.check_report(p_worker_id)
@@ -146,9 +178,10 @@ def retry_jobs(
         p_priorities,
         p_queue_names,
         p_locks,
+        p_errors or [None] * len(p_job_ids),
         strict=True,
     )
-    for job_id, claim_id, retry_at, priority, queue_name, lock in sorted(
+    for job_id, claim_id, retry_at, priority, queue_name, lock, error in sorted(
         retries, key=lambda retry: retry[0]
     ):
         job = transitions.held(store, worker_id=p_worker_id, job_id=job_id, claim_id=claim_id)
@@ -162,6 +195,7 @@ def retry_jobs(
                 queue_name=queue_name,
                 lock=lock,
             )
+            results.note_error(store, job_id, error)
         rows.append(_put_back_row(store, job_id, was_held=job is not None, done="retried"))
     return rows
 
@@ -181,6 +215,54 @@ def release_jobs(
         if job is not None:
             transitions.put_back(store, job, counted=0)
         rows.append(_put_back_row(store, job_id, was_held=job is not None, done="released"))
+    return rows
+
+
+def fail_jobs(
+    store: Store,
+    *,
+    p_worker_id: int,
+    p_job_ids: Sequence[int],
+    p_claim_ids: Sequence[int],
+    p_errors: Sequence[Mapping[str, Any] | None],
+    p_delete: Sequence[bool],
+) -> Rows:
+    """Doing -> todo or failed for these claims, as each job's options say."""
+    refusals.check_report(p_worker_id)
+    rows: list[Row] = []
+    fails = zip(p_job_ids, p_claim_ids, p_errors, p_delete, strict=True)
+    for job_id, claim_id, error, delete in sorted(fails, key=lambda fail: fail[0]):
+        job = transitions.held(store, worker_id=p_worker_id, job_id=job_id, claim_id=claim_id)
+        if job is None:
+            outcome = "not_held"
+        else:
+            results.fail_by_policy(store, job, error=error, delete=delete)
+            outcome = "retried" if _status(store, job_id) == "todo" else "failed"
+        rows.append((job_id, outcome, _status(store, job_id)))
+    return rows
+
+
+def expire_jobs(
+    store: Store, *, p_older_than: datetime.timedelta | None, p_max_jobs: int | None
+) -> Rows:
+    """Doing -> todo or failed for jobs past their time whose worker can't end them."""
+    if p_older_than is None or p_older_than < upkeep.NONE or (p_max_jobs or 0) < 1:
+        raise exceptions.InvalidArgument("Expiring needs an age and a number of jobs")
+    now = store.clock()
+    found: list[tuple[JobRow, str]] = []
+    for job in store.with_status("doing"):
+        claim = store.claims.get(job["id"])
+        missed = None if claim is None else claim.missed(now)
+        if missed is not None and store.is_stalled(job, p_older_than):
+            found.append((job, missed))
+    rows: list[Row] = []
+    for job, missed in found[:p_max_jobs]:
+        error = {
+            "class": "procrastinate.exceptions.JobTimeout",
+            "message": f"Its {missed} has passed, and its worker is gone or silent",
+        }
+        results.fail_by_policy(store, job, error=error, delete=False)
+        rows.append(_put_back_row(store, job["id"], was_held=True, done="retried"))
     return rows
 
 

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
 
+from procrastinate import jobs as jobs_module
 from procrastinate import utils
 from procrastinate.connectors.memory import listeners
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 JobRow: TypeAlias = dict[str, Any]
 EventRow: TypeAlias = dict[str, Any]
@@ -32,6 +33,9 @@ EVENT_OF = {
 }
 
 
+NO_OPTIONS = jobs_module.JobOptions()
+
+
 def _utcnow() -> datetime.datetime:
     # Looked up at each call: tests patch it.
     return utils.utcnow()
@@ -48,6 +52,31 @@ class Claim:
     claim_id: int
     worker_id: int
     started_at: datetime.datetime
+    deadline_at: datetime.datetime | None = None
+    heartbeat_at: datetime.datetime | None = None
+    """When it must have been touched again."""
+
+    def missed(self, now: datetime.datetime) -> str | None:
+        """Return what has passed, heartbeat or timeout."""
+        if self.heartbeat_at is not None and self.heartbeat_at < now:
+            return "heartbeat"
+        if self.deadline_at is not None and self.deadline_at < now:
+            return "timeout"
+        return None
+
+
+@attrs.define(kw_only=True)
+class Result:
+    """What a job leaves besides its status."""
+
+    result: Any = None
+    error: Mapping[str, Any] | None = None
+    progress: float | None = None
+    meta: Mapping[str, Any] | None = None
+    updated_at: datetime.datetime
+    expires_at: datetime.datetime | None = None
+    status: str | None = None
+    """How the job ended; None if nothing of its end was stored."""
 
 
 @attrs.frozen(kw_only=True)
@@ -83,6 +112,12 @@ class Store:
     worker_facts: dict[int, WorkerFacts] = attrs.field(factory=dict[int, WorkerFacts])
     claims: dict[int, Claim] = attrs.field(factory=dict[int, Claim])
     """By the id of the job. A job that a test has put in doing by hand has none."""
+    options: dict[int, jobs_module.JobOptions] = attrs.field(
+        factory=dict[int, jobs_module.JobOptions]
+    )
+    """By the id of the job; of those that have any."""
+    results: dict[int, Result] = attrs.field(factory=dict[int, Result])
+    """By the id of the job, which may be gone."""
     pauses: dict[str, Pause] = attrs.field(factory=dict[str, Pause])
     periodic_defers: dict[tuple[str, str], int] = attrs.field(
         factory=dict[tuple[str, str], int]
@@ -106,6 +141,8 @@ class Store:
             self.workers,
             self.worker_facts,
             self.claims,
+            self.options,
+            self.results,
             self.pauses,
             self.periodic_defers,
             self.earlier_ticks,
@@ -128,12 +165,31 @@ class Store:
                 return job
         return None
 
+    def active_with_key(self, key: str | None) -> JobRow | None:
+        """Return the job that waits or runs with a key."""
+        if key is None:
+            return None
+        for job_id, options in self.options.items():
+            job = self.jobs[job_id]
+            if options.key == key and job["status"] in ("todo", "doing"):
+                return job
+        return None
+
+    def options_of(self, job: JobRow) -> jobs_module.JobOptions:
+        """Return the options of a job that may have none."""
+        return self.options.get(job["id"], NO_OPTIONS)
+
+    def line_of(self, job: JobRow) -> str | None:
+        """Return the lock in whose line a job waits: a group's job is in none while delayed."""
+        due = job["scheduled_at"]
+        is_of_group = self.options_of(job).group_key is not None
+        return None if is_of_group and due is not None and due > self.clock() else job["lock"]
+
     def heads(self) -> dict[str, JobRow]:
         """Return the first waiting job of each lock, due or not, whatever its queue."""
         heads: dict[str, JobRow] = {}
         for job in self.jobs.values():
-            lock = job["lock"]
-            if job["status"] != "todo" or lock is None:
+            if job["status"] != "todo" or (lock := self.line_of(job)) is None:
                 continue
             if lock not in heads or in_order(job) < in_order(heads[lock]):
                 heads[lock] = job
@@ -153,8 +209,12 @@ class Store:
         return pause is not None and (pause.until is None or pause.until > self.clock())
 
     def insert(self, job: JobRow) -> int:
-        """Write a new job in todo; return its id."""
+        """Write a new job in todo, and its ``options`` elsewhere; return its id."""
+        job = {**job}
+        options: jobs_module.JobOptions | None = job.pop("options", None)
         job_id = next(self.job_ids)
+        if options is not None:
+            self._insert_options(job_id, options)
         self.jobs[job_id] = {
             **job,
             "id": job_id,
@@ -168,6 +228,13 @@ class Store:
             self.tell(job_id, "scheduled", at=job["scheduled_at"])
         self.tell(job_id, "deferred")
         return job_id
+
+    def _insert_options(self, job_id: int, options: jobs_module.JobOptions) -> None:
+        if options.meta is not None:
+            self.results[job_id] = Result(meta=options.meta, updated_at=self.clock())
+        of_job = attrs.evolve(options, meta=None)
+        if of_job != NO_OPTIONS:
+            self.options[job_id] = of_job
 
     def tell(
         self,
@@ -212,9 +279,13 @@ class Store:
         self.change(self.jobs[job_id], status=status)
 
     def delete(self, job: JobRow) -> None:
-        """Delete a job, and its history with it."""
+        """Delete a job, its history, and its result unless that is to be kept."""
         job_id = job["id"]
         self.jobs.pop(job_id, None)
+        options = self.options.pop(job_id, NO_OPTIONS)
+        left = self.results.get(job_id)
+        if left is not None and (left.status is None or not options.keep_result):
+            del self.results[job_id]
         self.events.pop(job_id, None)
         self.claims.pop(job_id, None)
         if job["status"] in ("todo", "doing"):
@@ -230,7 +301,7 @@ class Store:
                 continue
             if job["status"] == "doing":
                 return
-            if job["status"] == "todo":
+            if job["status"] == "todo" and self.line_of(job) is not None:
                 waiting.append(job)
         if waiting:
             head = min(waiting, key=in_order)

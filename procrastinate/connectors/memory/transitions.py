@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from procrastinate.connectors.memory import refusals
+from procrastinate.connectors.memory import refusals, wishes
 from procrastinate.connectors.memory.store import Claim, JobRow, Store, in_order
 
 if TYPE_CHECKING:
     import datetime
     from collections.abc import Sequence
+
+    from procrastinate import jobs
 
 # Ticks of a periodic task that are remembered besides the newest: as many as in the database.
 KEPT_TICKS = 1000
@@ -47,6 +49,11 @@ def job_row(
 
 def defer(store: Store, rows: Sequence[JobRow]) -> list[int]:
     """Nothing -> todo for all of these jobs, or none."""
+    keys: set[str] = set()
+    for key in sorted(key for row in rows if (key := _key_of(row)) is not None):
+        if key in keys or store.active_with_key(key):
+            refusals.refuse_key(key)
+        keys.add(key)
     taken: set[str] = set()
     # Of several that are taken the first by name is told, as the trigger meets them.
     for queueing_lock in sorted(
@@ -67,6 +74,59 @@ def try_defer(store: Store, rows: Sequence[JobRow]) -> list[int | None]:
     ]
     _announce(store, [job_id for job_id in ids if job_id is not None])
     return ids
+
+
+def try_defer_with_keys(store: Store, rows: Sequence[JobRow]) -> list[Tried]:
+    """Nothing -> todo for each job whose key and queueing lock are free."""
+    keys: set[str] = set()
+    locks: set[str] = set()
+    reasons: list[str | None] = []
+    # Keys are given to the first that want them, before any queueing lock is looked at.
+    for row in rows:
+        key = _key_of(row)
+        is_taken = key is not None and (key in keys or store.active_with_key(key) is not None)
+        reasons.append("key" if is_taken else None)
+        if key is not None:
+            keys.add(key)
+    for place, row in enumerate(rows):
+        lock = row["queueing_lock"]
+        if reasons[place] is None and lock is not None:
+            if lock in locks or store.waiting_with(lock):
+                reasons[place] = "queueing_lock"
+            locks.add(lock)
+    ids = [
+        store.insert(row) if reason is None else None
+        for row, reason in zip(rows, reasons, strict=True)
+    ]
+    _announce(store, [job_id for job_id in ids if job_id is not None])
+    return [
+        _tried(store, row, job_id, reason)
+        for row, job_id, reason in zip(rows, ids, reasons, strict=True)
+    ]
+
+
+class Tried(NamedTuple):
+    """What became of a job: its id, or what was taken, and by whom."""
+
+    job_id: int | None
+    conflict: str | None
+    reason: str | None
+    other_job_id: int | None
+
+
+def _tried(store: Store, row: JobRow, job_id: int | None, reason: str | None) -> Tried:
+    if reason is None:
+        return Tried(job_id, None, None, None)
+    if reason == "key":
+        conflict, other = _key_of(row), store.active_with_key(_key_of(row))
+    else:
+        conflict, other = row["queueing_lock"], store.waiting_with(row["queueing_lock"])
+    return Tried(None, conflict, reason, None if other is None else other["id"])
+
+
+def _key_of(row: JobRow) -> str | None:
+    options: jobs.JobOptions | None = row.get("options")
+    return None if options is None else options.key
 
 
 def _announce(store: Store, ids: Sequence[int]) -> None:
@@ -114,8 +174,13 @@ def claim(
     for job in claimed:
         store.last_claim_id += 1
         store.change(job, status="doing", worker_id=worker_id)
+        options = store.options_of(job)
         store.claims[job["id"]] = Claim(
-            claim_id=store.last_claim_id, worker_id=worker_id, started_at=now
+            claim_id=store.last_claim_id,
+            worker_id=worker_id,
+            started_at=now,
+            deadline_at=wishes.after(now, options.timeout),
+            heartbeat_at=wishes.after(now, options.heartbeat),
         )
     return claimed
 
@@ -130,7 +195,7 @@ def next_due_in(store: Store, queues: Sequence[str] | None) -> float | None:
         if job["status"] == "todo"
         and job["scheduled_at"] is not None
         and (queues is None or job["queue_name"] in queues)
-        and (job["lock"] is None or heads[job["lock"]] is job)
+        and ((line := store.line_of(job)) is None or heads[line] is job)
         and not store.is_paused(job["queue_name"])
         and job["scheduled_at"] > now
     ]
@@ -208,7 +273,7 @@ def put_back(
     moved: dict[str, Any] = {
         "priority": job["priority"] if priority is None else priority,
         "queue_name": job["queue_name"] if queue_name is None else queue_name,
-        "lock": job["lock"] if lock is None else lock,
+        "lock": _lock_of(store, job, queue_name, lock),
     }
     refusals.check_column(queue_name)
     if job["abort_requested"]:
@@ -229,6 +294,14 @@ def put_back(
             scheduled_at=retry_at if counted else job["scheduled_at"],
             **moved,
         )
+
+
+def _lock_of(store: Store, job: JobRow, queue_name: str | None, lock: str | None) -> str | None:
+    """Return the lock of a job that moves: the one given, that of its group, or its own."""
+    if lock is not None:
+        return lock
+    group_key = store.options_of(job).group_key
+    return wishes.group_lock(queue_name, group_key) or job["lock"]
 
 
 def retry_by_id(
@@ -257,6 +330,9 @@ def retry_by_id(
         )
         return True
     refusals.check_column(queue_name)
+    key = store.options_of(job).key
+    if key is not None and store.active_with_key(key):
+        refusals.refuse_key(key)
     if store.waiting_with(job["queueing_lock"]):
         refusals.refuse_taken(job["queueing_lock"])
     store.change(
@@ -267,7 +343,7 @@ def retry_by_id(
         scheduled_at=retry_at,
         priority=job["priority"] if priority is None else priority,
         queue_name=job["queue_name"] if queue_name is None else queue_name,
-        lock=job["lock"] if lock is None else lock,
+        lock=_lock_of(store, job, queue_name, lock),
     )
     return True
 

@@ -6,7 +6,7 @@ import datetime
 from typing import TYPE_CHECKING
 
 from procrastinate import exceptions
-from procrastinate.connectors.memory import refusals, transitions
+from procrastinate.connectors.memory import refusals, results, transitions
 from procrastinate.connectors.memory.store import JobRow, Pause, Store, WorkerFacts
 
 if TYPE_CHECKING:
@@ -129,8 +129,9 @@ def beat(store: Store, worker_id: int) -> bool:
 
 
 def sweep(store: Store, max_jobs: int | None) -> None:
-    """Do nothing: nothing is left behind here that had to be swept up."""
+    """Delete results past their time: nothing else is left behind here."""
     if (max_jobs or 0) < 1:
         raise exceptions.InvalidArgument(
             f"The number of jobs to sweep is {'null' if max_jobs is None else max_jobs}"
         )
+    results.purge(store, max_jobs or 0)
