@@ -172,7 +172,7 @@ class Waiters:
         if self._farewell is not None:
             self._farewell.cancel()
             self._farewell = None
-        ending = [self._loop.create_task(self._line.close())]
+        ending = [self._loop.create_task(self._close_line())]
         if self._listener is not None:
             self._listener.cancel()
             ending.append(self._listener)
@@ -180,6 +180,14 @@ class Waiters:
         for task in ending:
             self._ending.add(task)
             task.add_done_callback(self._ending.discard)
+
+    async def _close_line(self) -> None:
+        if (
+            self._look is not None
+        ):  # Nobody waits for it, but a line that is closed says nothing.
+            await asyncio.wait([self._look])
+        if not self._waits:
+            await self._line.close()
 
     def _look_at_all(self) -> None:
         self._next_look = self._loop.call_later(POLLING_INTERVAL, self._look_at_all)
