@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from procrastinate import App, PsycopgConnector
 from procrastinate.testing import InMemoryConnector
 from procrastinate.worker import Worker
+
+if TYPE_CHECKING:
+    from procrastinate.types import JSONDict
 
 #: Seconds after which a test that waits has failed. No test takes so long.
 PATIENCE = 20.0
@@ -60,6 +63,11 @@ async def work() -> AsyncIterator[Work]:
             run.cancel()
         with contextlib.suppress(Exception, asyncio.CancelledError):
             await asyncio.wait([run], timeout=PATIENCE)
+
+
+def numbers(count: int) -> list[JSONDict]:
+    """The arguments of so many jobs: n from 0."""
+    return [{"n": n} for n in range(count)]
 
 
 async def drain(app: App, **options: Any) -> None:

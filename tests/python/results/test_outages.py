@@ -17,7 +17,7 @@ import pytest
 from procrastinate import App, PsycopgConnector, migrations
 from procrastinate.contrib.embedded import EmbeddedServer, find_programs, programs
 
-from .conftest import PATIENCE, Work
+from .conftest import PATIENCE, Work, numbers
 
 if TYPE_CHECKING:
     from procrastinate.types import JSONDict
@@ -61,7 +61,7 @@ async def test_a_thousand_who_wait_outlast_a_restart_of_the_database(
         woken[job_id] = time.time()
 
     async with app.open_async():
-        ids = await task.batch_defer_async(*({"n": n} for n in range(count)))
+        ids = await task.batch_defer_async(*numbers(count))
         async with asyncio.TaskGroup() as group:
             for n, job_id in enumerate(ids):
                 group.create_task(wait_for(job_id, n))

@@ -15,6 +15,8 @@ from .conftest import Work, drain
 if TYPE_CHECKING:
     import psycopg
 
+    from procrastinate.job_options import RunOptions
+
 
 async def test_the_value_that_a_task_returned_is_what_its_result_is(app: App) -> None:
     @app.task(store_result=True)
@@ -42,7 +44,7 @@ async def test_nothing_is_a_value_like_others(app: App) -> None:
 
 
 @pytest.mark.parametrize("options", [{}, {"ttl": -1}, {"store_result": False}], ids=repr)
-async def test_a_result_that_nobody_wanted_is_not_stored(app: App, options: Any) -> None:
+async def test_a_result_that_nobody_wanted_is_not_stored(app: App, options: RunOptions) -> None:
     @app.task(**options)
     async def task() -> int:
         return 1

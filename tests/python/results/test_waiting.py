@@ -10,7 +10,7 @@ import pytest
 
 from procrastinate import App, PsycopgConnector, exceptions, waiters
 
-from .conftest import PATIENCE, Work, drain
+from .conftest import PATIENCE, Work, drain, numbers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -140,9 +140,9 @@ async def test_waits_that_are_cancelled_leave_nothing_behind(app: App) -> None:
     waiting = waiters.Waiters(app.connector, asyncio.get_running_loop())
 
     @app.task()
-    async def task() -> None: ...
+    async def task(n: int) -> None: ...
 
-    ids = await task.batch_defer_async(*[{}] * 3)
+    ids = await task.batch_defer_async(*numbers(3))
     waits = [asyncio.create_task(waiting.wait(ids)) for _ in range(3)]
     await asyncio.sleep(0)
     assert len(waiting) == 3
@@ -297,7 +297,7 @@ async def test_five_thousand_wait_at_once_on_two_connections(
         await released.wait()
         return n
 
-    ids = await task.batch_defer_async(*({"n": n} for n in range(count)))
+    ids = await task.batch_defer_async(*numbers(count))
     query = "select count(*) from pg_stat_activity where datname = current_database()"
     (before,) = conn.execute(query).fetchone() or (0,)
     async with asyncio.TaskGroup() as group:

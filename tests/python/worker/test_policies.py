@@ -175,7 +175,7 @@ async def test_each_failed_attempt_leaves_what_it_raised(
     assert 'raise KeyError(f"run {runs}")' in second["traceback"]
 
 
-class Silent(Exception):
+class SilentError(Exception):
     """One that can't say what it is."""
 
     def __str__(self) -> str:
@@ -186,7 +186,7 @@ NASTY: list[tuple[BaseException, str]] = [
     (ValueError("a\x00b"), "a\\x00b"),
     (ValueError("\ud800"), "\\ud800"),
     (ValueError("x" * 200_000), "[… cut …]"),
-    (Silent(), "Silent without a message"),
+    (SilentError(), "SilentError without a message"),
     (SystemExit(3), "3"),
 ]
 

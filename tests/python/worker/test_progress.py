@@ -16,6 +16,7 @@ from .conftest import PATIENCE, Database, Drain, StartWorker, actions, intercept
 
 if TYPE_CHECKING:
     from procrastinate.rpc.call import Call
+    from procrastinate.types import JSONDict
 
 
 class Seen:
@@ -39,6 +40,11 @@ class Seen:
     def updates(self) -> int:
         """How many statements told the database of updates."""
         return self.sent.count("update_jobs_v1")
+
+
+def jobs(count: int) -> list[JSONDict]:
+    """The arguments of so many jobs: n from 0."""
+    return [{"n": n} for n in range(count)]
 
 
 async def report_of(app: App, job_id: int) -> Any:
@@ -120,12 +126,12 @@ async def test_ten_thousand_updates_of_a_hundred_jobs_cost_few_statements(
     seen = Seen(app, monkeypatch)
 
     @app.task(pass_context=True, ttl=0)
-    async def task(context: JobContext) -> None:
+    async def task(context: JobContext, n: int) -> None:
         for step in range(1, 101):
             context.update(progress=step / 100)
             await asyncio.sleep(0)  # the others' turn
 
-    await task.configure().batch_defer_async(*[{}] * 100)
+    await task.configure().batch_defer_async(*jobs(100))
 
     await drain(concurrency=100)
 
@@ -148,7 +154,7 @@ async def test_a_hundred_threads_may_tell_at_once(
         for step in range(1, 1001):
             context.update(progress=step / 1000, meta={"n": n})
 
-    await task.configure().batch_defer_async(*[{"n": n} for n in range(8)])
+    await task.configure().batch_defer_async(*jobs(8))
 
     await drain(concurrency=8)
 
@@ -165,10 +171,10 @@ async def test_a_task_without_updates_costs_no_statement_more(
     seen = Seen(app, monkeypatch)
 
     @app.task(pass_context=True)
-    async def task(context: JobContext) -> None:
+    async def task(context: JobContext, n: int) -> None:
         context.touch()  # nobody asked for a heartbeat
 
-    await task.configure().batch_defer_async(*[{}] * 5)
+    await task.configure().batch_defer_async(*jobs(5))
 
     await drain(concurrency=5)
 
@@ -224,7 +230,9 @@ async def test_an_update_that_the_database_refuses_hurts_no_other_job(
             together.set()
         await together.wait()
 
-    await task.configure().batch_defer_async(*[{"progress": p} for p in (0.1, 0.5, 0.9)])
+    await task.configure().batch_defer_async(
+        {"progress": 0.1}, {"progress": 0.5}, {"progress": 0.9}
+    )
 
     await drain(concurrency=3)
 
