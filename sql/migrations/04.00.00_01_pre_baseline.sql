@@ -3848,10 +3848,10 @@ declare
     v_factor constant double precision := coalesce(p_job.retry_backoff, 1);
 begin
     if v_delay > 0 and v_factor > 0 and p_job.attempts > 0 then
-        -- by logarithms: a power may be too large for a number
-        v_delay := exp(least(
-            ln(v_delay) + p_job.attempts * ln(v_factor), ln(v_longest)
-        )::numeric::double precision);
+        -- by logarithms: a power may be too large for a number, or too small
+        v_delay := exp(greatest(
+            least(ln(v_delay) + p_job.attempts * ln(v_factor), ln(v_longest)), -50
+        ));
     elsif v_factor = 0 and p_job.attempts > 0 then
         v_delay := 0;
     end if;
@@ -3900,6 +3900,15 @@ begin
     );
     perform _procrastinate_lock_jobs(v_mine, '{}');
 
+    v_keyed := array(
+        select x.id
+        from (
+            select j.id, j.key, row_number() over (partition by j.key order by j.id) as nr
+            from procrastinate_jobs as j
+            where j.id = any(v_mine) and j.status = 'failed' and j.key is not null
+        ) as x
+        where x.nr > 1 or exists (select from procrastinate_keys as k where k.key = x.key)
+    );
     -- of those with the same queueing lock the first; and none where another job waits
     v_free := array(
         select distinct on (coalesce(j.queueing_lock, j.id::text), j.queueing_lock) j.id
@@ -3907,6 +3916,7 @@ begin
         where
             j.id = any(v_mine)
             and j.status = 'failed'
+            and j.id <> all(v_keyed)
             and (
                 j.queueing_lock is null
                 or not exists (
@@ -6013,7 +6023,8 @@ begin
     loop
         if v_row.outcome <> 'not_held' then
             perform _procrastinate_note_errors(
-                array[v_row.job_id], p_errors[array_position(p_job_ids, v_row.job_id):][:1]
+                array[v_row.job_id],
+                array[p_errors[array_position(p_job_ids, v_row.job_id)]]
             );
         end if;
         job_id := v_row.job_id;
@@ -6437,9 +6448,12 @@ begin
     where d.job_id = any(v_held) and j.id = d.job_id and j.heartbeat is not null;
     with told as (
         insert into procrastinate_results as r (job_id, progress, meta, updated_at)
-        select u.job_id, u.progress, u.meta, v_now
-        from unnest(p_job_ids, p_progress, p_meta) as u (job_id, progress, meta)
+        select distinct on (u.job_id) u.job_id, u.progress, u.meta, v_now
+        from unnest(p_job_ids, p_progress, p_meta) with ordinality as u (
+            job_id, progress, meta, nr
+        )
         where u.job_id = any(v_held) and num_nonnulls(u.progress, u.meta) > 0
+        order by u.job_id, u.nr desc  -- of one job's the last
         on conflict (job_id) do update
         set
             progress = coalesce(excluded.progress, r.progress),
@@ -6853,6 +6867,11 @@ begin
     );
     if v_job.lock is null then
         return query values ('lock', true, 'It has no lock.');
+    elsif v_job.group_key is not null and v_job.scheduled_at > v_now then
+        return query values (
+            'lock', true, format('It joins the line of its group %s when it is due.',
+                v_job.group_key)
+        );
     else
         select x.open, x.detail into v_row
         from (
@@ -8330,7 +8349,7 @@ to public;
 
 insert into procrastinate_migrations (name, sha256)
 values
-    ('04.00.00_01_pre_baseline', 'dd48ea0c722800469e02d058625d9c1984a943e9c7015b8501c9cd6427e35e7c');
+    ('04.00.00_01_pre_baseline', '362282671df6ef4ce1a6d82fd4c8448557bbe7985e12f7b195845da9b409b2b2');
 
 -- Back to the caller's search_path.
 do $$

@@ -56,6 +56,11 @@ begin
     );
     if v_job.lock is null then
         return query values ('lock', true, 'It has no lock.');
+    elsif v_job.group_key is not null and v_job.scheduled_at > v_now then
+        return query values (
+            'lock', true, format('It joins the line of its group %s when it is due.',
+                v_job.group_key)
+        );
     else
         select x.open, x.detail into v_row
         from (

@@ -12,10 +12,10 @@ declare
     v_factor constant double precision := coalesce(p_job.retry_backoff, 1);
 begin
     if v_delay > 0 and v_factor > 0 and p_job.attempts > 0 then
-        -- by logarithms: a power may be too large for a number
-        v_delay := exp(least(
-            ln(v_delay) + p_job.attempts * ln(v_factor), ln(v_longest)
-        )::numeric::double precision);
+        -- by logarithms: a power may be too large for a number, or too small
+        v_delay := exp(greatest(
+            least(ln(v_delay) + p_job.attempts * ln(v_factor), ln(v_longest)), -50
+        ));
     elsif v_factor = 0 and p_job.attempts > 0 then
         v_delay := 0;
     end if;

@@ -32,6 +32,15 @@ begin
     );
     perform _procrastinate_lock_jobs(v_mine, '{}');
 
+    v_keyed := array(
+        select x.id
+        from (
+            select j.id, j.key, row_number() over (partition by j.key order by j.id) as nr
+            from procrastinate_jobs as j
+            where j.id = any(v_mine) and j.status = 'failed' and j.key is not null
+        ) as x
+        where x.nr > 1 or exists (select from procrastinate_keys as k where k.key = x.key)
+    );
     -- of those with the same queueing lock the first; and none where another job waits
     v_free := array(
         select distinct on (coalesce(j.queueing_lock, j.id::text), j.queueing_lock) j.id
@@ -39,6 +48,7 @@ begin
         where
             j.id = any(v_mine)
             and j.status = 'failed'
+            and j.id <> all(v_keyed)
             and (
                 j.queueing_lock is null
                 or not exists (

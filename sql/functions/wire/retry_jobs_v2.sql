@@ -26,7 +26,8 @@ begin
     loop
         if v_row.outcome <> 'not_held' then
             perform _procrastinate_note_errors(
-                array[v_row.job_id], p_errors[array_position(p_job_ids, v_row.job_id):][:1]
+                array[v_row.job_id],
+                array[p_errors[array_position(p_job_ids, v_row.job_id)]]
             );
         end if;
         job_id := v_row.job_id;

@@ -64,9 +64,12 @@ begin
     where d.job_id = any(v_held) and j.id = d.job_id and j.heartbeat is not null;
     with told as (
         insert into procrastinate_results as r (job_id, progress, meta, updated_at)
-        select u.job_id, u.progress, u.meta, v_now
-        from unnest(p_job_ids, p_progress, p_meta) as u (job_id, progress, meta)
+        select distinct on (u.job_id) u.job_id, u.progress, u.meta, v_now
+        from unnest(p_job_ids, p_progress, p_meta) with ordinality as u (
+            job_id, progress, meta, nr
+        )
         where u.job_id = any(v_held) and num_nonnulls(u.progress, u.meta) > 0
+        order by u.job_id, u.nr desc  -- of one job's the last
         on conflict (job_id) do update
         set
             progress = coalesce(excluded.progress, r.progress),

@@ -1,0 +1,53 @@
+\ir ../../setup.psql
+select plan(30);
+
+select lives_ok(
+    $$select _procrastinate_check_options(array[
+        '{}', null, 'null', '{"timeout": null}',
+        '{"timeout": 0.001, "heartbeat": 1, "ttl": -1, "max_attempts": 1, "retry_delay": 0,
+            "retry_backoff": 0, "retry_delay_cap": 0, "retry_jitter": true,
+            "keep_result": false, "key": "k", "group_key": "g", "meta": {}}'
+    ]::jsonb[], '{}')$$,
+    'what can be meant passes'
+);
+select lives_ok('select _procrastinate_check_options(null, null)', 'none is nothing to refuse');
+select is(
+    outcome_of(format('select _procrastinate_check_options(array[%L]::jsonb[], ''{}'')', r.options)),
+    'PQ003', r.options
+)
+from (
+    values
+        ('[]'), ('"timeout"'), ('{"timout": 1}'), ('{"timeout": "1"}'), ('{"timeout": 0}'),
+        ('{"timeout": -1}'), ('{"timeout": 1e11}'), ('{"timeout": 1e400}'), ('{"heartbeat": 0}'),
+        ('{"ttl": 1e11}'), ('{"max_attempts": 0}'), ('{"max_attempts": 1.5}'),
+        ('{"max_attempts": 3000000000}'), ('{"retry_delay": -1}'), ('{"retry_backoff": -1}'),
+        ('{"retry_delay_cap": -1}'), ('{"retry_jitter": 1}'), ('{"keep_result": "yes"}'),
+        ('{"key": ""}'), ('{"key": 1}'), ('{"group_key": ""}'), ('{"meta": []}')
+) as r (options);
+select is(
+    outcome_of(format(
+        'select _procrastinate_check_options(array[jsonb_build_object(''key'', repeat(''x'', %s))], ''{}'')',
+        r.length
+    )),
+    r.outcome, format('a key of %s characters', r.length)
+)
+from (values (500, 'ok'), (501, 'PQ003')) as r (length, outcome);
+select is(
+    outcome_of($$select _procrastinate_check_options('{"{\"group_key\": \"g\"}"}', '{l}')$$), 'PQ003',
+    'a lock and a group are too much'
+);
+select is(
+    error_of($$select _procrastinate_check_options('{"{}","{\"timout\": 1}"}', '{}')$$),
+    'A job has no option "timout"', 'the error names the option'
+);
+select is(
+    error_of($$select _procrastinate_check_options('{"{\"timeout\": \"soon\"}"}', '{}')$$),
+    'The option "timeout" of a job cannot be "soon"', 'and its value'
+);
+select is(
+    error_of($$select _procrastinate_check_options('{"{\"timeout\": 0}"}', '{}')$$, 'hint'),
+    'Give a number from 0.001 to 10000000000 (seconds).', 'and says what can be'
+);
+
+select * from finish();
+rollback;
