@@ -100,15 +100,14 @@ def _end(
     left: Sequence[results.Left] | None = None,
 ) -> set[int]:
     ended: set[int] = set()
-    for job_id, claim_id, status, delete, leaves in zip(
-        job_ids, claim_ids, statuses, deletes, left or [None] * len(job_ids), strict=True
-    ):
+    reports = zip(job_ids, claim_ids, statuses, deletes, strict=True)
+    for place, (job_id, claim_id, status, delete) in enumerate(reports):
         job = transitions.held(store, worker_id=worker_id, job_id=job_id, claim_id=claim_id)
         if job is not None:
-            if leaves is None:
+            if left is None:
                 transitions.end(store, job, status=status, delete=delete)
             else:
-                results.end(store, job, status=status, delete=delete, left=leaves)
+                results.end(store, job, status=status, delete=delete, left=left[place])
             ended.add(job_id)
     return ended
 

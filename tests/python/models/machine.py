@@ -20,7 +20,8 @@ START = datetime.datetime(2030, 1, 1, 12, tzinfo=datetime.UTC)
 EMPTY = """
 truncate procrastinate_jobs, procrastinate_events, procrastinate_todo, procrastinate_doing,
     procrastinate_workers, procrastinate_periodic_defers, procrastinate_queues,
-    procrastinate_priorities, procrastinate_counts, procrastinate_sweep
+    procrastinate_priorities, procrastinate_counts, procrastinate_sweep,
+    procrastinate_results, procrastinate_keys
 restart identity
 """
 
@@ -281,9 +282,24 @@ class Machine(RuleBasedStateMachine):
         limit: int,
         drawn: Sequence[tuple[int, str, bool]] = (),
     ) -> None:
+        self.exchange(worker, queues, limit, lambda side: self._ends(side, drawn))
+
+    def exchange(
+        self,
+        worker: int,
+        queues: tuple[str, ...] | None,
+        limit: int,
+        ends: Callable[[sides.Side], list[wire.End]],
+        *,
+        with_results: bool = False,
+    ) -> None:
         answer = self.both(
             lambda side: side.exchange(
-                worker=worker, queues=queues, limit=limit, ends=self._ends(side, drawn)
+                worker=worker,
+                queues=queues,
+                limit=limit,
+                ends=ends(side),
+                with_results=with_results,
             )
         )
         if isinstance(answer, sides.Raised) or len(answer[0]) == limit:
@@ -293,7 +309,7 @@ class Machine(RuleBasedStateMachine):
         early = self.database.due
         assert exact is None or (early is not None and early <= exact), (early, exact)
 
-    def _claimed(
+    def claimed(
         self, side: sides.Side, drawn: Sequence[tuple[Any, ...]]
     ) -> list[tuple[int, int, tuple[Any, ...]]]:
         """The latest claims, each job once: those that were lost long ago as well."""
@@ -308,7 +324,7 @@ class Machine(RuleBasedStateMachine):
     def _ends(self, side: sides.Side, drawn: Sequence[tuple[int, str, bool]]) -> list[wire.End]:
         return [
             wire.End(job_id=job_id, claim_id=claim_id, status=status, delete=delete)
-            for job_id, claim_id, (status, delete) in self._claimed(side, drawn)
+            for job_id, claim_id, (status, delete) in self.claimed(side, drawn)
         ]
 
     @rule(
@@ -350,7 +366,7 @@ class Machine(RuleBasedStateMachine):
                     queue=queue,
                     lock=lock,
                 )
-                for job_id, claim_id, (offset, priority, queue, lock) in self._claimed(
+                for job_id, claim_id, (offset, priority, queue, lock) in self.claimed(
                     side, drawn
                 )
             ]
@@ -369,7 +385,7 @@ class Machine(RuleBasedStateMachine):
                         worker_id=side.worker(worker),
                         claims=[
                             (job_id, claim_id)
-                            for job_id, claim_id, _ in self._claimed(side, drawn)
+                            for job_id, claim_id, _ in self.claimed(side, drawn)
                         ],
                     )
                 )
@@ -717,12 +733,3 @@ class Machine(RuleBasedStateMachine):
                 side.call(front.repair()),
             )
         )
-
-
-def run_on(connector: SyncPsycopgConnector) -> type[Machine]:
-    """Return a machine whose PostgreSQL side is this database."""
-
-    class OnDatabase(Machine):
-        database_connector = connector
-
-    return OnDatabase

@@ -16,7 +16,7 @@ import attrs
 
 from procrastinate import SyncPsycopgConnector, exceptions, jobs
 from procrastinate.connector import BaseConnector
-from procrastinate.rpc import listing, values, wire
+from procrastinate.rpc import listing, results, values, wire
 from procrastinate.rpc.call import Call
 from procrastinate.testing import InMemoryConnector
 
@@ -34,6 +34,7 @@ class Raised:
     message: str
     constraint_name: str | None = None
     queueing_lock: str | None = None
+    key: str | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -41,7 +42,8 @@ class Look:
     """All that can be seen from outside."""
 
     jobs: list[Any]
-    events: list[list[tuple[str, datetime.datetime, str | None]]]
+    events: list[list[tuple[str, datetime.datetime, str | None, Any]]]
+    reports: list[Any]
     workers: dict[int, datetime.datetime]
 
 
@@ -79,11 +81,13 @@ class Side:
         try:
             return act(self)
         except exceptions.ConnectorException as exc:
-            message = str(exc)
+            message = re.sub(r"(?<=job id: )\d+", "#", str(exc))
             if isinstance(exc, exceptions.JobNotFound):
                 message = re.sub(r"\d+", "#", message)
             if isinstance(exc, exceptions.UniqueViolation):
-                return Raised(type(exc), message, exc.constraint_name, exc.queueing_lock)
+                return Raised(
+                    type(exc), message, exc.constraint_name, exc.queueing_lock, exc.key
+                )
             return Raised(type(exc), message)
 
     def call(self, call: Call[T]) -> T:
@@ -119,6 +123,16 @@ class Side:
     def plain_outcomes(self, outcomes: Sequence[values.Outcome]) -> list[tuple[Any, ...]]:
         return [(self.job_name(one.job_id), one.outcome, one.status) for one in outcomes]
 
+    def reports(self, job_ids: Sequence[int]) -> list[tuple[Any, ...]]:
+        """Return what is known of these jobs, in the test's words."""
+        return [
+            self.plain_report(report)
+            for report in self.call(results.get_results_v1(job_ids=job_ids))
+        ]
+
+    def plain_report(self, report: values.JobReport) -> tuple[Any, ...]:
+        return self.job_name(report.job_id), attrs.evolve(report, job_id=0)
+
     def exchange(
         self,
         *,
@@ -126,14 +140,16 @@ class Side:
         queues: tuple[str, ...] | None,
         limit: int,
         ends: Sequence[wire.End] = (),
+        with_results: bool = False,
     ) -> Any:
         """Report and fetch until there is no more, as a worker does."""
         key = (worker, queues)
         claimed: list[values.ClaimedJob] = []
         not_held: list[values.EndNotHeld] = []
+        function = results.finish_and_fetch_v2 if with_results else wire.finish_and_fetch_v1
         while True:
             answer = self.call(
-                wire.finish_and_fetch_v1(
+                function(
                     worker_id=self.worker(worker),
                     queues=queues,
                     limit=limit - len(claimed),
@@ -178,7 +194,8 @@ class DatabaseSide(Side):
         events: dict[int, list[Any]] = {}
         with connector.pool.connection() as connection:
             for job_id, *event in connection.execute(
-                "select job_id, type::text, at, error from procrastinate_events order by id"
+                "select job_id, type::text, at, error, details from procrastinate_events "
+                "order by id"
             ):
                 events.setdefault(job_id, []).append(tuple(event))
             found = connection.execute(
@@ -186,6 +203,7 @@ class DatabaseSide(Side):
             ).fetchall()
         return Look(
             jobs=self.plain_jobs(self.call(listing.list_jobs())),
+            reports=self.reports(self.job_ids),
             events=[events.get(job_id, []) for job_id in self.job_ids],
             workers={self.worker_ids.index(row[0]): row[1] for row in found},
         )
@@ -197,9 +215,10 @@ class MemorySide(Side):
     def look(self, connector: InMemoryConnector) -> Look:
         return Look(
             jobs=self.plain_jobs(self.call(listing.list_jobs())),
+            reports=self.reports(self.job_ids),
             events=[
                 [
-                    (event["type"], event["at"], event.get("error"))
+                    (event["type"], event["at"], event.get("error"), event.get("details"))
                     for event in connector.events.get(job_id, [])
                 ]
                 for job_id in self.job_ids

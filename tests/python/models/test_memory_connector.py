@@ -10,7 +10,7 @@ import pytest
 from hypothesis.stateful import run_state_machine_as_test
 
 from procrastinate import SyncPsycopgConnector
-from tests.python.models import machine
+from tests.python.models import options_machine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,4 +44,4 @@ def test_the_memory_connector_and_postgresql_agree_after_each_command(
             hypothesis.HealthCheck.data_too_large,
         ],
     )
-    run_state_machine_as_test(machine.run_on(database), settings=settings)
+    run_state_machine_as_test(options_machine.run_on(database), settings=settings)

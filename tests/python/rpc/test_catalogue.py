@@ -7,14 +7,16 @@ import re
 from types import ModuleType
 from typing import Any
 
+import attrs
 import psycopg
 import pytest
 
 import procrastinate.sql
-from procrastinate.rpc import defers, front, old_wire, wire
+from procrastinate import jobs
+from procrastinate.rpc import defers, front, old_wire, results, wire
 from procrastinate.rpc.call import Function
 
-MODULES = {"wire": (wire, defers), "front": (front,), "old_wire": (old_wire,)}
+MODULES = {"wire": (wire, defers, results), "front": (front,), "old_wire": (old_wire,)}
 ALL = [
     function
     for modules in MODULES.values()
@@ -91,6 +93,17 @@ def test_the_arguments_are_those_of_the_catalogue(
         if mode == "i"
     }
     assert list(function.arguments.items()) == list(arguments.items())
+
+
+def test_a_job_without_options_is_told_by_the_first_arguments_alone() -> None:
+    plain = front.defer_job(queue_name="q", task_name="t").function
+    full = front.defer_job(queue_name="q", task_name="t", options=jobs.JobOptions()).function
+
+    assert plain.name == full.name
+    count = len(plain.arguments)
+    assert list(plain.arguments.items()) == list(full.arguments.items())[:count]
+    # meta is no argument of the front door
+    assert {*full.arguments, "meta"} == {*plain.arguments, *attrs.asdict(jobs.JobOptions())}
 
 
 @pytest.mark.parametrize(

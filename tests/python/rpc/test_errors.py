@@ -84,4 +84,13 @@ def test_a_taken_queueing_lock_is_read_whatever_the_servers_language(
     )
 
     assert isinstance(error, exceptions.UniqueViolation)
-    assert (error.constraint_name, error.queueing_lock) == ("c", lock)
+    assert (error.constraint_name, error.queueing_lock, error.key) == ("c", lock, None)
+
+
+def test_a_key_that_is_in_use_is_read_likewise() -> None:
+    error = errors.exception_for(
+        sqlstate="23505", message="m", detail="Schlüssel »(key)=(a) b)« existiert bereits."
+    )
+
+    assert isinstance(error, exceptions.UniqueViolation)
+    assert (error.queueing_lock, error.key) == (None, "a) b")

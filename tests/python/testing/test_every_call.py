@@ -9,11 +9,11 @@ import pytest
 
 from procrastinate import SyncPsycopgConnector, exceptions, sql, types
 from procrastinate.connectors.memory import answers, published
-from procrastinate.rpc import front, listing, old_wire, schema_free, wire
+from procrastinate.rpc import defers, front, listing, old_wire, results, schema_free, wire
 from procrastinate.rpc.call import Function
 from procrastinate.testing import InMemoryConnector
 
-MODULES = [wire, front, old_wire, listing, schema_free]
+MODULES = [wire, defers, results, front, old_wire, listing, schema_free]
 
 #: What 3.x formats into other text, and never sends.
 NOT_SENT = {"listen_queue"}

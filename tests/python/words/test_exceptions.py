@@ -7,6 +7,7 @@ import inspect
 import pytest
 
 from procrastinate import exceptions, retry
+from procrastinate.rpc import values
 
 PLAIN = [
     cls
@@ -72,3 +73,23 @@ def test_a_unique_violation_without_a_message_says_where_the_constraint_is() -> 
     error = exceptions.UniqueViolation(constraint_name=None, queueing_lock=None)
 
     assert "exception.constraint_name" in str(error)
+
+
+def test_a_failed_job_s_exception_has_the_error_of_its_worker() -> None:
+    error = values.ErrorRecord(
+        cls="builtins.ValueError", message="no", traceback="t", attempt=1
+    )
+
+    assert exceptions.JobFailed("Job 3 failed", error=error).error is error
+    assert exceptions.JobFailed().error is None
+
+
+def test_a_key_in_use_is_caught_with_the_queueing_locks() -> None:
+    assert issubclass(exceptions.KeyInUse, exceptions.AlreadyEnqueued)
+
+
+def test_an_error_that_others_wrote_may_lack_anything() -> None:
+    error = values.ErrorRecord.from_json({"class": "Error"})
+
+    assert error == values.ErrorRecord(cls="Error", message="", traceback=None, attempt=None)
+    assert values.ErrorRecord.from_json(error.as_json()) == error

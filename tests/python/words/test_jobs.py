@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 from typing import Any
 
 import attrs
@@ -142,6 +143,34 @@ def test_the_log_context_is_the_fields_as_json_and_the_call_string() -> None:
         "scheduled_at": "2030-01-01T00:00:00+00:00",
         "call_string": "t[3](a=1, b='x')",
     }
+
+
+def test_options_are_told_only_of_a_job_that_has_any() -> None:
+    job = a_job(options=jobs.JobOptions(timeout=2, key="k"))
+
+    assert job.asdict()["options"] == {"timeout": 2, "key": "k"}
+    assert json.loads(json.dumps(job.log_context()))["options"] == {"timeout": 2, "key": "k"}
+    assert "options" not in a_job().asdict()
+    assert "options" not in a_job().log_context()
+
+
+def test_options_as_json_are_those_that_are_set() -> None:
+    options = jobs.JobOptions(ttl=0, retry_jitter=False, meta={})
+
+    assert options.as_json() == {"ttl": 0, "retry_jitter": False, "meta": {}}
+    assert jobs.JobOptions.from_json(options.as_json()) == options
+    assert jobs.JobOptions().as_json() == {}
+
+
+def test_options_of_a_later_version_are_ignored() -> None:
+    assert jobs.JobOptions.from_json({"timeout": 2, "new": 1}) == jobs.JobOptions(timeout=2)
+
+
+def test_jobs_are_in_order_whatever_their_options() -> None:
+    first, second = a_job(id=1, options=jobs.JobOptions(ttl=0)), a_job(id=1)
+
+    assert not first < second
+    assert not second < first
 
 
 def test_the_log_context_of_a_job_without_schedule_has_none() -> None:
