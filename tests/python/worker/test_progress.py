@@ -212,7 +212,7 @@ async def test_an_update_that_the_database_refuses_hurts_no_other_job(
 
     def spoilt(**args: Any) -> Any:
         call = make(**args)
-        call.args["p_progress"][:] = [  # type: ignore[index]  # a dictionary
+        call.args["p_progress"][:] = [
             2 if progress == 0.5 else progress for progress in call.args["p_progress"]
         ]
         return call
