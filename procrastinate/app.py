@@ -11,6 +11,7 @@ from procrastinate import (
     blueprints,
     builtin_tasks,
     exceptions,
+    handles,
     jobs,
     loops,
     manager,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from procrastinate import middleware, schema, worker
+    from procrastinate.rpc import values
     from procrastinate.worker import recovery
 
 logger: logging.Logger = logging.getLogger(__name__)
@@ -228,6 +230,49 @@ class App(blueprints.Blueprint):
             return tasks.configure_task(name=name, job_manager=self.job_manager, **kwargs)
         return task.configure(**kwargs)
 
+    def handle(self, job_id: int) -> handles.JobHandle[Any]:
+        """
+        Return a handle of a job, to wait for it or for what its task returns.
+
+        `Task.handle` knows the type of that.
+
+        Parameters
+        ----------
+        job_id :
+            The id of the job, as ``defer`` returned it
+        """
+        return handles.JobHandle(job_id, self.job_manager)
+
+    async def wait_for(
+        self, job_ids: Iterable[int], timeout: float | None = None
+    ) -> list[values.JobReport]:
+        """
+        Wait until all of some jobs have ended, however they do.
+
+        Thousands may wait at once: all waiters of the app share one connection that listens
+        and one that asks. A database that can't be reached is waited for.
+
+        Parameters
+        ----------
+        job_ids :
+            The ids of the jobs
+        timeout :
+            Seconds to wait; None is no limit
+
+        Returns
+        -------
+        list[JobReport]
+            What is known of each job, in the same order: its status, result, last error, …
+
+        Raises
+        ------
+        TimeoutError
+            They have not ended by then. They go on.
+        exceptions.JobNotFound
+            One of the jobs is not there (any more).
+        """
+        return await self.job_manager.wait_for_async(job_ids, timeout)
+
     def perform_import_paths(self) -> None:
         """Import the modules of ``import_paths``, once, so that their tasks are known."""
         if self._has_imported:
@@ -424,12 +469,13 @@ class App(blueprints.Blueprint):
         """
         return utils.AwaitableContext(
             open_coro=functools.partial(self.connector.open_async, pool),
-            close_coro=self.connector.close_async,
+            close_coro=self.close_async,
             return_value=self,
         )
 
     async def close_async(self) -> None:
         """Close what `App.open_async` opened."""
+        await self.job_manager.close_waiters_async()
         await self.connector.close_async()
 
     def __enter__(self) -> App:

@@ -14,7 +14,7 @@ from typing import (
     overload,
 )
 
-from procrastinate import exceptions, jobs, middleware, retry, utils
+from procrastinate import exceptions, job_options, jobs, middleware, retry, utils
 from procrastinate import periodic as periodic_module
 from procrastinate.tasks import ConfigureTaskOptions, Task
 
@@ -203,6 +203,7 @@ class Blueprint:
         lock: str | None = None,
         queueing_lock: str | None = None,
         task_middleware: list[middleware.TaskMiddleware] | None = None,
+        **options: Unpack[job_options.RunOptions],
     ) -> Callable[[Callable[P, R]], Task[P, R, P]]: ...
 
     @overload
@@ -219,6 +220,7 @@ class Blueprint:
         lock: str | None = None,
         queueing_lock: str | None = None,
         task_middleware: list[middleware.TaskMiddleware] | None = None,
+        **options: Unpack[job_options.RunOptions],
     ) -> Callable[
         [Callable[Concatenate[JobContext, P], R]], Task[Concatenate[JobContext, P], R, P]
     ]: ...
@@ -240,6 +242,7 @@ class Blueprint:
         lock: str | None = None,
         queueing_lock: str | None = None,
         task_middleware: list[middleware.TaskMiddleware] | None = None,
+        **options: Unpack[job_options.RunOptions],
     ) -> Task[P, R, P]: ...
 
     def task(
@@ -255,6 +258,7 @@ class Blueprint:
         lock: str | None = None,
         queueing_lock: str | None = None,
         task_middleware: list[middleware.TaskMiddleware] | None = None,
+        **options: Unpack[job_options.RunOptions],
     ) -> Any:
         """
         Declare a function as a task. This method is meant to be used as a decorator::
@@ -314,7 +318,30 @@ class Blueprint:
             A list of middlewares wrapping this task's execution. Each must match the
             task's nature: sync middleware (a plain function) for a sync task, async
             middleware (a coroutine function) for an async task.
+        **options :
+            What holds for a run of each job of this task, unless the job is deferred with
+            another value. Durations are seconds or a ``timedelta``:
+
+            - ``timeout``: A run that takes longer is cancelled, and fails with `JobTimeout`.
+            - ``heartbeat``: So does a run that is silent for longer: one that calls neither
+              `JobContext.touch` nor `JobContext.update`.
+            - ``ttl``: What the task returns is stored, and kept for so long after the job's
+              end; 0 is for ever, a negative value says that it is not stored.
+            - ``store_result``: True is the same as a ttl of a day, if none is given.
+            - ``keep_result``: The result outlives the job, if that is deleted before.
+            - ``max_attempts``: A job that fails is run again until it has run so often, by
+              whatever worker. Only if ``retry`` is not given.
+            - ``retry_delay``: The pause before the second run.
+            - ``retry_backoff``: The factor by which each further pause is longer.
+            - ``retry_delay_cap``: The longest pause.
+            - ``retry_jitter``: Whether each pause is a random part of that.
+
+        Raises
+        ------
+        ValueError
+            An option is out of bounds, or contradicts another.
         """
+        job_options.of_task(options)  # refused here and now, if they are wrong
 
         def wrap(func: Callable[P, R]) -> Task[P, R, P]:
             task: Task[P, R, P] = Task(
@@ -329,6 +356,7 @@ class Blueprint:
                 retry=retry,
                 pass_context=pass_context,
                 task_middleware=task_middleware,
+                **options,
             )
             self._register_task(task)
             return task

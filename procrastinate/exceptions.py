@@ -138,12 +138,6 @@ class KeyInUse(AlreadyEnqueued):
     """
 
 
-class JobTimeout(ProcrastinateException):
-    """
-    The job took longer than its timeout, or was not touched within its heartbeat.
-    """
-
-
 class JobFailed(ProcrastinateException):
     """
     The job whose result was asked for failed, was cancelled or was aborted. What its last
@@ -166,6 +160,18 @@ class JobFailed(ProcrastinateException):
         """
         super().__init__(message)
         self.error = error
+
+
+class JobTimeout(JobFailed):
+    """
+    The job took longer than its timeout, or was not touched within its heartbeat.
+    """
+
+
+class ResultNotReady(ProcrastinateException):
+    """
+    The job whose result was asked for has not ended.
+    """
 
 
 class ResultExpired(ProcrastinateException):

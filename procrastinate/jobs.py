@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import attrs
 
+from procrastinate import exceptions
+
 if TYPE_CHECKING:
     import datetime
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from procrastinate import manager, types
+    from procrastinate.rpc import values
 
 
 logger: logging.Logger = logging.getLogger(__name__)
@@ -22,6 +25,9 @@ logger: logging.Logger = logging.getLogger(__name__)
 
 DEFAULT_QUEUE = "default"
 DEFAULT_PRIORITY = 0
+
+#: Seconds for which a result is kept if it is only said that it is to be stored.
+DEFAULT_TTL = 86_400.0  # one day
 
 
 def check_aware(
@@ -125,6 +131,11 @@ class JobOptions:
     """Whether the result outlives the deletion of the job."""
     meta: types.JSONDict | None = None
     """What is known of the job from the start; read as `JobReport.meta`, not from the job."""
+
+    @property
+    def stores_result(self) -> bool:
+        """Whether what the task returns is stored."""
+        return self.ttl is not None and self.ttl >= 0
 
     def as_json(self) -> types.JSONDict:
         """Return the options that are set, as the database stores them."""
@@ -329,6 +340,76 @@ class JobDeferrer:
         ids = await self.job_manager.batch_defer_ids_async(jobs, connection=self.connection)
         _log_after(jobs, ids)
         return ids
+
+    def _storing(self) -> JobDeferrer:
+        """Return a deferrer of the same jobs whose results can be waited for."""
+        if self.connection is not None:
+            raise ValueError(
+                "A job that is deferred on a connection of the caller's can't be waited for: it "
+                "does not run before that transaction is committed. Defer it, commit, and wait "
+                "for it by its id (App.wait_for)"
+            )
+        options = self.job.options or JobOptions()
+        if options.stores_result:
+            return self
+        job = self.job.evolve(options=attrs.evolve(options, ttl=DEFAULT_TTL))
+        return JobDeferrer(self.job_manager, job)
+
+    def defer_and_wait(self, **task_kwargs: types.JSONValue) -> Any:
+        """
+        See `Task.defer_and_wait` for details.
+        """
+        job_id = self._storing().defer(**task_kwargs)
+        (report,) = self.job_manager.wait_for([job_id])
+        return self.job_manager.value_of(report)
+
+    async def defer_and_wait_async(self, **task_kwargs: types.JSONValue) -> Any:
+        """
+        See `Task.defer_and_wait_async` for details.
+        """
+        job_id = await self._storing().defer_async(**task_kwargs)
+        (report,) = await self.job_manager.wait_for_async([job_id])
+        return self.job_manager.value_of(report)
+
+    def map(
+        self,
+        task_kwargs: Iterable[types.JSONDict],
+        *,
+        timeout: float | None = None,
+        return_exceptions: bool = False,
+    ) -> list[Any]:
+        """
+        See `Task.map` for details.
+        """
+        ids = self._storing().batch_defer(*task_kwargs)
+        return self._values_of(self.job_manager.wait_for(ids, timeout), return_exceptions)
+
+    async def map_async(
+        self,
+        task_kwargs: Iterable[types.JSONDict],
+        *,
+        timeout: float | None = None,
+        return_exceptions: bool = False,
+    ) -> list[Any]:
+        """
+        See `Task.map_async` for details.
+        """
+        ids = await self._storing().batch_defer_async(*task_kwargs)
+        reports = await self.job_manager.wait_for_async(ids, timeout)
+        return self._values_of(reports, return_exceptions)
+
+    def _values_of(
+        self, reports: Iterable[values.JobReport], return_exceptions: bool
+    ) -> list[Any]:
+        found: list[Any] = []
+        for report in reports:
+            try:
+                found.append(self.job_manager.value_of(report))
+            except exceptions.ProcrastinateException as exc:
+                if not return_exceptions:
+                    raise
+                found.append(exc)
+        return found
 
 
 class _NewJobs(Collection[Job]):

@@ -10,19 +10,19 @@ from typing import (
     Generic,
     NotRequired,
     ParamSpec,
-    TypedDict,
     TypeVar,
     Unpack,
     cast,
+    overload,
 )
 
-from procrastinate import exceptions, jobs, types, utils
+from procrastinate import exceptions, handles, job_options, jobs, types, utils
 from procrastinate import middleware as middleware_module
 from procrastinate import retry as retry_module
 
 if TYPE_CHECKING:
     import datetime
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine, Iterable
 
     from procrastinate import app as app_module
     from procrastinate import blueprints, manager
@@ -31,11 +31,13 @@ if TYPE_CHECKING:
 logger: logging.Logger = logging.getLogger(__name__)
 
 P = ParamSpec("P")
-R = TypeVar("R")
+R = TypeVar("R")  # 3.x published it
+R_co = TypeVar("R_co", covariant=True)
 Args = ParamSpec("Args")
+T = TypeVar("T")
 
 
-class ConfigureTaskOptions(TypedDict):
+class ConfigureTaskOptions(job_options.RunOptions, job_options.IdentityOptions):
     """The options of `Task.configure`."""
 
     lock: NotRequired[str | None]
@@ -52,15 +54,18 @@ def configure_task(
     *,
     name: str,
     job_manager: manager.JobManager,
+    defaults: jobs.JobOptions | None = None,
     **options: Unpack[ConfigureTaskOptions],
 ) -> jobs.JobDeferrer:
     """
     Make a job of a task's name and the options that `Task.configure` documents.
 
+    ``defaults`` are those of the task for the job's run.
+
     Raises
     ------
     ValueError
-        Both schedules were given, or a date without a timezone.
+        Both schedules were given, or a date without a timezone, or an option out of bounds.
     """
     schedule_at = options.get("schedule_at")
     schedule_in = options.get("schedule_in")
@@ -72,6 +77,9 @@ def configure_task(
     queue = options.get("queue")
     priority = options.get("priority")
     task_kwargs = options.get("task_kwargs")
+    run_options = job_options.read(options, defaults)
+    if run_options is not None:
+        job_options.check_lock(options.get("lock"), run_options)
     return jobs.JobDeferrer(
         job=jobs.Job(
             id=None,
@@ -82,13 +90,14 @@ def configure_task(
             priority=jobs.DEFAULT_PRIORITY if priority is None else priority,
             task_kwargs={} if task_kwargs is None else task_kwargs,
             scheduled_at=schedule_at,
+            options=run_options,
         ),
         job_manager=job_manager,
         connection=options.get("connection"),
     )
 
 
-class Task(Generic[P, R, Args]):
+class Task(Generic[P, R_co, Args]):
     """
     A task is a function that should be executed later. It is linked to a
     default queue, and expects keyword arguments. `App.task` makes them.
@@ -101,6 +110,8 @@ class Task(Generic[P, R, Args]):
         The blueprint or app that the task belongs to.
     retry
         What `App.task` takes: whether and how a job that fails is tried again.
+    **options
+        What `App.task` takes: how long a job may run, what is kept of it, …
     """
 
     name: str
@@ -127,14 +138,16 @@ class Task(Generic[P, R, Args]):
     """Default queueing lock. The queuing lock can be overridden when a job is deferred."""
     task_middleware: list[middleware_module.TaskMiddleware]
     """Middlewares that wrap this task's execution, the outermost first."""
-    func: Callable[P, R]
+    options: jobs.JobOptions | None
+    """Default options of a job's run: its timeout, its ttl, … None: it has none."""
+    func: Callable[P, R_co]
     """The decorated function."""
     blueprint: blueprints.Blueprint
     """The blueprint or app that the task belongs to."""
 
     def __init__(
         self,
-        func: Callable[P, R],
+        func: Callable[P, R_co],
         *,
         blueprint: blueprints.Blueprint,
         # task naming
@@ -149,6 +162,7 @@ class Task(Generic[P, R, Args]):
         lock: str | None = None,
         queueing_lock: str | None = None,
         task_middleware: list[middleware_module.TaskMiddleware] | None = None,
+        **options: Unpack[job_options.RunOptions],
     ) -> None:
         self.func = func
         self.blueprint = blueprint
@@ -159,6 +173,7 @@ class Task(Generic[P, R, Args]):
         self.priority = priority
         self.lock = lock
         self.queueing_lock = queueing_lock
+        self.options = job_options.of_task(options)
         self.name = name or self.full_path
         self.task_middleware = list(task_middleware) if task_middleware else []
         middleware_module.check_task_middlewares(
@@ -181,7 +196,7 @@ class Task(Generic[P, R, Args]):
         self.name = utils.add_namespace(self.name, namespace)
         self.aliases = [utils.add_namespace(alias, namespace) for alias in self.aliases]
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Run the function here and now: no job, no middleware, no context added."""
         return self.func(*args, **kwargs)
 
@@ -286,6 +301,192 @@ class Task(Generic[P, R, Args]):
         """
         return self.configure().batch_defer(*task_kwargs)
 
+    @overload
+    def handle(
+        self: Task[P, Coroutine[Any, Any, T], Args], job_id: int
+    ) -> handles.JobHandle[T]: ...
+
+    @overload
+    def handle(self, job_id: int) -> handles.JobHandle[R_co]: ...
+
+    def handle(self, job_id: int) -> handles.JobHandle[Any]:
+        """
+        Return a handle of a job of this task, to wait for it or for what the task returns.
+
+        Parameters
+        ----------
+        job_id
+            The id of the job, as `Task.defer` returned it.
+        """
+        self.blueprint.will_configure_task()
+        app = cast("app_module.App", self.blueprint)  # Any other blueprint has just raised.
+        return handles.JobHandle(job_id, app.job_manager)
+
+    @overload
+    async def defer_and_wait_async(
+        self: Task[P, Coroutine[Any, Any, T], Args], *_: Args.args, **task_kwargs: Args.kwargs
+    ) -> T: ...
+
+    @overload
+    async def defer_and_wait_async(self, *_: Args.args, **task_kwargs: Args.kwargs) -> R_co: ...
+
+    async def defer_and_wait_async(self, *_: Args.args, **task_kwargs: Args.kwargs) -> Any:
+        """
+        Create a job from this task, wait until it has ended, and return what the task returned.
+
+        The result is stored, for a day if the task has no ttl. Who does not want to wait for
+        ever wraps the call in :func:`asyncio.timeout`; the job goes on all the same.
+
+        Parameters
+        ----------
+        **task_kwargs
+            Arguments for the task: what JSON can say.
+
+        Returns
+        -------
+        Any
+            What the task returned, as JSON says it.
+
+        Raises
+        ------
+        exceptions.JobFailed
+            The job failed, or was cancelled or aborted; `exceptions.JobTimeout` if it was out
+            of time. It has what the worker wrote of it.
+        exceptions.AlreadyEnqueued
+            A job that waits has the task's queueing lock.
+        exceptions.AppNotOpen
+            The app is not open.
+        """
+        deferrer = self.configure()
+        return await deferrer.defer_and_wait_async(**cast("types.JSONDict", task_kwargs))
+
+    @overload
+    def defer_and_wait(
+        self: Task[P, Coroutine[Any, Any, T], Args], *_: Args.args, **task_kwargs: Args.kwargs
+    ) -> T: ...
+
+    @overload
+    def defer_and_wait(self, *_: Args.args, **task_kwargs: Args.kwargs) -> R_co: ...
+
+    def defer_and_wait(self, *_: Args.args, **task_kwargs: Args.kwargs) -> Any:
+        """
+        Sync version of `Task.defer_and_wait_async`: it looks again and again.
+
+        Parameters
+        ----------
+        **task_kwargs
+            Arguments for the task: what JSON can say.
+
+        Returns
+        -------
+        Any
+            What the task returned, as JSON says it.
+        """
+        return self.configure().defer_and_wait(**cast("types.JSONDict", task_kwargs))
+
+    @overload
+    async def map_async(
+        self: Task[P, Coroutine[Any, Any, T], Args],
+        task_kwargs: Iterable[types.JSONDict],
+        *,
+        timeout: float | None = None,
+        return_exceptions: bool = False,
+    ) -> list[T]: ...
+
+    @overload
+    async def map_async(
+        self,
+        task_kwargs: Iterable[types.JSONDict],
+        *,
+        timeout: float | None = None,
+        return_exceptions: bool = False,
+    ) -> list[R_co]: ...
+
+    async def map_async(
+        self,
+        task_kwargs: Iterable[types.JSONDict],
+        *,
+        timeout: float | None = None,
+        return_exceptions: bool = False,
+    ) -> list[Any]:
+        """
+        Create one job for each dictionary of arguments, and return what they all returned.
+
+        Parameters
+        ----------
+        task_kwargs
+            The arguments of each job: what JSON can say.
+        timeout
+            Seconds to wait for all of them; None is no limit. The jobs go on all the same.
+        return_exceptions
+            Whether a job that failed has its error among the results, instead of raising it.
+
+        Returns
+        -------
+        list[Any]
+            What the task returned, as JSON says it, in the order of the arguments.
+
+        Raises
+        ------
+        exceptions.JobFailed
+            A job failed: the first in this order, once all have ended.
+        TimeoutError
+            Not all have ended by then.
+        exceptions.AlreadyEnqueued
+            A job that waits, or another of these, has a job's queueing lock. None was created.
+        exceptions.AppNotOpen
+            The app is not open.
+        """
+        return await self.configure().map_async(
+            task_kwargs, timeout=timeout, return_exceptions=return_exceptions
+        )
+
+    @overload
+    def map(
+        self: Task[P, Coroutine[Any, Any, T], Args],
+        task_kwargs: Iterable[types.JSONDict],
+        *,
+        timeout: float | None = None,
+        return_exceptions: bool = False,
+    ) -> list[T]: ...
+
+    @overload
+    def map(
+        self,
+        task_kwargs: Iterable[types.JSONDict],
+        *,
+        timeout: float | None = None,
+        return_exceptions: bool = False,
+    ) -> list[R_co]: ...
+
+    def map(
+        self,
+        task_kwargs: Iterable[types.JSONDict],
+        *,
+        timeout: float | None = None,
+        return_exceptions: bool = False,
+    ) -> list[Any]:
+        """
+        Sync version of `Task.map_async`: it looks again and again.
+
+        Parameters
+        ----------
+        task_kwargs
+            The arguments of each job: what JSON can say.
+        timeout
+            Seconds to wait for all of them; None is no limit. The jobs go on all the same.
+        return_exceptions
+            Whether a job that failed has its error among the results, instead of raising it.
+
+        Returns
+        -------
+        list[Any]
+            What the task returned, as JSON says it, in the order of the arguments.
+        """
+        return self.configure().map(
+            task_kwargs, timeout=timeout, return_exceptions=return_exceptions
+        )
+
     def configure(self, **options: Unpack[ConfigureTaskOptions]) -> jobs.JobDeferrer:
         """
         Configure the job with all the specific settings, defining how the job
@@ -324,6 +525,33 @@ class Task(Generic[P, R, Args]):
             deferral within a user-managed transaction. The user is responsible for
             committing. Supported by `SyncPsycopgConnector`, `PsycopgConnector`, and
             `SQLAlchemyPsycopg2Connector`.
+        key :
+            A name that no other job may have while this one waits or runs. `Task.defer`
+            raises `KeyInUse` if one has it.
+        group_key :
+            At most one job of a group runs at a time in each queue. A delayed job of a group
+            does not hold back the others, as one with a lock does. Not with ``lock``.
+        timeout :
+            A run that takes longer is cancelled and fails: seconds or a ``timedelta``. This
+            and what follows override the task's own options; `App.task` says more.
+        heartbeat :
+            So does a run that gives no sign of life for longer (`JobContext.touch`).
+        ttl :
+            How long what the task returns is kept; 0 is for ever, less is not at all.
+        store_result :
+            Whether it is kept at all, for a day if there is no ttl.
+        keep_result :
+            Whether it outlives the job.
+        max_attempts :
+            How often the job runs in all, if it fails and the task has no ``retry``.
+        retry_delay :
+            The pause before the second run.
+        retry_backoff :
+            The factor by which each further pause is longer.
+        retry_delay_cap :
+            The longest pause.
+        retry_jitter :
+            Whether each pause is a random part of that.
 
         Returns
         -------
@@ -333,7 +561,7 @@ class Task(Generic[P, R, Args]):
         Raises
         ------
         ValueError
-            If you try to define both schedule_at and schedule_in
+            If you try to define both schedule_at and schedule_in, or an option is out of bounds
         """
         self.blueprint.will_configure_task()
         app = cast("app_module.App", self.blueprint)  # Any other blueprint has just raised.
@@ -348,7 +576,9 @@ class Task(Generic[P, R, Args]):
         ):
             if options.get(option) is None:
                 cast("dict[str, Any]", options)[option] = default
-        return configure_task(name=self.name, job_manager=app.job_manager, **options)
+        return configure_task(
+            name=self.name, job_manager=app.job_manager, defaults=self.options, **options
+        )
 
     def get_retry_exception(
         self, exception: BaseException, job: jobs.Job

@@ -11,7 +11,7 @@ import asyncio
 from typing import TYPE_CHECKING, TypeVar
 
 from procrastinate import exceptions
-from procrastinate.rpc import wire
+from procrastinate.rpc import results, wire
 from procrastinate.worker import quiet, reports, waiting
 
 if TYPE_CHECKING:
@@ -43,6 +43,9 @@ TWO_LANES_FROM = 20
 #: Jobs in one exchange: what procrastinate_fetch_jobs_v1 allows.
 MAX_LIMIT = 10_000
 
+#: Characters of results in one exchange, unless one result has more.
+MOST_TEXT = 16_000_000
+
 
 class Claims:
     """
@@ -64,6 +67,8 @@ class Claims:
             lanes = 2 if worker.concurrency >= TWO_LANES_FROM else 1
         self.ends: list[RunningJob] = []
         self.retries: list[RunningJob] = []
+        self.suspects = 0
+        """Ends that go one by one: the database refused a statement with all of them."""
         self.releases: dict[int, int] = {}
         """Claims to give back, with the ids of their jobs."""
         self.reserved = 0
@@ -99,9 +104,26 @@ class Claims:
         self.wake()
 
     def take_retry(self, ended: RunningJob) -> None:
-        """Take a job that failed and is to be tried again."""
+        """Take a job that failed and is to be tried again, or may be."""
         self.retries.append(ended)
         self.wake()
+
+    def take_ends(self) -> tuple[list[RunningJob], bool]:
+        """Give away the ends of the next exchange; tell whether they have results or errors."""
+        text, tells_more, most = 0, False, 1 if self.suspects else len(self.ends)
+        for count, ended in enumerate(self.ends):
+            if count == most:
+                break
+            end = ended.end
+            if end is not None and (end.result is not None or end.error is not None):
+                tells_more = True
+                text += len(end.result or "")
+                if text > MOST_TEXT and count:
+                    most = count
+                    break
+        self.suspects = max(self.suspects - most, 0)
+        taken, self.ends = self.ends[:most], self.ends[most:]
+        return taken, tells_more
 
     def take_release(self, job_id: int, claim_id: int) -> None:
         """Take a claim that is not run here, to give it back."""
@@ -216,8 +238,9 @@ class _Lane:
         Report and claim once; return the seconds to wait then, None for until woken.
         """
         claims = self._claims
-        if claims.retries and not await self._retry():
-            return 0
+        while claims.retries:
+            if not await self._retry():
+                return 0
         if claims.releases and not await self._release():
             return 0
         limit = claims.free() if self._is_first or claims.is_flowing else 0
@@ -291,7 +314,7 @@ class _Lane:
     async def _exchange(self, limit: int) -> values.Exchange | None:
         """Report the ends that are there and claim; None if it failed and was dealt with."""
         claims, worker = self._claims, self._worker
-        sent, claims.ends = claims.ends, []
+        sent, tells_more = claims.take_ends()
         exchange: values.Exchange | None = None
 
         def receive(answer: values.Exchange) -> None:
@@ -304,11 +327,14 @@ class _Lane:
         def put_back() -> None:
             claims.ends[:0] = sent
 
+        finish_and_fetch = (
+            results.finish_and_fetch_v2 if tells_more else wire.finish_and_fetch_v1
+        )
         claims.reserved += limit
         self._sent_at = asyncio.get_running_loop().time()
         try:
             await self._send(
-                wire.finish_and_fetch_v1(
+                finish_and_fetch(
                     worker_id=worker.registration.worker_id,
                     queues=worker.queues,
                     limit=limit,
@@ -319,6 +345,10 @@ class _Lane:
                 put_back=put_back,
                 sent=sent,
             )
+        except exceptions.ConnectorException as exc:
+            if not tells_more or not reports.is_overcome(worker, sent, exc):
+                raise
+            claims.suspects = len(sent)
         finally:
             claims.reserved -= limit
         return exchange
@@ -335,9 +365,12 @@ class _Lane:
         worker.running.forget_early_aborts()
 
     async def _retry(self) -> bool:
-        """Report the jobs that are to be tried again; False if that failed."""
+        """Report jobs that failed: those to be tried again, or those that may be."""
         claims, worker = self._claims, self._worker
-        sent, claims.retries = claims.retries, []
+        # One kind at a time; the others stay where they are known.
+        is_decided = claims.retries[0].retry is not None
+        sent = [it for it in claims.retries if (it.retry is not None) == is_decided]
+        claims.retries = [it for it in claims.retries if (it.retry is not None) != is_decided]
 
         def receive(outcomes: list[values.Outcome]) -> None:
             reports.settle_retries(worker, sent, outcomes)
@@ -345,10 +378,16 @@ class _Lane:
         def put_back() -> None:
             claims.retries[:0] = sent
 
+        worker_id = worker.registration.worker_id
         return await self._send(
-            wire.retry_jobs_v1(
-                worker_id=worker.registration.worker_id,
+            results.retry_jobs_v2(
+                worker_id=worker_id,
                 retries=[ended.retry for ended in sent if ended.retry is not None],
+            )
+            if is_decided
+            else results.fail_jobs_v1(
+                worker_id=worker_id,
+                ends=[ended.failure for ended in sent if ended.failure is not None],
             ),
             receive=receive,
             put_back=put_back,
@@ -468,7 +507,7 @@ class _Lane:
                 await self._release()
             if claims.ends:
                 await self._exchange(0)
-            if claims.retries:
-                await self._retry()
+            while claims.retries and await self._retry():
+                pass
         except Exception as again:  # The first failure is the one that is raised.
             self._worker.logger.debug("A last report failed, too: %r", again)

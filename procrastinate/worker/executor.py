@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from procrastinate import exceptions, job_context, jobs, middleware, utils
+from procrastinate import exceptions, job_context, job_options, jobs, middleware, utils
 from procrastinate.rpc import wire
+from procrastinate.worker import records, updates
+from procrastinate.worker.limits import Limits
 from procrastinate.worker.running import RunningJob
 from procrastinate.worker.threads import OnEnd, Threads
 
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from procrastinate import retry as retry_module
-    from procrastinate import tasks
+    from procrastinate import tasks, types
+    from procrastinate.rpc import call
     from procrastinate.worker.worker import Worker
 
 logger: logging.Logger = logging.getLogger("procrastinate.worker")
@@ -44,6 +47,8 @@ class _Verdict:
 _SUCCESS = _Verdict("job_success", "Success", logging.INFO, jobs.Status.SUCCEEDED)
 _ERROR = _Verdict("job_error", "Error", logging.ERROR, jobs.Status.FAILED)
 _ERROR_RETRY = _Verdict("job_error_retry", "Error, to retry", logging.INFO, jobs.Status.FAILED)
+#: The policy in the job's data decides, and the database knows it: one of the first two.
+_UNDECIDED = _Verdict("job_error", "Error", logging.ERROR, jobs.Status.FAILED)
 _ABORTED = _Verdict("job_aborted", "Aborted", logging.INFO, jobs.Status.ABORTED)
 _ABORTED_RETRY = _Verdict(
     "job_aborted_retry", "Aborted, to retry", logging.INFO, jobs.Status.ABORTED
@@ -68,6 +73,18 @@ def _when(retry: retry_module.RetryDecision) -> datetime.datetime | None:
     """
     retry_at = retry.retry_at
     return None if retry_at is None or retry_at <= utils.utcnow() else retry_at
+
+
+def _has_policy(running: RunningJob, *, aborted: bool) -> bool:
+    """Whether the job's data says if it is to be tried again."""
+    options = running.job.options
+    if options is None or options.max_attempts is None:
+        return False
+    # A run that was cancelled is aborted, not failed, if no other run is to follow.
+    return not aborted or (
+        running.reason is not job_context.AbortReason.USER_REQUEST
+        and running.job.attempts + 1 < options.max_attempts
+    )
 
 
 def _is_to_delete(condition: jobs.DeleteJobCondition, status: jobs.Status) -> bool:
@@ -100,6 +117,9 @@ class Executor:
         """Start a job that was claimed; its end goes to the claim loop by itself."""
         result = job_context.JobResult(start_timestamp=time.time())
         running = RunningJob(job=job, claim_id=claim_id, result=result)
+        options = job.options
+        if options is not None and (options.timeout or options.heartbeat):
+            running.limits = Limits(self._worker, running, options)
         self._worker.running.add(running)
         plan = self._plans.get(job.task_name)
         if plan is None or plan.is_async or self._worker.worker_middleware:
@@ -167,9 +187,31 @@ class Executor:
     def _end(self, running: RunningJob, error: BaseException | None) -> None:
         retry: retry_module.RetryDecision | None = None
         verdict = _SUCCESS
+        written: call.Written | None = None
+        if running.limits is not None:
+            error = running.limits.close(error)
         if error is not None:
             verdict, retry = self._judge(running, error)
+        elif job_options.stores(running.job.options):
+            json_dumps = self._worker.app.connector.json_dumps
+            try:
+                written = records.result_of(running.job, running.result.result, json_dumps)
+            except Exception as exc:  # The user's json_dumps may raise what it likes.
+                # Not to be tried again: what was to be done is done.
+                verdict, error = _ERROR, exc
         running.result.end_timestamp = time.time()
+        if verdict is _UNDECIDED:
+            running.error = error
+        else:
+            self._say(verdict, running, error)
+        self._report(running, verdict, retry, written, error)
+
+    def settle_failure(self, running: RunningJob, *, is_retried: bool) -> None:
+        """Say how a job ended whose fate was the database's to decide."""
+        error, running.error = running.error, None
+        self._say(_ERROR_RETRY if is_retried else _ERROR, running, error)
+
+    def _say(self, verdict: _Verdict, running: RunningJob, error: BaseException | None) -> None:
         try:
             self._log_verdict(verdict, running, error)
         except Exception:
@@ -179,8 +221,6 @@ class Executor:
                 running.job.call_string,
                 extra=self._worker.log_extra("job_end_not_logged", running.job),
             )
-        finally:
-            self._report(running, verdict, retry)
 
     def _log_start(self, running: RunningJob) -> None:
         job, worker = running.job, self._worker
@@ -243,6 +283,7 @@ class Executor:
             start_timestamp=running.result.start_timestamp,
             additional_context=worker.additional_context.copy(),
             abort_reason=running.abort_reason,
+            reporter=updates.Reporter(worker.updates, running),
         )
 
     def _chain(
@@ -304,6 +345,9 @@ class Executor:
                 return _ERROR, None
         if retry is not None:
             return (_ABORTED_RETRY if aborted else _ERROR_RETRY), retry
+        has_strategy = plan is not None and plan.task.retry_strategy is not None
+        if not has_strategy and _has_policy(running, aborted=aborted):
+            return _UNDECIDED, None
         return (_ABORTED if aborted else _ERROR), None
 
     def _log_verdict(
@@ -332,11 +376,15 @@ class Executor:
         running: RunningJob,
         verdict: _Verdict,
         retry: retry_module.RetryDecision | None,
+        written: call.Written | None,
+        error: BaseException | None,
     ) -> None:
         job, status = running.job, verdict.status
         assert job.id is not None  # It was claimed: the database has numbered it.
         running.status = status
-        # In this order, without a pause: at each moment the claim is known as one or the other.
+        record: types.JSONDict | None = None
+        if error is not None and status is jobs.Status.FAILED:
+            record = records.error_of(error, job.attempts + 1).as_json()
         if retry is not None:
             running.retry = wire.Retry(
                 job_id=job.id,
@@ -345,11 +393,26 @@ class Executor:
                 priority=retry.priority,
                 queue=retry.queue,
                 lock=retry.lock,
+                error=record,
             )
-            self._worker.claims.take_retry(running)
         else:
             name, delete = self._ends[status]
-            running.end = wire.End(job.id, running.claim_id, name, delete)
+            end = wire.End(job.id, running.claim_id, name, delete, written, record)
+            if verdict is _UNDECIDED:
+                running.failure = end
+            else:
+                running.end = end
+        if running.has_told:
+            hand_over = functools.partial(self._hand_over, running)
+            self._worker.updates.before_end(running, hand_over)
+        else:
+            self._hand_over(running)
+
+    def _hand_over(self, running: RunningJob) -> None:
+        # In this order, without a pause: at each moment the claim is known as one or the other.
+        if running.end is not None:
             self._worker.claims.take_end(running)
+        else:
+            self._worker.claims.take_retry(running)
         self._worker.running.remove(running)
         self._worker.prefetched.begin()

@@ -114,6 +114,7 @@ class Heartbeat:
         )
         if pruned:
             worker.logger.debug("Pruned stalled workers: %s", pruned)
+        await worker.recovery.expire()
         await worker.recovery.run()
         swept = await worker.outage.call(wire.sweep_v1())
         if swept.promoted:

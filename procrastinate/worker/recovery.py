@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, assert_never
 
 from procrastinate import jobs, retry
-from procrastinate.rpc import wire
+from procrastinate.rpc import results, wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,6 +79,33 @@ class Recovery:
         others = policies.get(OTHERS, jobs.StalledJobPolicy.LEAVE)
         for name, task in known.items():
             yield from _limit(name, of_task.get(task, others), task.retry_strategy)
+
+    async def expire(self) -> None:
+        """End the runs that are out of time, and whose worker is not there to end them."""
+        worker = self._worker
+        batch = BATCH
+        while batch == BATCH:
+            outcomes = await worker.outage.call(
+                results.expire_jobs_v1(
+                    older_than=datetime.timedelta(seconds=worker.stalled_worker_timeout),
+                    max_jobs=BATCH,
+                )
+            )
+            batch = len(outcomes)
+            for outcome in outcomes:
+                is_retried = outcome.outcome == "retried"
+                worker.logger.log(
+                    logging.WARNING if is_retried else logging.ERROR,
+                    "Job %s is past its timeout or heartbeat, and its worker is gone or silent: "
+                    "the job %s",
+                    outcome.job_id,
+                    "was put back and will run again" if is_retried else "has failed",
+                    extra={
+                        **worker.log_extra("job_expired"),
+                        "job_id": outcome.job_id,
+                        "status": outcome.status,
+                    },
+                )
 
     async def run(self) -> None:
         """Recover the jobs that are stalled now."""

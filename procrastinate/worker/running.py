@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from procrastinate import jobs
     from procrastinate.rpc import wire
+    from procrastinate.worker.limits import Limits
     from procrastinate.worker.worker import Worker
 
 
@@ -32,8 +33,18 @@ class RunningJob:
     status: jobs.Status | None = None
     """How the run ended."""
     end: wire.End | None = None
-    """What the database is to be told of that, or :attr:`retry`."""
+    """What the database is to be told of that, or :attr:`retry`, or :attr:`failure`."""
     retry: wire.Retry | None = None
+    failure: wire.End | None = None
+    """Or this: it failed, and the policy in the job's data says whether it is tried again."""
+    error: BaseException | None = None
+    """What it raised, until that is known."""
+    limits: Limits | None = None
+    """Its timeout and heartbeat, if it has one."""
+    has_told: bool = False
+    """Something of what it told may not have been sent."""
+    is_given_up: bool = False
+    """What it left could not be stored: it fails without."""
     was_sent: bool = False
     """It was told before, and the answer was lost: it may have been applied."""
 

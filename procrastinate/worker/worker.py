@@ -20,12 +20,13 @@ from procrastinate.worker import (
     retention,
     running,
     shutdown,
+    updates,
     waiting,
 )
 
 if TYPE_CHECKING:
     import datetime
-    from collections.abc import Coroutine, Iterable
+    from collections.abc import Callable, Coroutine, Iterable
 
     from procrastinate import app as app_module
     from procrastinate import job_context, tasks
@@ -120,6 +121,7 @@ class Worker:
         self.registration: registration.Registration = registration.Registration(self)
         self.retainer: retention.Retention = retention.Retention(self)
         self.shutdown: shutdown.Shutdown = shutdown.Shutdown(self)
+        self.updates: updates.Updates = updates.Updates(self)
 
     def find_task(self, task_name: str) -> tasks.Task[Any, Any, Any]:
         """
@@ -165,15 +167,20 @@ class Worker:
         """
         Claim no more jobs, and end when those that run have ended. Any thread may ask.
         """
+        self.call_in_loop(self.shutdown.request)
+
+    def call_in_loop(self, callback: Callable[[], None]) -> None:
+        """Call a function of the worker's parts where they run. Any thread may ask."""
         loop = self._loop
         try:
             here = asyncio.get_running_loop()
         except RuntimeError:
             here = None
         if loop is None or here is loop:
-            self.shutdown.request()
+            callback()
         else:
-            loop.call_soon_threadsafe(self.shutdown.request)
+            with contextlib.suppress(RuntimeError):  # closed: nobody is left to be told
+                loop.call_soon_threadsafe(callback)
 
     async def run(self) -> None:
         """
@@ -273,6 +280,7 @@ class Worker:
         yield "shutdown", self.shutdown.run(claims)
         yield "heartbeat", self.heartbeat.run()
         yield "abort poller", listener.AbortPoller(self).run()
+        yield "updates", self.updates.run()
         if self.listen_notify:
             yield "listener", listener.Listener(self).run()
             yield "writers", self.claims.quiet.watch()

@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any, assert_type
 
 import procrastinate
-from procrastinate import exceptions, jobs, manager, middleware, retry, tasks, worker
+from procrastinate import exceptions, handles, jobs, manager, middleware, retry, tasks, worker
+from procrastinate.rpc import values
 
 app = procrastinate.App(
     connector=procrastinate.PsycopgConnector(conninfo="", min_size=1, max_size=4),
@@ -42,6 +43,38 @@ async def with_context_async(context: procrastinate.JobContext, *, a: int) -> No
     assert_type(context.app, procrastinate.App)
 
 
+@app.task(
+    timeout=datetime.timedelta(minutes=1),
+    heartbeat=5,
+    ttl=0,
+    store_result=True,
+    keep_result=True,
+    max_attempts=3,
+    retry_delay=0.5,
+    retry_backoff=2,
+    retry_delay_cap=60,
+    retry_jitter=True,
+)
+async def careful(a: int) -> list[str]:
+    return [str(a)]
+
+
+assert_type(careful.configure(key="k", group_key="g", timeout=None), jobs.JobDeferrer)
+assert_type(careful.options, jobs.JobOptions | None)
+assert_type(plain.defer_and_wait(a=1, b="2"), int)
+assert_type(careful.defer_and_wait(a=1), list[str])
+assert_type(plain.map([{"a": 1}], timeout=5), list[int])
+assert_type(careful.map([{"a": 1}], return_exceptions=True), list[list[str]])
+assert_type(plain.handle(1), handles.JobHandle[int])
+assert_type(careful.handle(1), handles.JobHandle[list[str]])
+
+
+@app.task(pass_context=True)
+async def telling(context: procrastinate.JobContext) -> None:
+    context.update(progress=0.5, meta={"stage": 1})
+    context.touch()
+
+
 assert_type(plain(1, b="2"), int)
 assert_type(plain.defer(a=1, b="2"), int)
 assert_type(plain.batch_defer({"a": 1}, {"a": 2, "b": "3"}), list[int])
@@ -67,6 +100,12 @@ async def in_async_code() -> None:
     assert_type(await slow.configure(schedule_at=at).defer_async(a=1), int)
     assert_type(await slow.configure().batch_defer_async({"a": 1}), list[int])
     await with_context_async.defer_async(a=1)
+    assert_type(await slow.defer_and_wait_async(a=1), str)
+    assert_type(await plain.defer_and_wait_async(a=1), int)
+    assert_type(await slow.map_async([{"a": 1}]), list[str])
+    assert_type(await careful.handle(1).result(timeout=5), list[str])
+    assert_type(await plain.handle(1).wait(), values.JobReport)
+    assert_type(await app.wait_for([1, 2], timeout=5), list[values.JobReport])
     await app.run_worker_async(wait=False, concurrency=2, queues=["mail"], name="w")
     job_manager = app.job_manager
     assert_type(job_manager, manager.JobManager)

@@ -50,7 +50,21 @@ plain.configure().defer(a=object())  # refused
 number: str = plain.defer(a=1)  # refused
 
 
+plain.configure(timeout="5")  # refused
+plain.configure(colour="red")  # refused
+app.task(max_attempts="3")  # refused
+app.task(key="k")  # refused
+plain.defer_and_wait(a="1")  # refused
+text: str = plain.defer_and_wait(a=1)  # refused
+texts: list[str] = slow.map([{"a": 1}])  # refused
+
+
+def takes_text(text: str) -> None: ...
+
+
 async def in_async_code() -> None:
+    takes_text(await slow.defer_and_wait_async(a=1))  # refused
+    takes_text(await slow.handle(1).result())  # refused
     await slow.defer_async(a="1")  # refused
     await slow.defer_async()  # refused
     await slow.defer(a=1)  # refused
