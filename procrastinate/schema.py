@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import TYPE_CHECKING, LiteralString, TypeVar, cast
 
-from procrastinate import exceptions, migrations, sql
+from procrastinate import adoption, exceptions, migrations, sql
 
 if TYPE_CHECKING:
     import pathlib
@@ -79,13 +79,13 @@ class SchemaManager:
             A migration was edited, is missing, or is newer than this version; or the tables
             are those of procrastinate 3.x. Nothing was changed.
         """
-        return self._drive(migrations.migrating(migrations.known(), on_begin))
+        return self._drive(adoption.migrating(migrations.known(), on_begin))
 
     async def migrate_async(self, on_begin: Callable[[str], None] | None = None) -> list[str]:
         """
         Apply the migrations that are pending, and return their names: see `migrate`.
         """
-        return await self._drive_async(migrations.migrating(migrations.known(), on_begin))
+        return await self._drive_async(adoption.migrating(migrations.known(), on_begin))
 
     def plan(self) -> list[str]:
         """

@@ -44,13 +44,14 @@ begin
     -- Whoever installs or migrates this schema at the same time waits here for our end.
     perform pg_advisory_xact_lock(hashtext('procrastinate_migrations'), hashtext(v_schema));
 
+    -- unless it adopts
     if to_regclass('procrastinate_jobs') is not null
         and to_regclass('procrastinate_migrations') is null
     then
         raise exception 'schema "%" holds the tables of procrastinate 3.x', v_schema
             using errcode = 'PQ008',
                 detail = 'procrastinate_jobs exists, procrastinate_migrations does not.',
-                hint = 'This version can''t adopt them yet: use another schema.';
+                hint = 'Run procrastinate schema --migrate: it adopts them, with all jobs.';
     end if;
     declare
         v_applied text[] := '{}';
@@ -7020,7 +7021,7 @@ to public;
 
 insert into procrastinate_migrations (name, sha256)
 values
-    ('04.00.00_01_pre_baseline', '121feecc0270e7e3bde3c1dcf57889ede8b44105d08a8c4de27cf6e9140b2f54');
+    ('04.00.00_01_pre_baseline', 'de24305d5162355e5ddf353224a92c416e2bea70c5d3e5c2ddf73b80758eec4a');
 
 -- Back to the caller's search_path.
 do $$
