@@ -147,7 +147,7 @@ class Adoption:
             "select coalesce(min(j.id), 1) - 1 from procrastinate_jobs as j;",
             queries["note"],
         ]
-        return _pinned("\n\n".join(parts))
+        return pinned("\n\n".join(parts))
 
     def _types(self) -> list[str]:
         parts: list[str] = []
@@ -198,7 +198,7 @@ class Adoption:
         old, triggered = self._functions_to_drop()
         queries = _sections()
         migrated = [name for name in names if f"create table {_MIGRATIONS} " in sql.read(name)]
-        return _pinned(
+        return pinned(
             "\n\n".join(
                 [
                     "set local check_function_bodies = off;",
@@ -232,9 +232,9 @@ class Adoption:
         plain: list[str] = []
         triggered: list[str] = []
         for described, definition in self.found.items():
-            kind, _, signature = described.partition(" ")
-            if kind != "function" or not _OLD_FUNCTIONS.fullmatch(signature.partition("(")[0]):
+            if not is_old_function(described):
                 continue
+            signature = described.removeprefix("function ")
             wanted = self.shapes.expected.get(described, "")
             if wanted.partition("; ")[0] == definition.partition("; ")[0]:
                 continue
@@ -275,8 +275,10 @@ class Adoption:
         for table, own, definition in wanted:
             if own + shapes.INTERIM in built:
                 kind = definition.partition(" (")[0]
-                definition = f"{kind} using index {own}{shapes.INTERIM}"
-            parts.append(f"alter table {table} add constraint {own} {definition};")
+                text = f"{kind} using index {own}{shapes.INTERIM}"
+            else:
+                text = definition
+            parts.append(f"alter table {table} add constraint {own} {text};")
         return parts
 
     def _indexes(self) -> list[str]:
@@ -332,17 +334,25 @@ def _sections() -> Mapping[str, str]:
     return sql.parse_query_file(sql.read_own("adoption.sql"))
 
 
-def _pinned(body: str) -> str:
+_NOT_YET = f"""\
+    if to_regclass('{_MIGRATIONS}') is not null then
+        raise exception 'this schema was adopted meanwhile' using errcode = 'PQ008';
+    end if;
+"""
+
+
+def is_old_function(described: str) -> bool:
+    """Tell whether ``function name(types)`` has the name of one of 2.x or 3.x."""
+    kind, _, signature = described.partition(" ")
+    return kind == "function" and bool(_OLD_FUNCTIONS.fullmatch(signature.partition("(")[0]))
+
+
+def pinned(body: str, guard: str = _NOT_YET) -> str:
     """Return a script that runs in the schema alone, as one transaction, and waits little."""
     head = sql.read("head.sql")
     pins, count = _REFUSAL.subn("", head)
     if count != 1:
         raise ValueError("sql/head.sql lacks the refusal of the tables of 3.x")
-    guard = (
-        f"    if to_regclass('{_MIGRATIONS}') is not null then\n"
-        "        raise exception 'this schema was adopted meanwhile' using errcode = 'PQ008';\n"
-        "    end if;\n"
-    )
     return (
         f"{pins.replace(migrations.GUARD_MARK, guard)}\n"
         f"set local lock_timeout = {LOCK_TIMEOUT};\n\n{body}\n\n{sql.read('foot.sql')}"
@@ -372,14 +382,14 @@ def adopting(on_begin: Callable[[str], None] | None = None) -> Steps[None]:
     """
     Adopt: expand, derive, switch. What was done before is not done again.
     """
-    adoption = Adoption(found=(yield from _describing()))
+    adoption = Adoption(found=(yield from describing()))
     adoption.refuse()
     if f"type {_ROW}" not in adoption.found:
-        yield from _patiently(_pinned(_sections()["swap"]))
+        yield from patiently(pinned(_sections()["swap"]))
         yield from _waiting_for_calls()
     if "table procrastinate_adoption" not in adoption.found:
-        yield from _patiently(adoption.begin())
-        adoption = Adoption(found=(yield from _describing()))
+        yield from patiently(adoption.begin())
+        adoption = Adoption(found=(yield from describing()))
     looked_at = yield from _deriving(BATCH)
     told = looked_at
     while looked_at == BATCH:
@@ -393,10 +403,10 @@ def adopting(on_begin: Callable[[str], None] | None = None) -> Steps[None]:
         yield from _building(name, build)
     yield from _running("analyze procrastinate_todo")
     # The last long stretch is derived before anybody has to wait for it.
-    yield from _patiently(adoption.switch(), before=_deriving(BATCH))
+    yield from patiently(adoption.switch(), before=_deriving(BATCH))
 
 
-def _describing() -> Steps[dict[str, str]]:
+def describing() -> Steps[dict[str, str]]:
     rows = migrations.rows((yield migrations.Query(text=sql.catalogue_query())))
     return {row["object"]: row["definition"] for row in rows}
 
@@ -423,7 +433,7 @@ def _building(name: str, build: str) -> Steps[None]:
         yield from _running(build)
 
 
-def _patiently(script: str, before: Steps[int] | None = None) -> Steps[None]:
+def patiently(script: str, before: Steps[int] | None = None) -> Steps[None]:
     for attempt in range(1, TRIES + 1):
         if before is not None:
             yield from _deriving(BATCH)
@@ -458,7 +468,7 @@ def _tidying() -> Steps[None]:
     (row,) = migrations.rows((yield migrations.Query(text=_SWITCHED)))
     if not row["switched"]:
         return
-    found = yield from _describing()
+    found = yield from describing()
     left = [match[1] for name in found if (match := _LEFT_BEHIND.fullmatch(name))]
     indexes = old_indexes(found)
     if left or indexes:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import TYPE_CHECKING, LiteralString, TypeVar, cast
 
-from procrastinate import adoption, exceptions, migrations, sql
+from procrastinate import adoption, exceptions, migrations, reversion, sql
 
 if TYPE_CHECKING:
     import pathlib
@@ -112,6 +112,31 @@ class SchemaManager:
         return await self._drive_async(
             migrations.checking(migrations.known(), migrations.locked_objects())
         )
+
+    def revert(self, schema_of_3_x: str) -> None:
+        """
+        Turn the schema into that of procrastinate 3.x again, with the jobs and their history.
+
+        Everybody waits meanwhile. What 3.x has no place for is lost: pauses of queues, and the
+        columns that this version has added.
+
+        Parameters
+        ----------
+        schema_of_3_x
+            What ``procrastinate schema --read`` of that version prints.
+
+        Raises
+        ------
+        exceptions.SchemaMismatch
+            It is not that. Nothing was changed.
+        """
+        self._drive(reversion.reverting(schema_of_3_x))
+
+    async def revert_async(self, schema_of_3_x: str) -> None:
+        """
+        Turn the schema into that of procrastinate 3.x again: see `revert`.
+        """
+        await self._drive_async(reversion.reverting(schema_of_3_x))
 
     def _drive(self, steps: Steps[T]) -> T:
         connector = self.connector.get_sync_connector()

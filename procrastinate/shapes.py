@@ -114,15 +114,35 @@ class Shapes:
                 built.append((name, build))
         return built
 
+    def missing_indexes(self) -> list[str]:
+        """Return the definitions of the indexes that are missing, or others."""
+        return [
+            definition
+            for _, own, definition in self._indexes(self.expected)
+            if self.found.get(f"index {own}") != definition
+        ]
+
+    def indexes_too_many(self) -> list[tuple[str, str, str]]:
+        """Return (table, name, definition) of those that should not be, or not so."""
+        return [
+            each
+            for each in self._indexes(self.found)
+            if self.expected.get(f"index {each[1]}") != each[2]
+        ]
+
     def _indexes(self, described: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
         # Those that are no constraint's.
         constraints = {words(name)[2] for name in described if name.startswith("constraint ")}
         for name, definition in described.items():
             kind, _, own = words(name)
             found = re.search(r" ON (\w+) ", definition)
-            if kind == "index" and own not in constraints and found:
-                if found[1] in self.tables:
-                    yield found[1], own, definition
+            if (
+                kind == "index"
+                and own not in constraints
+                and found is not None
+                and found[1] in self.tables
+            ):
+                yield found[1], own, definition
 
     def settings(self) -> list[str]:
         """Return what sets the storage parameters."""
