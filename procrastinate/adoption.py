@@ -32,6 +32,10 @@ LOCK_TIMEOUT = 120
 #: How often a lock is tried for, with pauses of half a second to five: some ten minutes.
 TRIES = 130
 
+#: Tenths of a second that a statement under way may take at most to be waited for: ten seconds
+#: are a hundred times what a fetch takes, and transactions of hours are somebody else's.
+PATIENCE = 100
+
 OLD_TABLES = (
     "procrastinate_periodic_defers",
     "procrastinate_workers",
@@ -126,6 +130,29 @@ class Adoption:
                     f"{name} is {have}, where {wanted} was expected: this is no schema of "
                     "procrastinate 3.0 to 3.10. Nothing was changed"
                 )
+
+    def warnings(self) -> list[str]:
+        """Return what an operator should know before."""
+        dropped, _ = self._functions_to_drop()
+        gone = sorted(
+            line.removeprefix("drop function ").partition("(")[0]
+            for line in dropped
+            if line.startswith("drop function ")
+        )
+        said: list[str] = []
+        if gone:
+            said.append(
+                f"gone afterwards, with the clients that call them (of 3.4 and older): "
+                f"{', '.join(gone)}"
+            )
+        going = {line.split()[2] for line in self._triggers_to_drop()}
+        said += [
+            f"your own trigger {own} on {table} stays; it runs with the search_path of this "
+            "schema when a function of ours writes"
+            for kind, table, own in map(shapes.words, self.found)
+            if kind == "trigger" and own not in going and not own.startswith("procrastinate_")
+        ]
+        return said
 
     # Expand: what old clients do not notice
 
@@ -452,10 +479,9 @@ def patiently(script: str, before: Steps[int] | None = None) -> Steps[None]:
 
 
 def _waiting_for_calls() -> Steps[None]:
-    # Whoever runs a statement now may have looked up what was just changed. Transactions of
-    # hours are somebody else's: ten seconds are a hundred times what a fetch takes.
+    # Whoever runs a statement now may have looked up what was just changed.
     running = {row["id"] for row in migrations.rows((yield migrations.Query(text=_RUNNING)))}
-    for _ in range(100):
+    for _ in range(PATIENCE):
         if not running:
             return
         migrations.rows((yield migrations.Query(text="select pg_sleep(0.1) is null as slept")))
@@ -478,3 +504,75 @@ def _tidying() -> Steps[None]:
     if f"type {_ROW}" in found:
         drops = [f"drop function {signature};" for signature in left]
         yield from _running("\n".join([*drops, f"drop type {_ROW};"]))
+
+
+# The plan
+
+
+_SIZES = f"""\
+select
+    c.relname as name, greatest(c.reltuples, 0)::bigint as rows,
+    pg_size_pretty(pg_total_relation_size(c.oid)) as size
+from pg_class as c
+where
+    c.relnamespace = quote_ident(current_schema())::regnamespace
+    and c.relname in ({", ".join(map(shapes.literal, OLD_TABLES))})
+order by c.relname"""
+
+_LONG_TRANSACTIONS = """\
+select a.pid, date_trunc('second', now() - a.xact_start)::text as age
+from pg_stat_activity as a
+where
+    a.datname = current_database() and a.pid <> pg_backend_pid()
+    and a.xact_start < now() - interval '5 seconds'
+order by a.xact_start"""
+
+#: Rows a second, as a small machine does it: for an estimate.
+_DERIVED, _INDEXED = 50_000, 300_000
+
+
+def planning(have: Sequence[migrations.Migration]) -> Steps[list[str]]:
+    """
+    Return the names of what `migrating` would do.
+    """
+    if (yield from migrations.holds_3_x()):
+        adoption = Adoption(found=(yield from describing()))
+        adoption.refuse()
+        return [NAME]
+    return (yield from migrations.planning(have))
+
+
+def explaining(have: Sequence[migrations.Migration]) -> Steps[list[str]]:
+    """
+    Say in sentences what `migrating` would do, and change nothing.
+    """
+    if not (yield from migrations.holds_3_x()):
+        return (yield from migrations.planning(have))
+    adoption = Adoption(found=(yield from describing()))
+    adoption.refuse()
+    sizes = {row["name"]: row for row in migrations.rows((yield migrations.Query(text=_SIZES)))}
+    waits = migrations.rows((yield migrations.Query(text=_LONG_TRANSACTIONS)))
+    jobs, events = sizes["procrastinate_jobs"], sizes["procrastinate_events"]
+    return [
+        NAME,
+        f"  there are about {jobs['rows']} jobs ({jobs['size']}) and {events['rows']} events "
+        f"({events['size']})",
+        "  1. new tables, columns and triggers beside the old ones: clients wait for "
+        "milliseconds",
+        f"  2. what waits and runs is derived, {BATCH} jobs at a time: nobody waits; about "
+        f"{jobs['rows'] / _DERIVED:.0f} s",
+        *(
+            f"  3. {build.partition(' on ')[0]}: nobody waits; about "
+            f"{events['rows'] / _INDEXED:.0f} s"
+            for _, build in adoption.builds
+        ),
+        "  4. the switch, one transaction: clients wait for some tenths of a second. It is "
+        f"given up after {LOCK_TIMEOUT} ms behind somebody else, and tried again",
+        "  5. old indexes are dropped: nobody waits",
+        *(f"  {line}" for line in adoption.warnings()),
+        *(
+            f"  session {row['pid']} has been in a transaction for {row['age']}: if it has "
+            "touched these tables, steps 1, 3 and 4 wait until it ends"
+            for row in waits
+        ),
+    ]

@@ -68,6 +68,10 @@ class SchemaManager:
         Each runs in one transaction. Several callers may do this at once: one applies, the
         others wait, then have nothing to do.
 
+        Tables of procrastinate 3.0 to 3.10 are adopted first, with all jobs, while their
+        clients are at work: several transactions, not within one of the caller's. One caller
+        at a time may do that; what was cut short is taken up again.
+
         Parameters
         ----------
         on_begin
@@ -77,7 +81,7 @@ class SchemaManager:
         ------
         exceptions.SchemaMismatch
             A migration was edited, is missing, or is newer than this version; or the tables
-            are those of procrastinate 3.x. Nothing was changed.
+            are those of procrastinate 2.x. Nothing was changed.
         """
         return self._drive(adoption.migrating(migrations.known(), on_begin))
 
@@ -91,13 +95,25 @@ class SchemaManager:
         """
         Return the names of the migrations that `migrate` would apply.
         """
-        return self._drive(migrations.planning(migrations.known()))
+        return self._drive(adoption.planning(migrations.known()))
 
     async def plan_async(self) -> list[str]:
         """
         Return the names of the migrations that `migrate_async` would apply.
         """
-        return await self._drive_async(migrations.planning(migrations.known()))
+        return await self._drive_async(adoption.planning(migrations.known()))
+
+    def explain(self) -> list[str]:
+        """
+        Say in sentences what `migrate` would do, with estimates; nothing is changed.
+        """
+        return self._drive(adoption.explaining(migrations.known()))
+
+    async def explain_async(self) -> list[str]:
+        """
+        Say in sentences what `migrate_async` would do, with estimates; nothing is changed.
+        """
+        return await self._drive_async(adoption.explaining(migrations.known()))
 
     def check(self) -> list[migrations.Difference]:
         """

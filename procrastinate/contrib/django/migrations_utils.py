@@ -23,9 +23,9 @@ _NOT_POSTGRESQL = (
 
 _TABLES_OF_3_X = (
     "The database {alias!r} holds the tables of procrastinate 3.x, and Django has no record of "
-    "their migrations. Nothing was changed. Adopt them with "
-    "`python manage.py procrastinate schema --migrate`, then migrate again; or give this "
-    "version another database (PROCRASTINATE_DATABASE_ALIAS)."
+    "their migrations. Nothing was changed. If they are those of 3.0 to 3.10, record so with "
+    "`python manage.py migrate --fake procrastinate 0041`, then migrate again: that adopts "
+    "them; or give this version another database (PROCRASTINATE_DATABASE_ALIAS)."
 )
 
 

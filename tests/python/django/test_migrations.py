@@ -172,7 +172,7 @@ def test_tables_of_3_x_that_django_knows_nothing_of_are_left_alone(empty_dsn: st
 
     message = str(raised.value)
     assert "'own' holds the tables of procrastinate 3.x" in message
-    assert "procrastinate schema --migrate" in message
+    assert "migrate --fake procrastinate 0041" in message
     assert "PROCRASTINATE_DATABASE_ALIAS" in message
     assert applied(empty_dsn) == []
 

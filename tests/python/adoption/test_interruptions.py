@@ -1,0 +1,144 @@
+"""An adoption that was cut short anywhere is taken up again, with clients at work between."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, LiteralString
+
+import psycopg
+import pytest
+
+import procrastinate
+from procrastinate import adoption, exceptions, migrations
+from tests.python.adoption import old
+
+READY = "03.04.00_50_post"
+
+
+class Died(BaseException):
+    """What no handler of errors catches, as little as a kill."""
+
+
+class Mortal(procrastinate.SyncPsycopgConnector):
+    """Dies before a statement, so that whoever uses it does nothing more."""
+
+    dies: Callable[[int, str], bool]
+    statements = 0
+
+    def _outlive(self, query: str) -> None:
+        self.statements += 1
+        if self.dies(self.statements, query):
+            raise Died
+
+    def execute_query(self, query: LiteralString, **arguments: Any) -> None:
+        self._outlive(query)
+        super().execute_query(query, **arguments)
+
+    def execute_query_all(self, query: LiteralString, **arguments: Any) -> list[dict[str, Any]]:
+        self._outlive(query)
+        return super().execute_query_all(query, **arguments)
+
+
+def migrate_until(dsn: str, dies: Callable[[int, str], bool]) -> bool:
+    """Migrate until it dies; whether it did."""
+    connector = Mortal(conninfo=dsn)
+    connector.dies = dies
+    with procrastinate.App(connector=connector).open() as app:
+        try:
+            app.schema_manager.migrate()
+        except Died:
+            return True
+    return False
+
+
+def work_as_3_x(dsn: str) -> None:
+    """Defer, fetch, finish, retry, cancel and delete, as a client of 3.x does."""
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        for statement in (
+            "select procrastinate_defer_jobs_v1(array["
+            "('q1', 't', 9, 'l1', null, '{}', null), ('q2', 't', 9, null, null, '{}', null),"
+            "('q2', 't', 9, null, null, '{}', now() + interval '1 day')"
+            "]::procrastinate_job_to_defer_v1[])",
+            "select procrastinate_finish_job_v1(j.id, 'succeeded', j.id % 2 = 0) from"
+            " procrastinate_fetch_job_v2(null, 1) as j where j.id is not null",
+            "select procrastinate_retry_job_v2(j.id, now(), 3, 'q3', 'l3') from"
+            " procrastinate_fetch_job_v2('{q2}', 1) as j where j.id is not null",
+            "select procrastinate_cancel_job_v1(max(id), false, false) from procrastinate_jobs",
+        ):
+            connection.execute(statement.encode())
+
+
+def soundly_ours(dsn: str) -> bool:
+    return old.breaches(dsn) == [] and old.described(
+        dsn
+    ) == migrations.locked_objects() | fixture_of(dsn)
+
+
+def fixture_of(dsn: str) -> dict[str, str]:
+    """What the tests' own table of orders adds to the description: nothing of ours."""
+    return {name: text for name, text in old.described(dsn).items() if "orders" in name}
+
+
+def test_whatever_statement_comes_last_the_next_run_goes_on(empty_dsn: str) -> None:
+    old.bring(empty_dsn, READY)
+    old.fill(empty_dsn)
+    run: set[str] = set()  # in any of the runs
+
+    def dies(known: int) -> Callable[[int, str], bool]:
+        # each run gets one statement further than those before
+        def further(_: int, query: str) -> bool:
+            last = query not in run and len(run) > known
+            if not last:
+                run.add(query)
+            return last
+
+        return further
+
+    while migrate_until(empty_dsn, dies(len(run))):
+        work_as_3_x(empty_dsn)
+    assert len(run) > 12
+    assert soundly_ours(empty_dsn)
+    work_as_3_x(empty_dsn)
+    assert old.breaches(empty_dsn) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "held"),
+    [
+        ("create unique index concurrently", "insert into procrastinate_events values"
+         " (default, 1, null, null)"),
+        ("lock table procrastinate_periodic_defers", "select from procrastinate_events"),
+    ],
+    ids=["index", "switch"],
+)  # fmt: skip
+def test_a_backend_that_is_killed_while_it_waits_leaves_nothing_in_the_way(
+    empty_dsn: str, monkeypatch: pytest.MonkeyPatch, before: str, held: str
+) -> None:
+    monkeypatch.setattr(adoption, "PATIENCE", 1)
+    old.bring(empty_dsn, READY)
+    old.fill(empty_dsn)
+    assert migrate_until(empty_dsn, lambda _, query: before in query)
+    with psycopg.connect(empty_dsn) as holder, psycopg.connect(empty_dsn) as killer:
+        killer.autocommit = True
+        holder.execute(held.encode())
+
+        def run() -> None:
+            try:
+                old.migrate(empty_dsn)
+            except exceptions.ConnectorException:
+                pass  # its backend was killed
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        killed = None
+        while killed is None:
+            killed = killer.execute(
+                "select pg_terminate_backend(l.pid) from pg_locks as l"
+                " join pg_stat_activity as a on a.pid = l.pid"
+                " where not l.granted and a.datname = current_database()"
+            ).fetchone()
+        holder.rollback()
+        thread.join()
+    old.migrate(empty_dsn)
+    assert soundly_ours(empty_dsn)
