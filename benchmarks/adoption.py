@@ -96,7 +96,8 @@ def measure(server: servers.Server, waiting: int, finished: int) -> Generator[st
         with subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         ) as clients:
-            assert clients.stdout is not None and clients.stdin is not None
+            assert clients.stdout is not None
+            assert clients.stdin is not None
             clients.stdout.readline()
             time.sleep(5)  # seconds of theirs alone
             seconds: dict[str, float] = {}

@@ -13,10 +13,12 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import procrastinate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 LONGEST = 5
 
@@ -33,7 +35,7 @@ class Stopwatch:
         began = time.monotonic()
         try:
             return call()
-        except Exception as error:  # noqa: BLE001 (each is reported)
+        except Exception as error:
             self.errors.append(f"{error!r} {error.__cause__!r}")
         finally:
             self.calls += 1
@@ -75,7 +77,7 @@ def fetch(dsn: str, stop: threading.Event, watch: Stopwatch) -> None:
                         await manager.finish_job(
                             job, procrastinate.jobs.Status.SUCCEEDED, False
                         )
-                except Exception as error:  # noqa: BLE001 (each is reported)
+                except Exception as error:
                     watch.errors.append(f"{error!r} {error.__cause__!r}")
                 watch.calls += 1
                 took = time.monotonic() - began

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from procrastinate import adoption, exceptions, migrations, shapes, sql
+from procrastinate import adopting, adoption, exceptions, migrations, shapes, sql
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -39,7 +39,7 @@ select replace(pg_get_functiondef(p.oid), 'FUNCTION {ASIDE}.', 'FUNCTION ')
 from pg_proc as p
 where p.pronamespace = '{ASIDE}'::regnamespace and p.proname ~ '^procrastinate_'
 order by p.oid
-$defined$;"""
+$defined$;"""  # noqa: S608 (of constants)
 
 # What its foreign keys and its check would refuse; ours are left to triggers.
 _MEND = """\
@@ -119,11 +119,15 @@ class Reversion:
         return [
             name
             for name in self.found
-            if name.startswith("function ")
-            and (name in locked or adoption.is_old_function(name) or _is_passing(name))
-            or name.startswith(("view ", "table ", "type "))
-            and name not in self.expected
-            and (name in locked or _is_passing(name))
+            if (
+                name.startswith("function ")
+                and (name in locked or adoption.is_old_function(name) or _is_passing(name))
+            )
+            or (
+                name.startswith(("view ", "table ", "type "))
+                and name not in self.expected
+                and (name in locked or _is_passing(name))
+            )
         ]
 
     def _of(self, kind: str, described: Mapping[str, str]) -> Iterator[str]:
@@ -156,7 +160,7 @@ def _dropping(kind: str, names: Iterable[str]) -> Iterator[str]:
         yield f"drop {kind} {', '.join(own)};"
 
 
-def reverting(script: str) -> adoption.Steps[None]:
+def reverting(script: str) -> adopting.Steps[None]:
     """
     Bring the schema of 3.x about, given the script that its package prints.
     """
@@ -164,7 +168,7 @@ def reverting(script: str) -> adoption.Steps[None]:
         script=script, catalogue=sql.catalogue_query().rstrip().rstrip(";")
     )
     migrations.rows((yield migrations.Script(text=prepare)))
-    asked = yield migrations.Query(text=f"select object, definition from {ASIDE}.described()")
+    asked = yield migrations.Query(text=f"select object, definition from {ASIDE}.described()")  # noqa: S608 (a constant)
     expected = {row["object"]: row["definition"] for row in migrations.rows(asked)}
     if "table procrastinate_jobs" not in expected or "table procrastinate_todo" in expected:
         migrations.rows((yield migrations.Script(text=f"drop schema {ASIDE} cascade")))
@@ -172,8 +176,8 @@ def reverting(script: str) -> adoption.Steps[None]:
             "this is not the schema of procrastinate 3.x: give what its own command "
             "`procrastinate schema --read` prints. Nothing was changed"
         )
-    asked = yield migrations.Query(text=f"select definition from {ASIDE}.defined()")
+    asked = yield migrations.Query(text=f"select definition from {ASIDE}.defined()")  # noqa: S608 (a constant)
     functions = [row["definition"] for row in migrations.rows(asked)]
-    found = yield from adoption.describing()
+    found = yield from adopting.describing()
     back = Reversion(found=found, expected=expected, functions=functions)
-    yield from adoption.patiently(adoption.pinned(back.script(), guard=""))
+    yield from adopting.patiently(adoption.pinned(back.script(), guard=""))

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import TYPE_CHECKING, LiteralString, TypeVar, cast
 
-from procrastinate import adoption, exceptions, migrations, reversion, sql
+from procrastinate import adopting, exceptions, migrations, reversion, sql
 
 if TYPE_CHECKING:
     import pathlib
@@ -83,37 +83,37 @@ class SchemaManager:
             A migration was edited, is missing, or is newer than this version; or the tables
             are those of procrastinate 2.x. Nothing was changed.
         """
-        return self._drive(adoption.migrating(migrations.known(), on_begin))
+        return self._drive(adopting.migrating(migrations.known(), on_begin))
 
     async def migrate_async(self, on_begin: Callable[[str], None] | None = None) -> list[str]:
         """
         Apply the migrations that are pending, and return their names: see `migrate`.
         """
-        return await self._drive_async(adoption.migrating(migrations.known(), on_begin))
+        return await self._drive_async(adopting.migrating(migrations.known(), on_begin))
 
     def plan(self) -> list[str]:
         """
         Return the names of the migrations that `migrate` would apply.
         """
-        return self._drive(adoption.planning(migrations.known()))
+        return self._drive(adopting.planning(migrations.known()))
 
     async def plan_async(self) -> list[str]:
         """
         Return the names of the migrations that `migrate_async` would apply.
         """
-        return await self._drive_async(adoption.planning(migrations.known()))
+        return await self._drive_async(adopting.planning(migrations.known()))
 
     def explain(self) -> list[str]:
         """
         Say in sentences what `migrate` would do, with estimates; nothing is changed.
         """
-        return self._drive(adoption.explaining(migrations.known()))
+        return self._drive(adopting.explaining(migrations.known()))
 
     async def explain_async(self) -> list[str]:
         """
         Say in sentences what `migrate_async` would do, with estimates; nothing is changed.
         """
-        return await self._drive_async(adoption.explaining(migrations.known()))
+        return await self._drive_async(adopting.explaining(migrations.known()))
 
     def check(self) -> list[migrations.Difference]:
         """

@@ -99,18 +99,13 @@ class Shapes:
             if unique and table in tables:
                 name = own + INTERIM
                 columns = unique["columns"]
-                build = f"create unique index concurrently {name} on {table} {columns}"
+                build = f"CREATE UNIQUE INDEX CONCURRENTLY {name} ON {table} {columns}"
                 built.append((name, build))
         for table, own, definition in self._indexes(self.expected):
             if table in tables and self.found.get(f"index {own}") != definition:
                 name = own + INTERIM
-                build = re.sub(
-                    rf"(?i)^create (unique )?index {own} ",
-                    lambda found, name=name: (
-                        f"create {found[1] or ''}index concurrently {name} "
-                    ),
-                    definition,
-                )
+                start, _, rest = definition.partition(f"INDEX {own} ")
+                build = f"{start}INDEX CONCURRENTLY {name} {rest}"
                 built.append((name, build))
         return built
 

@@ -122,7 +122,7 @@ async def schema(
         for line in await manager.explain_async():
             print(line)
     elif revert is not None:
-        script = sys.stdin.read() if revert == "-" else pathlib.Path(revert).read_text("utf-8")
+        script = _read_text(revert)
         print_stderr("Reverting schema")
         await manager.revert_async(script)
         print_stderr("Done")
@@ -146,6 +146,10 @@ async def schema(
         async with progress.progress():
             await manager.apply_schema_async()
         print_stderr("Done")
+
+
+def _read_text(path: str) -> str:
+    return sys.stdin.read() if path == "-" else pathlib.Path(path).read_text("utf-8")
 
 
 def schema_needs_database(*, migrations_path: bool, read: bool, **_: object) -> bool:

@@ -6,6 +6,7 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 from django import db
+from django.db import transaction
 from django.db.migrations.operations import RunSQL
 
 from procrastinate import exceptions, migrations, schema
@@ -77,7 +78,7 @@ class RunProcrastinateSQL(RunSQL):
             )
         if schema_editor.collect_sql or self.name in self.pending(connection):
             # as one transaction, though a migration that adopts is none
-            with db.transaction.atomic(using=connection.alias):
+            with transaction.atomic(using=connection.alias):
                 super().database_forwards(app_label, schema_editor, from_state, to_state)
 
     def pending(self, connection: BaseDatabaseWrapper) -> set[str]:

@@ -11,17 +11,13 @@ import procrastinate
 from procrastinate import sql
 from tools import upstream
 
-#: What its migrations leave after each of 3.x's, by the name that the last begins with.
+#: What its migrations leave, by the name that the last one applied begins with.
 STATES = (
     "03.00.00_01_pre",
     "03.00.00_50_post",
-    "03.01.00_01_pre",
     "03.01.00_50_post",
     "03.02.00_01_pre",
-    "03.02.00_50_post",
-    "03.03.00_01_pre",
     "03.04.00_01_pre",
-    "03.04.00_50_post",
     "no post",
 )
 TABLES = {

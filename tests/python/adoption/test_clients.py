@@ -19,7 +19,7 @@ LONGEST = 3.0
 def test_a_worker_and_two_clients_of_3_10_go_on_through_an_adoption(empty_dsn: str) -> None:
     upstream.apply_schema(empty_dsn)
     old.fill(empty_dsn)
-    command = [upstream.python(), "-I", CLIENTS, empty_dsn]
+    command = [str(upstream.python()), "-I", str(CLIENTS), empty_dsn]
     with subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
@@ -27,7 +27,8 @@ def test_a_worker_and_two_clients_of_3_10_go_on_through_an_adoption(empty_dsn: s
         stderr=subprocess.DEVNULL,
         text=True,
     ) as clients:
-        assert clients.stdin is not None and clients.stdout is not None
+        assert clients.stdin is not None
+        assert clients.stdout is not None
         clients.stdout.readline()
         until_finished(empty_dsn, 20)
         old.migrate(empty_dsn)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from typing import Any, LiteralString
@@ -10,7 +11,7 @@ import psycopg
 import pytest
 
 import procrastinate
-from procrastinate import adoption, exceptions, migrations
+from procrastinate import adopting, exceptions, migrations
 from tests.python.adoption import old
 
 READY = "03.04.00_50_post"
@@ -106,7 +107,7 @@ def test_whatever_statement_comes_last_the_next_run_goes_on(empty_dsn: str) -> N
 @pytest.mark.parametrize(
     ("before", "held"),
     [
-        ("create unique index concurrently", "insert into procrastinate_events values"
+        ("CREATE UNIQUE INDEX CONCURRENTLY", "insert into procrastinate_events values"
          " (default, 1, null, null)"),
         ("lock table procrastinate_periodic_defers", "select from procrastinate_events"),
     ],
@@ -115,7 +116,7 @@ def test_whatever_statement_comes_last_the_next_run_goes_on(empty_dsn: str) -> N
 def test_a_backend_that_is_killed_while_it_waits_leaves_nothing_in_the_way(
     empty_dsn: str, monkeypatch: pytest.MonkeyPatch, before: str, held: str
 ) -> None:
-    monkeypatch.setattr(adoption, "PATIENCE", 1)
+    monkeypatch.setattr(adopting, "PATIENCE", 1)
     old.bring(empty_dsn, READY)
     old.fill(empty_dsn)
     assert migrate_until(empty_dsn, lambda _, query: before in query)
@@ -124,10 +125,8 @@ def test_a_backend_that_is_killed_while_it_waits_leaves_nothing_in_the_way(
         holder.execute(held.encode())
 
         def run() -> None:
-            try:
+            with contextlib.suppress(exceptions.ConnectorException):  # its backend is killed
                 old.migrate(empty_dsn)
-            except exceptions.ConnectorException:
-                pass  # its backend was killed
 
         thread = threading.Thread(target=run)
         thread.start()
