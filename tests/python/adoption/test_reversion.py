@@ -8,6 +8,7 @@ import pytest
 import procrastinate
 from procrastinate import exceptions
 from tests.python.adoption import old
+from tests.python.adoption.mortal import migrate_until
 from tools import upstream
 
 
@@ -57,6 +58,20 @@ def test_what_was_made_since_goes_back_too(empty_dsn: str) -> None:
             "select type::text from procrastinate_events where job_id = 1 order by id"
         )
         assert rows.fetchall() == [("deferred",), ("started",), ("succeeded",)]
+
+
+@pytest.mark.parametrize("before", ["procrastinate_adoption_notes", "_procrastinate_adopt(20"])
+def test_the_way_back_ends_an_adoption_that_was_begun(empty_dsn: str, before: str) -> None:
+    upstream.apply_schema(empty_dsn)
+    old.fill(empty_dsn)
+    schema, data = old.described(empty_dsn), old.held(empty_dsn)
+    assert migrate_until(empty_dsn, lambda _, query: before in query)
+    assert old.described(empty_dsn) != schema
+
+    revert(empty_dsn, upstream.read_schema())
+
+    assert old.described(empty_dsn) == schema
+    assert old.held(empty_dsn) == data
 
 
 def test_only_a_schema_of_3_x_is_taken_for_one(dsn: str) -> None:
