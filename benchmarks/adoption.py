@@ -3,7 +3,8 @@ How long is a client of 3.10 held up while its schema becomes ours, with many jo
 
 ``python -m benchmarks.adoption --waiting 1000000 --finished 5000000`` fills a database of 3.10,
 lets clients of its package work on it (benchmarks/old_clients.py), adopts it meanwhile, and
-prints the longest calls of those clients and how long each step took.
+prints the longest calls of those clients and how long each step took. Its status is 1 if a call
+took longer than a second, failed, or left something that is not sound.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import subprocess
 import time
 from typing import TYPE_CHECKING, Any
 
+import psycopg
+
 import procrastinate
 from benchmarks import figures, upstream
 from benchmarks import server as servers
@@ -23,6 +26,8 @@ from tools import upstream as package
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+#: Seconds that a call of a client of 3.10 may take; "fetch and finish" is two.
+BLOCK = 1.0
 CLIENTS = pathlib.Path(__file__).parent / "old_clients.py"
 
 FILL = (
@@ -47,7 +52,7 @@ FILL = (
 
 def fill(dsn: str, waiting: int, finished: int) -> None:
     """Fill a database of 3.10, with the history that its triggers would write."""
-    with servers.psycopg.connect(dsn, autocommit=True) as conn:
+    with psycopg.connect(dsn, autocommit=True) as conn:
         for statement in FILL:
             parameters = {"waiting": waiting, "finished": finished}
             conn.execute(statement.encode(), parameters if "%(" in statement else None)
@@ -78,21 +83,23 @@ def verify(dsn: str) -> dict[str, Any]:
         "started twice": "select count(*) from (select job_id from procrastinate_events"
         " where type = 'started' group by job_id having count(*) > 1) as x",
     }
-    with servers.psycopg.connect(dsn, autocommit=True) as conn:
+    with psycopg.connect(dsn, autocommit=True) as conn:
         return {
             name: conn.execute(question.encode()).fetchall()[0][0]
             for name, question in questions.items()
         }
 
 
-def measure(server: servers.Server, waiting: int, finished: int) -> Generator[str]:
-    """Say what was measured, line by line."""
+def measure(
+    server: servers.Server, waiting: int, finished: int, failures: list[str]
+) -> Generator[str]:
+    """Say what was measured, line by line; what must not be goes to the failures as well."""
     with server.database("adoption") as database:
         dsn = server.dsn_of(database)
         upstream.install(server, database)
         fill(dsn, waiting, finished)
         yield f"filled: {waiting} waiting, {finished} finished"
-        command = [package.python(), "-I", CLIENTS, dsn]
+        command = [str(package.python()), "-I", str(CLIENTS), dsn]
         with subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         ) as clients:
@@ -110,12 +117,16 @@ def measure(server: servers.Server, waiting: int, finished: int) -> Generator[st
             said = json.loads(clients.stdout.readline())
         for name, watch in said.items():
             longest = ", ".join(f"{took:.3f}" for took in reversed(watch["longest"]))
-            yield f"{name}: {watch['calls']} calls, longest {longest} s"
-            yield from (f"  error: {error}" for error in watch["errors"][:5])
-        yield from (f"{name}: {value}" for name, value in verify(dsn).items())
+            if longest:
+                yield f"{name}: {watch['calls']} calls, longest {longest} s"
+            failures += [f"{name}: {error}" for error in watch["errors"][:5]]
+            failures += [f"{name}: {took:.3f} s" for took in watch["longest"] if took > BLOCK]
+        found = verify(dsn)
+        yield f"jobs: {found.pop('jobs')}"
+        failures += [f"{name}: {value}" for name, value in found.items() if value]
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.adoption", description=__doc__)
     parser.add_argument("--waiting", type=int, default=100_000)
     parser.add_argument("--finished", type=int, default=100_000)
@@ -123,9 +134,13 @@ def main() -> None:
     options = parser.parse_args()
     report = figures.Report()
     with servers.chosen(options.dsn, report) as server:
-        for line in measure(server, options.waiting, options.finished):
+        failures: list[str] = []
+        for line in measure(server, options.waiting, options.finished, failures):
             print(line, flush=True)
+    for failure in failures:
+        print(f"FAILED: {failure}")
+    return bool(failures)
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())
