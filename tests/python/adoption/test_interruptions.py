@@ -20,6 +20,15 @@ def work_as_3_x(dsn: str) -> None:
     """Defer, fetch, finish, retry, cancel and delete, as a client of 3.x does."""
     with psycopg.connect(dsn, autocommit=True) as connection:
         for statement in (
+            # jobs that were there before
+            "select procrastinate_finish_job_v1(j.id, 'failed', false) from"
+            " procrastinate_fetch_job_v2('{q0}', 1) as j where j.id is not null",
+            "update procrastinate_jobs set priority = priority + 1, queueing_lock = null where id"
+            " in (select max(id) from procrastinate_jobs where status = 'todo' and id < 280"
+            " union select min(id) from procrastinate_jobs where status = 'todo')",
+            "delete from procrastinate_jobs where id = (select max(id) from procrastinate_jobs"
+            " where status = 'cancelled')",
+            # and new ones
             "select procrastinate_defer_jobs_v1(array["
             "('q1', 't', 9, 'l1', null, '{}', null), ('q2', 't', 9, null, null, '{}', null),"
             "('q2', 't', 9, null, null, '{}', now() + interval '1 day')"
@@ -44,17 +53,25 @@ def fixture_of(dsn: str) -> dict[str, str]:
     return {name: text for name, text in old.described(dsn).items() if "orders" in name}
 
 
-def test_whatever_statement_comes_last_the_next_run_goes_on(empty_dsn: str) -> None:
+def test_whatever_statement_comes_last_the_next_run_goes_on(
+    empty_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adopting, "BATCH", 75)
     old.bring(empty_dsn, READY)
     old.fill(empty_dsn)
-    run: set[str] = set()  # in any of the runs
+    run: set[tuple[str, int]] = set()  # in any of the runs, with the how manieth batch it is
 
     def dies(known: int) -> Callable[[int, str], bool]:
         # each run gets one statement further than those before
+        batches = 0
+
         def further(_: int, query: str) -> bool:
-            last = query not in run and len(run) > known
+            nonlocal batches
+            batches += "_procrastinate_adopt(" in query
+            step = (query, batches)
+            last = step not in run and len(run) > known
             if not last:
-                run.add(query)
+                run.add(step)
             return last
 
         return further
