@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 #: A file's name: version, number (pre from 01, post from 50), phase, what it does.
 NAME = re.compile(r"\d{2}\.\d{2}\.\d{2}_\d{2}_(?:pre|post)_[a-z0-9_]+")
 
-_GUARD_MARK = "    -- guard\n"
+#: Where a script puts what must hold before it runs.
+GUARD_MARK = "    -- guard\n"
 _DIGEST = re.compile(r"'([0-9a-f]{64})'\)")
 _NO_DIGEST = "0" * 64
 
@@ -105,14 +106,14 @@ def compose(name: str, body: str, *, after: str | None = None) -> Migration:
     head = sql.read("head.sql")
     title, _, pins = head.partition("\n\n")
     guard = _guard(name, after)
-    if _GUARD_MARK not in pins or not title.startswith("-- Procrastinate Schema"):
+    if GUARD_MARK not in pins or not title.startswith("-- Procrastinate Schema"):
         raise ValueError("sql/head.sql lacks its title or the place of the guard")
     return Migration(
         name=name,
         text=(
             f"-- Procrastinate migration {name}\n--\n"
             f"-- By hand: psql -1 -v ON_ERROR_STOP=1 -f {name}.sql\n\n"
-            f"{pins.replace(_GUARD_MARK, guard)}\n{body.strip()}\n\n"
+            f"{pins.replace(GUARD_MARK, guard)}\n{body.strip()}\n\n"
             f"{_record([(name, _NO_DIGEST)])}\n{sql.read('foot.sql')}"
         ),
     ).stamped()
@@ -145,8 +146,15 @@ def _guard(name: str, after: str | None) -> str:
 
 
 def _record(done: Sequence[tuple[str, str]]) -> str:
-    rows = ",\n    ".join(f"('{name}', '{digest}')" for name, digest in done)
-    return f"insert into procrastinate_migrations (name, sha256)\nvalues\n    {rows};\n"
+    lines = ",\n    ".join(f"('{name}', '{digest}')" for name, digest in done)
+    return f"insert into procrastinate_migrations (name, sha256)\nvalues\n    {lines};\n"
+
+
+def record(done: Sequence[Migration]) -> str:
+    """
+    Return the statement that records these migrations, for a schema that stands for them.
+    """
+    return _record([(each.name, each.digest) for each in done]) if done else ""
 
 
 def definitions() -> str:
@@ -160,10 +168,10 @@ def one_file_schema() -> str:
     """
     Return the script that makes an empty schema what every migration together would.
     """
-    head = sql.read("head.sql").replace(_GUARD_MARK, "")
-    done = [(each.name, each.digest) for each in known()]
-    record = _record(done) + "\n" if done else ""
-    return f"{head}\n{definitions()}\n{record}{sql.read('foot.sql')}"
+    head = sql.read("head.sql").replace(GUARD_MARK, "")
+    have = known()
+    recorded = record(have) + "\n" if have else ""
+    return f"{head}\n{definitions()}\n{recorded}{sql.read('foot.sql')}"
 
 
 def known() -> list[Migration]:
@@ -272,7 +280,7 @@ select
 _APPLIED = "select name, sha256 from procrastinate_migrations"
 
 
-def _rows(answer: Answer) -> list[dict[str, Any]]:
+def rows(answer: Answer) -> list[dict[str, Any]]:
     if isinstance(answer, exceptions.ConnectorException):
         raise answer
     return answer
@@ -280,23 +288,31 @@ def _rows(answer: Answer) -> list[dict[str, Any]]:
 
 def _read_applied() -> Generator[Query | Script, Answer, dict[str, str] | None]:
     # None: no schema of ours is there.
-    (there,) = _rows((yield Query(text=_WHAT_IS_THERE)))
+    (there,) = rows((yield Query(text=_WHAT_IS_THERE)))
     if there["migrations"]:
-        rows = _rows((yield Query(text=_APPLIED)))
-        return {row["name"]: row["sha256"] for row in rows}
+        held = rows((yield Query(text=_APPLIED)))
+        return {row["name"]: row["sha256"] for row in held}
     if there["jobs"]:
         raise exceptions.SchemaMismatch(
-            f"schema {there['schema']} holds the tables of procrastinate 3.x, which this "
-            "version can't adopt yet: use another schema"
+            f"schema {there['schema']} holds the tables of procrastinate 3.x: run "
+            "`procrastinate schema --migrate`, which adopts them"
         )
     return None
+
+
+def holds_3_x() -> Generator[Query | Script, Answer, bool]:
+    """
+    Whether the tables of 3.x are there, and none of ours has replaced them.
+    """
+    (there,) = rows((yield Query(text=_WHAT_IS_THERE)))
+    return bool(there["jobs"] and not there["migrations"])
 
 
 def applying() -> Generator[Query | Script, Answer, None]:
     """
     Install the schema in one go.
     """
-    _rows((yield Script(text=one_file_schema())))
+    rows((yield Script(text=one_file_schema())))
 
 
 def migrating(
@@ -346,8 +362,8 @@ def checking(
             "there is no schema of procrastinate in the first schema of the search_path"
         )
     left = pending(have, applied)
-    rows = _rows((yield Query(text=sql.catalogue_query())))
-    found = {row["object"]: row["definition"] for row in rows}
+    described = rows((yield Query(text=sql.catalogue_query())))
+    found = {row["object"]: row["definition"] for row in described}
     missing = [
         Difference(object=f"migration {each.name}", expected=each.digest, found=None)
         for each in left

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import TYPE_CHECKING, LiteralString, TypeVar, cast
 
-from procrastinate import exceptions, migrations, sql
+from procrastinate import adopting, exceptions, migrations, reversion, sql
 
 if TYPE_CHECKING:
     import pathlib
@@ -68,6 +68,10 @@ class SchemaManager:
         Each runs in one transaction. Several callers may do this at once: one applies, the
         others wait, then have nothing to do.
 
+        Tables of procrastinate 3.0 to 3.10 are adopted first, with all jobs, while their
+        clients are at work: several transactions, not within one of the caller's. One caller
+        at a time may do that; what was cut short is taken up again.
+
         Parameters
         ----------
         on_begin
@@ -77,27 +81,39 @@ class SchemaManager:
         ------
         exceptions.SchemaMismatch
             A migration was edited, is missing, or is newer than this version; or the tables
-            are those of procrastinate 3.x. Nothing was changed.
+            are those of procrastinate 2.x. Nothing was changed.
         """
-        return self._drive(migrations.migrating(migrations.known(), on_begin))
+        return self._drive(adopting.migrating(migrations.known(), on_begin))
 
     async def migrate_async(self, on_begin: Callable[[str], None] | None = None) -> list[str]:
         """
         Apply the migrations that are pending, and return their names: see `migrate`.
         """
-        return await self._drive_async(migrations.migrating(migrations.known(), on_begin))
+        return await self._drive_async(adopting.migrating(migrations.known(), on_begin))
 
     def plan(self) -> list[str]:
         """
         Return the names of the migrations that `migrate` would apply.
         """
-        return self._drive(migrations.planning(migrations.known()))
+        return self._drive(adopting.planning(migrations.known()))
 
     async def plan_async(self) -> list[str]:
         """
         Return the names of the migrations that `migrate_async` would apply.
         """
-        return await self._drive_async(migrations.planning(migrations.known()))
+        return await self._drive_async(adopting.planning(migrations.known()))
+
+    def explain(self) -> list[str]:
+        """
+        Say in sentences what `migrate` would do, with estimates; nothing is changed.
+        """
+        return self._drive(adopting.explaining(migrations.known()))
+
+    async def explain_async(self) -> list[str]:
+        """
+        Say in sentences what `migrate_async` would do, with estimates; nothing is changed.
+        """
+        return await self._drive_async(adopting.explaining(migrations.known()))
 
     def check(self) -> list[migrations.Difference]:
         """
@@ -112,6 +128,31 @@ class SchemaManager:
         return await self._drive_async(
             migrations.checking(migrations.known(), migrations.locked_objects())
         )
+
+    def revert(self, schema_of_3_x: str) -> None:
+        """
+        Turn the schema into that of procrastinate 3.x again, with the jobs and their history.
+
+        Everybody waits meanwhile. What 3.x has no place for is lost: pauses of queues, and the
+        columns that this version has added.
+
+        Parameters
+        ----------
+        schema_of_3_x
+            What ``procrastinate schema --read`` of that version prints.
+
+        Raises
+        ------
+        exceptions.SchemaMismatch
+            It is not that. Nothing was changed.
+        """
+        self._drive(reversion.reverting(schema_of_3_x))
+
+    async def revert_async(self, schema_of_3_x: str) -> None:
+        """
+        Turn the schema into that of procrastinate 3.x again: see `revert`.
+        """
+        await self._drive_async(reversion.reverting(schema_of_3_x))
 
     def _drive(self, steps: Steps[T]) -> T:
         connector = self.connector.get_sync_connector()

@@ -45,13 +45,14 @@ begin
     -- Whoever installs or migrates this schema at the same time waits here for our end.
     perform pg_advisory_xact_lock(hashtext('procrastinate_migrations'), hashtext(v_schema));
 
+    -- unless it adopts
     if to_regclass('procrastinate_jobs') is not null
         and to_regclass('procrastinate_migrations') is null
     then
         raise exception 'schema "%" holds the tables of procrastinate 3.x', v_schema
             using errcode = 'PQ008',
                 detail = 'procrastinate_jobs exists, procrastinate_migrations does not.',
-                hint = 'This version can''t adopt them yet: use another schema.';
+                hint = 'Run procrastinate schema --migrate: it adopts them, with all jobs.';
     end if;
     -- guard
 end;

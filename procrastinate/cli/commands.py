@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import pathlib
 import sys
 from typing import TYPE_CHECKING, Any, cast
 
@@ -105,9 +106,11 @@ async def schema(
     *,
     apply: bool,
     migrate: bool,
+    plan: bool,
     check: bool,
     read: bool,
     migrations_path: bool,
+    revert: str | None,
 ) -> None:
     """Read, apply, migrate or check the schema; apply it if nothing else is asked."""
     manager = app.schema_manager
@@ -115,6 +118,14 @@ async def schema(
         print(manager.get_migrations_path())
     elif read:
         print(manager.get_schema().strip())
+    elif plan:
+        for line in await manager.explain_async():
+            print(line)
+    elif revert is not None:
+        script = _read_text(revert)
+        print_stderr("Reverting schema")
+        await manager.revert_async(script)
+        print_stderr("Done")
     elif check:
         print_stderr("Checking schema")
         differences = [item for item in await manager.check_async() if not item.harmless]
@@ -137,7 +148,11 @@ async def schema(
         print_stderr("Done")
 
 
-def schema_needs_database(*, migrations_path: bool, read: bool, **_: bool) -> bool:
+def _read_text(path: str) -> str:
+    return sys.stdin.read() if path == "-" else pathlib.Path(path).read_text("utf-8")
+
+
+def schema_needs_database(*, migrations_path: bool, read: bool, **_: object) -> bool:
     """Whether what is asked can only be answered by a database."""
     return not (migrations_path or read)
 

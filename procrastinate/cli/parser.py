@@ -341,6 +341,7 @@ def configure_schema_parser(subparsers: Any) -> None:
     for name, help_text in (
         ("--apply", "Apply the schema to the DB (default)"),
         ("--migrate", "Apply the migrations that the DB does not have yet"),
+        ("--plan", "Say what --migrate would do, and change nothing"),
         ("--check", "Compare the DB with the schema of this version"),
         ("--read", "Read the schema SQL and output it"),
         (
@@ -349,6 +350,12 @@ def configure_schema_parser(subparsers: Any) -> None:
         ),
     ):
         parser.add_argument(name, action="store_true", help=help_text)
+    parser.add_argument(
+        "--revert",
+        metavar="FILE",
+        help="Turn the schema into that of procrastinate 3.x again, which FILE has as its own "
+        "`procrastinate schema --read` prints it (- for standard input)",
+    )
 
 
 def configure_healthchecks_parser(

@@ -49,7 +49,14 @@ def catalogue_query() -> str:
     """
     Return the query that describes a schema: a row for each object, with its definition.
     """
-    return (_here / "catalogue.sql").read_text(encoding="utf-8")
+    return read_own("catalogue.sql")
+
+
+def read_own(name: str) -> str:
+    """
+    Return the text of a file that lies beside this module.
+    """
+    return (_here / name).read_text(encoding="utf-8")
 
 
 def literal(text: str) -> LiteralString:
@@ -78,7 +85,7 @@ def get_queries() -> dict[str, LiteralString]:
     """
     Return the published queries, by name.
     """
-    return parse_query_file((_here / "queries.sql").read_text(encoding="utf-8"))
+    return parse_query_file(read_own("queries.sql"))
 
 
 queries: dict[str, LiteralString] = get_queries()

@@ -67,7 +67,7 @@ class Claims:
             lanes = 2 if worker.concurrency >= TWO_LANES_FROM else 1
         self.ends: list[RunningJob] = []
         self.retries: list[RunningJob] = []
-        self.suspects = 0
+        self.suspects: int = 0
         """Ends that go one by one: the database refused a statement with all of them."""
         self.releases: dict[int, int] = {}
         """Claims to give back, with the ids of their jobs."""

@@ -44,13 +44,14 @@ begin
     -- Whoever installs or migrates this schema at the same time waits here for our end.
     perform pg_advisory_xact_lock(hashtext('procrastinate_migrations'), hashtext(v_schema));
 
+    -- unless it adopts
     if to_regclass('procrastinate_jobs') is not null
         and to_regclass('procrastinate_migrations') is null
     then
         raise exception 'schema "%" holds the tables of procrastinate 3.x', v_schema
             using errcode = 'PQ008',
                 detail = 'procrastinate_jobs exists, procrastinate_migrations does not.',
-                hint = 'This version can''t adopt them yet: use another schema.';
+                hint = 'Run procrastinate schema --migrate: it adopts them, with all jobs.';
     end if;
     declare
         v_applied text[] := '{}';
@@ -8361,7 +8362,7 @@ to public;
 
 insert into procrastinate_migrations (name, sha256)
 values
-    ('04.00.00_01_pre_baseline', '147068270177761741f76c78214c2aa0e4d1c56daf4f6b5ec6745a7c493fc3ad');
+    ('04.00.00_01_pre_baseline', '6b9a5a0415034425ad033d40125990160993feaecd048e8235ba4d1330d22e83');
 
 -- Back to the caller's search_path.
 do $$

@@ -6,6 +6,7 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 from django import db
+from django.db import transaction
 from django.db.migrations.operations import RunSQL
 
 from procrastinate import exceptions, migrations, schema
@@ -22,11 +23,10 @@ _NOT_POSTGRESQL = (
 )
 
 _TABLES_OF_3_X = (
-    "The database {alias!r} holds the tables of procrastinate 3.x, which this version can't "
-    "adopt yet. Nothing was changed. Stay with procrastinate 3.x there; or, once its jobs have "
-    "ended and may be forgotten, drop its tables, types and functions and run "
-    "`python manage.py migrate procrastinate` again; or give this version another database "
-    "(PROCRASTINATE_DATABASE_ALIAS)."
+    "The database {alias!r} holds the tables of procrastinate 3.x, and Django has no record of "
+    "their migrations. Nothing was changed. If they are those of 3.0 to 3.10, record so with "
+    "`python manage.py migrate --fake procrastinate 0041`, then migrate again: that adopts "
+    "them; or give this version another database (PROCRASTINATE_DATABASE_ALIAS)."
 )
 
 
@@ -76,30 +76,47 @@ class RunProcrastinateSQL(RunSQL):
             raise db.NotSupportedError(
                 _NOT_POSTGRESQL.format(alias=connection.alias, name=connection.display_name)
             )
-        if schema_editor.collect_sql or self.name in _pending(connection):
-            super().database_forwards(app_label, schema_editor, from_state, to_state)
+        if schema_editor.collect_sql or self.name in self.pending(connection):
+            # as one transaction, though a migration that adopts is none
+            with transaction.atomic(using=connection.alias):
+                super().database_forwards(app_label, schema_editor, from_state, to_state)
+
+    def pending(self, connection: BaseDatabaseWrapper) -> set[str]:
+        """Return what is to be applied here."""
+        if _holds_3_x(connection):
+            raise exceptions.SchemaMismatch(_TABLES_OF_3_X.format(alias=connection.alias))
+        return {f"{name}.sql" for name in _manager(connection).plan()}
 
 
 class CarryOverProcrastinateSQL(RunProcrastinateSQL):
     """
     The same where the earlier migrations ran as those of procrastinate 3.x.
 
-    They have other SQL under the same names, so there is no schema of ours yet.
+    They have other SQL under the same names, so there is no schema of ours yet: what they
+    have made is adopted. That takes several transactions, so the migration can be none.
     """
 
     reduces_to_sql = False  # it depends on what is there
 
     def describe(self) -> str:
         """Say what it does, as ``sqlmigrate`` shows it."""
-        return f"Apply {self.name} of procrastinate's schema, if 3.x was there before"
+        return f"Adopt the schema of 3.x, or apply {self.name}, if 3.x was there before"
+
+    def pending(self, connection: BaseDatabaseWrapper) -> set[str]:
+        """Adopt what is there; return what is to be applied then."""
+        manager = _manager(connection)
+        if _holds_3_x(connection):
+            manager.migrate()
+        return {f"{name}.sql" for name in manager.plan()}
 
 
-def _pending(connection: BaseDatabaseWrapper) -> set[str]:
-    with connection.cursor() as cursor:
-        tables = set(connection.introspection.table_names(cursor))
-    if "procrastinate_jobs" in tables and "procrastinate_migrations" not in tables:
-        raise exceptions.SchemaMismatch(_TABLES_OF_3_X.format(alias=connection.alias))
-    manager = schema.SchemaManager(
+def _manager(connection: BaseDatabaseWrapper) -> schema.SchemaManager:
+    return schema.SchemaManager(
         connector=django_connector.DjangoConnector(alias=connection.alias)
     )
-    return {f"{name}.sql" for name in manager.plan()}
+
+
+def _holds_3_x(connection: BaseDatabaseWrapper) -> bool:
+    with connection.cursor() as cursor:
+        tables = set(connection.introspection.table_names(cursor))
+    return "procrastinate_jobs" in tables and "procrastinate_migrations" not in tables

@@ -7,7 +7,7 @@ import json
 import signal
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -455,10 +455,11 @@ async def test_what_is_done_just_now_is_shown_until_it_is_done(
     monkeypatch.setattr(progress, "is_terminal", lambda: True)
     monkeypatch.setattr(progress, "TICK", 0)
     app = App(connector=PsycopgConnector(conninfo=empty_dsn, min_size=1))
-    flags = dict.fromkeys(["apply", "migrate", "check", "read", "migrations_path"], False)
+    names = ["apply", "migrate", "plan", "check", "read", "migrations_path"]
+    flags = {**dict.fromkeys(names, False), "revert": None}
 
     async with app.open_async():
-        await commands.schema(app, **{**flags, command.removeprefix("--"): True})
+        await commands.schema(app, **cast(Any, {**flags, command.removeprefix("--"): True}))
 
     shown = stream.getvalue()
     assert shown.endswith("\r\x1b[KDone\n")
