@@ -15,6 +15,7 @@ from procrastinate.rpc import wire
 from procrastinate.worker import Worker, recovery
 
 from .conftest import Database, Drain, StartWorker, actions
+from .test_lost_database import until
 
 
 class Limitless(BaseRetryStrategy):
@@ -204,6 +205,7 @@ async def test_jobs_that_stall_while_the_worker_runs_are_recovered_by_its_beats(
     job_id = await stall("a")
     run.worker.heartbeat.beat_now()
     await database.until_status(job_id, "todo")
+    await until(lambda: "job_recovered" in actions(records))  # the answer is there, too
     await run.stop()
     assert actions(records).count("job_recovered") == 1
 
