@@ -22,7 +22,7 @@ def get_default_job_key() -> str:
     return uuid1()
 
 
-class Status(str, enum.Enum):
+class Status(str, enum.Enum):  # noqa: UP042 (str() of one names the class)
     """How far a job is, in SAQ's words."""
 
     NEW = "new"

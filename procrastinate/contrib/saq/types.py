@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from asyncio import Task
-from collections.abc import Collection
+from asyncio import Task  # noqa: TC003 (read when the types are asked for)
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import (
     TYPE_CHECKING,
     Any,
-    Awaitable,
-    Callable,
     Concatenate,
-    Dict,
     Generic,
     Literal,
-    Mapping,
-    Optional,
     ParamSpec,
-    Tuple,
+    Required,
     TypeVar,
     Union,
 )
 
-from typing_extensions import Required, TypedDict
+from typing_extensions import TypedDict
 
 if TYPE_CHECKING:
     from procrastinate.contrib.saq.job import CronJob, Job, Status
@@ -45,36 +40,36 @@ class WorkerStats(TypedDict):
 class WorkerInfo(TypedDict):
     """What a worker says of itself."""
 
-    queue_key: Optional[str]
-    stats: Optional[WorkerStats]
-    metadata: Optional[Dict[str, Any]]
+    queue_key: str | None
+    stats: WorkerStats | None
+    metadata: dict[str, Any] | None
 
 
 class QueueInfo(TypedDict):
     """What `Queue.info` tells of a queue."""
 
-    workers: Dict[str, WorkerInfo]
+    workers: dict[str, WorkerInfo]
     name: str
     queued: int
     active: int
     scheduled: int
-    jobs: list[Dict[str, Any]]
+    jobs: list[dict[str, Any]]
 
 
 class Context(TypedDict, total=False):
     """What functions and hooks get as their first argument."""
 
-    worker: Required["Worker[Any]"]
-    job: "Job"
-    queue: "Queue"
-    exception: Optional[Exception]
+    worker: Required[Worker[Any]]
+    job: Job
+    queue: Queue
+    exception: Exception | None
 
 
 class JobTaskContext(TypedDict):
     """What a worker knows of a job that it runs."""
 
     task: Task[Any]
-    aborted: Optional[str]
+    aborted: str | None
 
 
 class TimersDict(TypedDict):
@@ -92,25 +87,27 @@ class PartialTimersDict(TimersDict, total=False):
 
 CtxType = TypeVar("CtxType", bound=Context)
 Function = Callable[Concatenate[CtxType, ...], Any]
-FunctionsType = Collection[Union[Function[CtxType], tuple[str, Function[CtxType]]]]
+FunctionsType = Collection[Function[CtxType] | tuple[str, Function[CtxType]]]
 ReceivesContext = Callable[[CtxType], Any]
-LifecycleFunctionsType = Union[ReceivesContext[CtxType], Collection[ReceivesContext[CtxType]]]
+LifecycleFunctionsType = Union[  # noqa: UP007 (the names in it are strings)
+    ReceivesContext[CtxType], Collection[ReceivesContext[CtxType]]
+]
 BeforeEnqueueType = Callable[["Job"], Awaitable[Any]]
 CountKind = Literal["queued", "active", "incomplete"]
-DumpType = Callable[[Mapping[Any, Any]], Union[bytes, str]]
+DumpType = Callable[[Mapping[Any, Any]], bytes | str]
 DurationKind = Literal["process", "start", "total", "running"]
 ListenCallback = Callable[[str, "Status"], Any]
-LoadType = Callable[[Union[bytes, str]], Any]
-VersionTuple = Tuple[int, ...]
+LoadType = Callable[[bytes | str], Any]
+VersionTuple = tuple[int, ...]
 
 
 class SettingsDict(TypedDict, Generic[CtxType], total=False):
     """The arguments of a worker, as a settings module holds them."""
 
-    queue: "Queue"
+    queue: Queue
     functions: Required[FunctionsType[CtxType]]
     concurrency: int
-    cron_jobs: Collection["CronJob[Any]"]
+    cron_jobs: Collection[CronJob[Any]]
     startup: ReceivesContext[CtxType]
     shutdown: ReceivesContext[CtxType]
     before_process: ReceivesContext[CtxType]
