@@ -141,6 +141,11 @@ class Job:
         Whatever the caller wants to keep with it.
     worker_id
         The worker that has it, or had it last.
+
+    Attributes
+    ----------
+    row_id
+        The id of the job's row, once it has been enqueued.
     """
 
     function: str
@@ -172,6 +177,7 @@ class Job:
         # callers hand in the value of a status, too
         if not isinstance(self.status, Status):  # pyright: ignore[reportUnnecessaryIsInstance]
             self.status = Status[str(self.status).upper()]
+        self.row_id: int | None = None
 
     def __repr__(self) -> str:
         return f"Job<{self.info(full=True)}>"
@@ -372,6 +378,7 @@ class Job:
         """
         for field in dataclasses.fields(job):
             setattr(self, field.name, getattr(job, field.name))
+        self.row_id = job.row_id
 
 
 def _span(begin: int, end: int) -> int | None:

@@ -618,9 +618,7 @@ class Queue(abc.ABC):
         pending = set(waits)
         try:
             while pending:
-                done, pending = await asyncio.wait(
-                    pending, return_when=asyncio.FIRST_COMPLETED
-                )
+                done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
                 for wait in done:
                     wait.result()
                     if waits[wait].status in UNSUCCESSFUL_TERMINAL_STATUSES:
@@ -631,9 +629,7 @@ class Queue(abc.ABC):
             await asyncio.gather(*waits, return_exceptions=True)
 
     def _anew(self, job_or_func: str | Job) -> str | Job:
-        return (
-            self.copy(job_or_func) if isinstance(job_or_func, Job) else job_or_func
-        )
+        return self.copy(job_or_func) if isinstance(job_or_func, Job) else job_or_func
 
     def _made(self, job_or_func: str | Job, given: dict[str, Any]) -> Job:
         fields = {name: value for name, value in given.items() if name in _FIELDS}
