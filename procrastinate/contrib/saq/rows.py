@@ -64,7 +64,14 @@ def _options_of(job: Job) -> jobs.JobOptions:
         key=job.key,
         group_key=None if job.group_key is None else str(job.group_key),
         meta=job.meta or None,
+        # not kept either way; said aloud, it tells the worker that there is a meta to be read
+        keep_result=False if job.meta else None,
     )
+
+
+def may_have_meta(row: jobs.Job) -> bool:
+    """Whether a claimed job has a meta: from its enqueuer, or from an attempt before."""
+    return row.attempts > 0 or (row.options is not None and row.options.keep_result is not None)
 
 
 def key_of(row: jobs.Job) -> str:

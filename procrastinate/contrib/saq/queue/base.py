@@ -226,7 +226,7 @@ class Queue(abc.ABC):
         """
         self._before_enqueues.pop(id(callback), None)
 
-    async def connect(self) -> None:
+    async def connect(self) -> None:  # noqa: B027 (a queue may need nothing)
         """Open what the queue needs."""
 
     @abc.abstractmethod
@@ -255,7 +255,9 @@ class Queue(abc.ABC):
 
     @abc.abstractmethod
     def iter_jobs(
-        self, statuses: list[Status] = list(Status), batch_size: int = 100
+        self,
+        statuses: list[Status] = list(Status),  # noqa: B006 (read only)
+        batch_size: int = 100,
     ) -> AsyncIterator[Job]:
         """Go through the queue's jobs, by key."""
 
@@ -319,7 +321,7 @@ class Queue(abc.ABC):
         """
         return []
 
-    async def notify(self, job: Job) -> None:
+    async def notify(self, job: Job) -> None:  # noqa: B027 (SAQ's queues may have to)
         """
         Do nothing: the database tells of jobs by itself.
 
@@ -349,7 +351,7 @@ class Queue(abc.ABC):
         *,
         result: Any = None,
         error: str | None = None,
-        **kwargs: Any,  # noqa: ARG002 (SAQ's own queues pass what each needs)
+        **kwargs: Any,
     ) -> None:
         """
         End a job: as aborted, if it waits. A job that runs is ended by its worker alone.
@@ -444,10 +446,26 @@ class Queue(abc.ABC):
         TypeError
             JSON has no word for an argument.
         """
-        job = self._made(job_or_func, kwargs)
-        await self._announce(job)
-        (enqueued,) = await self._enqueue([job])
-        self._note([enqueued])
+        (enqueued,) = await self.enqueue_all([self._made(job_or_func, kwargs)])
+        return enqueued
+
+    async def enqueue_all(self, jobs: Sequence[Job]) -> list[Job | None]:
+        """
+        Enqueue jobs in one statement; None for each whose key is taken.
+
+        Parameters
+        ----------
+        jobs
+            The jobs.
+        """
+        for job in jobs:
+            self._made(job, {})
+            for callback in list(self._before_enqueues.values()):
+                await callback(job)
+        enqueued = await self._enqueue(jobs)
+        batch = _batch.get()
+        if batch is not None:
+            batch.extend(job for job in enqueued if job is not None)
         return enqueued
 
     async def apply(
@@ -489,7 +507,7 @@ class Queue(abc.ABC):
         iter_kwargs: Sequence[dict[str, Any]],
         timeout: float | None = None,
         return_exceptions: bool = False,
-        poll_interval: float = 0.5,  # noqa: ARG002 (the end of a job is told)
+        poll_interval: float = 0.5,
         **kwargs: Any,
     ) -> list[Any]:
         """
@@ -524,9 +542,7 @@ class Queue(abc.ABC):
             )
             for item in iter_kwargs
         ]
-        for job in jobs:
-            await self._announce(job)
-        self._note(await self._enqueue(jobs))
+        await self.enqueue_all(jobs)
         await self._wait_for_first_failure(jobs, timeout, return_exceptions)
         if isinstance(job_or_func, Job) and jobs:
             job_or_func.replace(jobs[-1])
@@ -602,7 +618,7 @@ class Queue(abc.ABC):
     async def _wait_for_first_failure(
         self, jobs: list[Job], timeout: float | None, return_exceptions: bool
     ) -> None:
-        if return_exceptions or len(jobs) < 2:  # noqa: PLR2004 (one has no others to fail first)
+        if return_exceptions or len(jobs) < 2:
             await self.wait_for(jobs, timeout)
         else:
             await self._wait_for_each(jobs, timeout)
@@ -650,15 +666,6 @@ class Queue(abc.ABC):
         job.status = Status.QUEUED
         job.queued = now()
         return job
-
-    async def _announce(self, job: Job) -> None:
-        for callback in list(self._before_enqueues.values()):
-            await callback(job)
-
-    def _note(self, enqueued: Iterable[Job | None]) -> None:
-        batch = _batch.get()
-        if batch is not None:
-            batch.extend(job for job in enqueued if job is not None)
 
 
 __all__ = [

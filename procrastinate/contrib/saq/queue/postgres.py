@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import datetime
 import json
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import procrastinate
 from procrastinate import exceptions
 from procrastinate.contrib.saq import rows
-from procrastinate.contrib.saq.job import TERMINAL_STATUSES, Job, Status
+from procrastinate.contrib.saq.job import Job, Status
 from procrastinate.contrib.saq.queue.base import Queue
 from procrastinate.rpc import (
     defers,
@@ -27,14 +26,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Sequence
 
     from procrastinate import job_context
-    from procrastinate import jobs as jobs_module
     from procrastinate.contrib.saq.types import (
         CountKind,
         DumpType,
         LoadType,
         QueueInfo,
         WorkerInfo,
-        WorkerStats,
     )
 
 JOBS_TABLE = "saq_jobs"
@@ -291,7 +288,9 @@ class PostgresQueue(Queue):
         return [rows.recorded(found[key], self) if key in found else None for key in keys]
 
     async def iter_jobs(
-        self, statuses: list[Status] = list(Status), batch_size: int = 100
+        self,
+        statuses: list[Status] = list(Status),  # noqa: B006 (read only)
+        batch_size: int = 100,
     ) -> AsyncIterator[Job]:
         """
         Go through the jobs of this queue that have a key, by that.
@@ -321,8 +320,8 @@ class PostgresQueue(Queue):
     async def get_job_status(
         self,
         key: str,
-        for_update: bool = False,  # noqa: ARG002 (nothing is locked by looking)
-        connection: Any | None = None,  # noqa: ARG002
+        for_update: bool = False,
+        connection: Any | None = None,
     ) -> Status | None:
         """
         Return the status of the latest job of a key.
@@ -444,7 +443,7 @@ class PostgresQueue(Queue):
         job: Job,
         status: Status,
         *,
-        result: Any = None,  # noqa: ARG002 (a job that is aborted has none)
+        result: Any = None,
         error: str | None = None,
     ) -> None:
         if status is not Status.ABORTED or await self.get_job_status(job.key) in (
@@ -495,4 +494,5 @@ class PostgresQueue(Queue):
     @staticmethod
     def _known(worker: job_records.WorkerRecord) -> WorkerInfo:
         """Tell what the database knows of another process's worker: no counters."""
-        return {"stats": None, "queue_key": None, "metadata": worker.description}
+        metadata = (worker.description or {}).get("metadata")
+        return {"stats": None, "queue_key": None, "metadata": metadata}
