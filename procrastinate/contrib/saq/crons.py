@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from typing import TYPE_CHECKING, Any
 
 import croniter
@@ -10,6 +9,7 @@ import croniter
 from procrastinate.contrib.saq.job import CronJob, Job
 
 if TYPE_CHECKING:
+    import datetime
     from collections.abc import Iterable
 
 _INHERITED = ("timeout", "heartbeat", "retries", "ttl", "kwargs")

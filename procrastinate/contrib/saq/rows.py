@@ -120,7 +120,7 @@ def recorded(record: job_records.JobRecord, queue: Queue) -> Job:
     job.queued = _millis(record.deferred_at)
     job.started = _millis(record.started_at)
     job.completed = _millis(record.ended_at)
-    job.touched = max(_millis(record.touched_at), job.started)
+    job.touched = max(_millis(record.touched_at), job.started) if job.started else 0
     job.meta = record.meta or {}
     job.worker_id = record.worker_name
     job.progress = record.progress or 0.0

@@ -16,6 +16,7 @@ _LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
 
 def run(
     settings: str,
+    /,
     *,
     workers: int = 1,
     verbose: int = 0,

@@ -1,22 +1,27 @@
 """The types of SAQ's arguments, for those who annotate with them."""
 
+# ruff: noqa: UP006, UP007, UP035 (how these read when printed is published)
+
 from __future__ import annotations
 
 from asyncio import Task  # noqa: TC003 (read when the types are asked for)
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Collection
 from typing import (
     TYPE_CHECKING,
     Any,
+    Awaitable,
+    Callable,
     Concatenate,
     Generic,
     Literal,
+    Mapping,
     ParamSpec,
-    Required,
+    Tuple,
     TypeVar,
     Union,
 )
 
-from typing_extensions import TypedDict
+from typing_extensions import Required, TypedDict
 
 if TYPE_CHECKING:
     from procrastinate.contrib.saq.job import CronJob, Job, Status
@@ -87,18 +92,16 @@ class PartialTimersDict(TimersDict, total=False):
 
 CtxType = TypeVar("CtxType", bound=Context)
 Function = Callable[Concatenate[CtxType, ...], Any]
-FunctionsType = Collection[Function[CtxType] | tuple[str, Function[CtxType]]]
+FunctionsType = Collection[Union[Function[CtxType], tuple[str, Function[CtxType]]]]
 ReceivesContext = Callable[[CtxType], Any]
-LifecycleFunctionsType = Union[  # noqa: UP007 (the names in it are strings)
-    ReceivesContext[CtxType], Collection[ReceivesContext[CtxType]]
-]
+LifecycleFunctionsType = Union[ReceivesContext[CtxType], Collection[ReceivesContext[CtxType]]]
 BeforeEnqueueType = Callable[["Job"], Awaitable[Any]]
 CountKind = Literal["queued", "active", "incomplete"]
-DumpType = Callable[[Mapping[Any, Any]], bytes | str]
+DumpType = Callable[[Mapping[Any, Any]], Union[bytes, str]]
 DurationKind = Literal["process", "start", "total", "running"]
 ListenCallback = Callable[[str, "Status"], Any]
-LoadType = Callable[[bytes | str], Any]
-VersionTuple = tuple[int, ...]
+LoadType = Callable[[Union[bytes, str]], Any]
+VersionTuple = Tuple[int, ...]
 
 
 class SettingsDict(TypedDict, Generic[CtxType], total=False):

@@ -9,7 +9,7 @@ import importlib
 import logging
 import signal
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Generic, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, cast
 
 import procrastinate
 from procrastinate import worker as engine
@@ -93,7 +93,7 @@ class Worker(Generic[CtxType]):
         How often to look for jobs by itself; 0: it is told of them, and looks now and then.
     """
 
-    SIGNALS = [signal.SIGINT, signal.SIGTERM]
+    SIGNALS: ClassVar[list[signal.Signals]] = [signal.SIGINT, signal.SIGTERM]
 
     def __init__(
         self,

@@ -23,7 +23,7 @@ from procrastinate.rpc import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 
     from procrastinate import job_context
     from procrastinate.contrib.saq.types import (
@@ -362,6 +362,29 @@ class PostgresQueue(Queue):
         job.error = error
         if job.status is Status.ABORTED:
             self.aborted += 1
+
+    async def schedule(self, lock: int = 1) -> list[str]:
+        """
+        Do nothing: jobs are due by themselves when their time comes.
+
+        Parameters
+        ----------
+        lock
+            Of no meaning.
+        """
+        return []
+
+    @contextlib.asynccontextmanager
+    async def nullcontext(self, enter_result: Any | None = None) -> AsyncGenerator[Any]:
+        """
+        Do nothing around a block.
+
+        Parameters
+        ----------
+        enter_result
+            What the block gets.
+        """
+        yield enter_result
 
     async def dequeue(self, timeout: float = 0.0, poll_interval: float = 0.0) -> Job | None:
         """
