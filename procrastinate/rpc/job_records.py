@@ -63,7 +63,18 @@ _RECORD = """
             'group_key', j.group_key,
             'keep_result', j.keep_result
         )) as options,
-        r.result, r.error, r.progress, r.meta,
+        r.result,
+        case
+            -- a job that is to be tried again has no result yet: its history has the error
+            when j.status = 'todo' then (
+                select e.details from procrastinate_events as e
+                where e.job_id = j.id and e.details ? 'class'
+                order by e.id desc
+                limit 1
+            )
+            else r.error
+        end as error,
+        r.progress, r.meta,
         (
             select min(e.at) from procrastinate_events as e
             where e.job_id = j.id and e.type = 'deferred'
