@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import datetime
 import functools
 import inspect
 import logging
 from typing import TYPE_CHECKING, Any
 
-from procrastinate import exceptions, retry
+from procrastinate import exceptions, retry, utils
 from procrastinate.contrib.saq import rows
 from procrastinate.contrib.saq.job import Job, Status
 from procrastinate.contrib.saq.utils import exponential_backoff, now
@@ -51,13 +52,9 @@ class Retries(retry.BaseRetryStrategy):
         delay = options.retry_delay or 0.0
         if options.retry_backoff:
             delay = exponential_backoff(attempts, delay, options.retry_delay_cap)
-        # not retry_in, which counts whole seconds where the type asks for them
-        return (
-            retry.RetryDecision(retry_in={"seconds": delay})
-            if delay
-            # type: ignore[typeddict-item]
-            else (retry.RetryDecision())
-        )
+        if not delay:
+            return retry.RetryDecision()
+        return retry.RetryDecision(retry_at=utils.utcnow() + datetime.timedelta(seconds=delay))
 
 
 def coroutine_function(

@@ -174,9 +174,9 @@ class Job:
     worker_id: str | None = None
 
     def __post_init__(self) -> None:
-        # callers hand in the value of a status, too
-        if not isinstance(self.status, Status):  # pyright: ignore[reportUnnecessaryIsInstance]
-            self.status = Status[str(self.status).upper()]
+        given: Any = self.status  # callers hand in the value of a status, too
+        if not isinstance(given, Status):
+            self.status = Status[str(given).upper()]
         self.row_id: int | None = None
 
     def __repr__(self) -> str:
@@ -244,7 +244,7 @@ class Job:
         fields: dict[str, Any] = {}
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            default = {} if field.name == "meta" else field.default
+            default: Any = {} if field.name == "meta" else field.default
             if value == default:
                 continue
             fields[field.name] = value.name if field.name == "queue" else value

@@ -153,11 +153,12 @@ class Worker(Generic[CtxType]):
         self.functions: dict[str, Function[CtxType]] = {}
         for cron_job in self.cron_jobs:
             cron_job.check()
-        named = (f if isinstance(f, tuple) else (f.__qualname__, f) for f in functions)
-        for name, function in (
-            *named,
-            *((cron.function.__qualname__, cron.function) for cron in self.cron_jobs),
-        ):
+        listed: list[Any] = [*functions, *(cron.function for cron in self.cron_jobs)]
+        for function in listed:
+            if isinstance(function, tuple):
+                name, function = cast("tuple[str, Function[CtxType]]", function)  # noqa: PLW2901
+            else:
+                name = cast("str", function.__qualname__)
             self.functions.setdefault(name, function)
         self._app = self._make_app()
         self._engine: engine.Worker | None = None

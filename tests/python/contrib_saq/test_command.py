@@ -9,7 +9,9 @@ import pathlib
 import signal
 import subprocess
 import sys
+import urllib.parse
 
+import psycopg.conninfo
 import pytest
 
 from procrastinate.contrib import saq
@@ -37,7 +39,8 @@ def made():
 def home(tmp_path: pathlib.Path, dsn: str, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
     """A directory with a module of settings."""
     (tmp_path / "saq_settings.py").write_text(SETTINGS)
-    monkeypatch.setenv("DSN", dsn)
+    parts = psycopg.conninfo.conninfo_to_dict(dsn)
+    monkeypatch.setenv("DSN", f"postgresql://?{urllib.parse.urlencode(parts)}")
     return tmp_path
 
 
@@ -70,7 +73,7 @@ async def test_the_command_runs_a_worker_that_a_check_finds_and_a_signal_ends(
 def test_settings_are_what_a_path_leads_to_or_what_that_returns(
     home: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.syspath_prepend(home)
+    monkeypatch.setattr(sys, "path", [str(home), *sys.path])
 
     settings = worker_module.import_settings("saq_settings.settings")
 

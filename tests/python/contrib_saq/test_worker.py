@@ -57,10 +57,11 @@ async def test_a_hook_before_that_raises_fails_the_job(queue: PostgresQueue) -> 
     def refuse(ctx: Any) -> None:
         raise RuntimeError("not you")
 
+    def note(ctx: Any) -> None:
+        after.append(ctx["job"].status)
+
     await queue.enqueue("add", key="k", a=1, b=1)
-    await drain(
-        queue, add, before_process=refuse, after_process=lambda ctx: after.append(ctx["job"].status)
-    )  # fmt: skip
+    await drain(queue, add, before_process=refuse, after_process=note)
 
     assert (await again(queue, "k")).status is saq.Status.FAILED
     assert after == [saq.Status.FAILED]

@@ -23,7 +23,7 @@ from procrastinate.contrib.saq.job import (
 from procrastinate.contrib.saq.utils import now
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 
     from procrastinate.contrib.saq.types import (
         BeforeEnqueueType,
@@ -552,7 +552,7 @@ class Queue(abc.ABC):
         ]
 
     @contextlib.asynccontextmanager
-    async def batch(self) -> AsyncIterator[None]:
+    async def batch(self) -> AsyncGenerator[None]:
         """Abort all jobs that the block enqueues if it raises."""
         enqueued: list[Job] = []
         token = _batch.set(enqueued)

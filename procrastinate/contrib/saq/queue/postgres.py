@@ -130,7 +130,9 @@ class PostgresQueue(Queue):
         self.running: dict[str, job_context.JobContext] = {}
 
     @classmethod
-    def from_url(cls, url: str, **kwargs: Any) -> PostgresQueue:
+    def from_url(  # pyright: ignore[reportIncompatibleMethodOverride] (so it is in SAQ)
+        cls, url: str, **kwargs: Any
+    ) -> PostgresQueue:
         """
         Make a queue of the connection string of a database.
 
@@ -517,5 +519,6 @@ class PostgresQueue(Queue):
     @staticmethod
     def _known(worker: job_records.WorkerRecord) -> WorkerInfo:
         """Tell what the database knows of another process's worker: no counters."""
-        metadata = (worker.description or {}).get("metadata")
+        described: dict[str, Any] = worker.description or {}
+        metadata = described.get("metadata")
         return {"stats": None, "queue_key": None, "metadata": metadata}
