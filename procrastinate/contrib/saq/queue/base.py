@@ -543,7 +543,10 @@ class Queue(abc.ABC):
             for item in iter_kwargs
         ]
         await self.enqueue_all(jobs)
-        await self._wait_for_first_failure(jobs, timeout, return_exceptions)
+        if return_exceptions:
+            await self.wait_for(jobs, timeout)
+        else:
+            await self._wait_for_each(jobs, timeout)
         if isinstance(job_or_func, Job) and jobs:
             job_or_func.replace(jobs[-1])
         return [
@@ -615,32 +618,23 @@ class Queue(abc.ABC):
                 task.cancel()
             await asyncio.gather(pause, *waits, return_exceptions=True)
 
-    async def _wait_for_first_failure(
-        self, jobs: list[Job], timeout: float | None, return_exceptions: bool
-    ) -> None:
-        if return_exceptions or len(jobs) < 2:
-            await self.wait_for(jobs, timeout)
-        else:
-            await self._wait_for_each(jobs, timeout)
-        if return_exceptions:
-            return
-        for job in jobs:
+    async def _wait_for_each(self, jobs: list[Job], timeout: float | None) -> None:
+        """Wait for all, and no longer when one has failed."""
+
+        async def succeed(job: Job) -> None:
+            await self.wait_for([job], timeout)
             if job.status in UNSUCCESSFUL_TERMINAL_STATUSES:
                 raise JobError(job)
 
-    async def _wait_for_each(self, jobs: list[Job], timeout: float | None) -> None:
-        """Wait for all, and no longer when one has failed."""
-        waits = {asyncio.ensure_future(self.wait_for([job], timeout)): job for job in jobs}
-        pending = set(waits)
+        waits = [asyncio.ensure_future(succeed(job)) for job in jobs]
         try:
-            while pending:
-                done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-                for wait in done:
+            if waits:
+                await asyncio.wait(waits, return_when=asyncio.FIRST_EXCEPTION)
+            for wait in waits:
+                if wait.done():
                     wait.result()
-                    if waits[wait].status in UNSUCCESSFUL_TERMINAL_STATUSES:
-                        raise JobError(waits[wait])
         finally:
-            for wait in pending:
+            for wait in waits:
                 wait.cancel()
             await asyncio.gather(*waits, return_exceptions=True)
 
