@@ -130,6 +130,31 @@ _LIST_RECORDS = Function(
         order by j.key
     """,  # noqa: S608 (put in are columns)
 )
+_LIST_OPEN = Function(
+    name="list_open_job_records",
+    arguments={"queue_name": "text", "skip": "integer", "max_jobs": "integer"},
+    columns=_COLUMNS,
+    body=f"""
+        {_RECORD}
+        where j.id in (
+            select o.job_id
+            from (
+                select t.job_id
+                from procrastinate_todo as t
+                where t.queue_name = %(queue_name)s::text
+                union all
+                select d.job_id
+                from procrastinate_doing as d
+                inner join procrastinate_jobs as k on k.id = d.job_id
+                where k.queue_name = %(queue_name)s::text
+            ) as o
+            order by o.job_id
+            offset %(skip)s::integer
+            limit %(max_jobs)s::integer
+        )
+        order by j.id
+    """,  # noqa: S608 (put in are columns)
+)
 _COUNT_WAITING = Function(
     name="count_waiting_jobs",
     arguments={"queue_name": "text"},
@@ -167,7 +192,7 @@ _LIST_WORKERS = Function(
 )
 
 #: Every function of this module.
-FUNCTIONS = (_GET_RECORDS, _LIST_RECORDS, _COUNT_WAITING, _LIST_WORKERS)
+FUNCTIONS = (_GET_RECORDS, _LIST_RECORDS, _LIST_OPEN, _COUNT_WAITING, _LIST_WORKERS)
 
 
 @attrs.frozen(kw_only=True)
@@ -219,6 +244,17 @@ def list_job_records(
     return Call(
         function=_LIST_RECORDS,
         args={"queue_name": queue, "after_key": after_key, "max_jobs": max_jobs},
+        decode=_records,
+    )
+
+
+def list_open_job_records(
+    *, queue: str, skip: int = 0, max_jobs: int = 10
+) -> Call[list[JobRecord]]:
+    """Return jobs of a queue that have not ended, by id."""
+    return Call(
+        function=_LIST_OPEN,
+        args={"queue_name": queue, "skip": skip, "max_jobs": max_jobs},
         decode=_records,
     )
 

@@ -194,8 +194,10 @@ class PostgresQueue(Queue):
         workers = await call(job_records.list_workers(queue=self.name, silent_for=SILENT_FOR))
         listed: list[dict[str, Any]] = []
         if jobs:
-            statuses = [Status.QUEUED, Status.ACTIVE, Status.ABORTING]
-            listed = [job.to_dict() async for job in self.iter_jobs(statuses)]
+            found = await call(
+                job_records.list_open_job_records(queue=self.name, skip=offset, max_jobs=limit)
+            )
+            listed = [rows.recorded(record, self).to_dict() for record in found]
         return {
             "workers": {
                 worker.name or "": self._workers.get(worker.name or "") or self._known(worker)
@@ -205,7 +207,7 @@ class PostgresQueue(Queue):
             "queued": counted.due,
             "active": counted.doing,
             "scheduled": counted.scheduled,
-            "jobs": listed[offset : offset + limit],
+            "jobs": listed,
         }
 
     async def count(self, kind: CountKind) -> int:
