@@ -341,6 +341,7 @@ class Blueprint:
         ValueError
             An option is out of bounds, or contradicts another.
         """
+        job_options.of_task(options)  # refused here and now, if they are wrong
 
         def wrap(func: Callable[P, R]) -> Task[P, R, P]:
             task: Task[P, R, P] = Task(

@@ -128,6 +128,8 @@ _READERS: dict[str, Callable[[str, Any], Any]] = {
 
 _NAMES = frozenset(_READERS) | {"store_result"}
 
+_OF_TASKS = RunOptions.__annotations__.keys()
+
 _OF_RETRIES = ("retry_delay", "retry_backoff", "retry_delay_cap", "retry_jitter")
 
 
@@ -164,6 +166,23 @@ def read(
     merged = attrs.evolve(defaults or jobs.JobOptions(), **changes)
     _check(merged)
     return None if merged == jobs.JobOptions() else merged
+
+
+def of_task(options: RunOptions) -> jobs.JobOptions | None:
+    """
+    Read the options that a task was declared with; None if it has none.
+
+    Raises
+    ------
+    TypeError
+        There is no such option, or it is of another type than its own.
+    ValueError
+        An option is out of bounds, or contradicts another.
+    """
+    for name in options:
+        if name not in _OF_TASKS:
+            raise TypeError(f"task() got an unexpected keyword argument {name!r}")
+    return read(options)
 
 
 def _read_store_result(

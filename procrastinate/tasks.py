@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 logger: logging.Logger = logging.getLogger(__name__)
 
 P = ParamSpec("P")
-R = TypeVar("R", covariant=True)  # noqa: PLC0105 (3.x published the name)
+R = TypeVar("R")  # 3.x published it
+R_co = TypeVar("R_co", covariant=True)
 Args = ParamSpec("Args")
 T = TypeVar("T")
 
@@ -96,7 +97,7 @@ def configure_task(
     )
 
 
-class Task(Generic[P, R, Args]):
+class Task(Generic[P, R_co, Args]):
     """
     A task is a function that should be executed later. It is linked to a
     default queue, and expects keyword arguments. `App.task` makes them.
@@ -139,14 +140,14 @@ class Task(Generic[P, R, Args]):
     """Middlewares that wrap this task's execution, the outermost first."""
     options: jobs.JobOptions | None
     """Default options of a job's run: its timeout, its ttl, … None: it has none."""
-    func: Callable[P, R]
+    func: Callable[P, R_co]
     """The decorated function."""
     blueprint: blueprints.Blueprint
     """The blueprint or app that the task belongs to."""
 
     def __init__(
         self,
-        func: Callable[P, R],
+        func: Callable[P, R_co],
         *,
         blueprint: blueprints.Blueprint,
         # task naming
@@ -172,7 +173,7 @@ class Task(Generic[P, R, Args]):
         self.priority = priority
         self.lock = lock
         self.queueing_lock = queueing_lock
-        self.options = job_options.read(options)
+        self.options = job_options.of_task(options)
         self.name = name or self.full_path
         self.task_middleware = list(task_middleware) if task_middleware else []
         middleware_module.check_task_middlewares(
@@ -195,7 +196,7 @@ class Task(Generic[P, R, Args]):
         self.name = utils.add_namespace(self.name, namespace)
         self.aliases = [utils.add_namespace(alias, namespace) for alias in self.aliases]
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Run the function here and now: no job, no middleware, no context added."""
         return self.func(*args, **kwargs)
 
@@ -306,7 +307,7 @@ class Task(Generic[P, R, Args]):
     ) -> handles.JobHandle[T]: ...
 
     @overload
-    def handle(self, job_id: int) -> handles.JobHandle[R]: ...
+    def handle(self, job_id: int) -> handles.JobHandle[R_co]: ...
 
     def handle(self, job_id: int) -> handles.JobHandle[Any]:
         """
@@ -327,7 +328,7 @@ class Task(Generic[P, R, Args]):
     ) -> T: ...
 
     @overload
-    async def defer_and_wait_async(self, *_: Args.args, **task_kwargs: Args.kwargs) -> R: ...
+    async def defer_and_wait_async(self, *_: Args.args, **task_kwargs: Args.kwargs) -> R_co: ...
 
     async def defer_and_wait_async(self, *_: Args.args, **task_kwargs: Args.kwargs) -> Any:
         """
@@ -365,7 +366,7 @@ class Task(Generic[P, R, Args]):
     ) -> T: ...
 
     @overload
-    def defer_and_wait(self, *_: Args.args, **task_kwargs: Args.kwargs) -> R: ...
+    def defer_and_wait(self, *_: Args.args, **task_kwargs: Args.kwargs) -> R_co: ...
 
     def defer_and_wait(self, *_: Args.args, **task_kwargs: Args.kwargs) -> Any:
         """
@@ -399,7 +400,7 @@ class Task(Generic[P, R, Args]):
         *,
         timeout: float | None = None,
         return_exceptions: bool = False,
-    ) -> list[R]: ...
+    ) -> list[R_co]: ...
 
     async def map_async(
         self,
@@ -456,7 +457,7 @@ class Task(Generic[P, R, Args]):
         *,
         timeout: float | None = None,
         return_exceptions: bool = False,
-    ) -> list[R]: ...
+    ) -> list[R_co]: ...
 
     def map(
         self,
@@ -531,9 +532,26 @@ class Task(Generic[P, R, Args]):
             At most one job of a group runs at a time in each queue. A delayed job of a group
             does not hold back the others, as one with a lock does. Not with ``lock``.
         timeout :
-            This and each other option of a run (``heartbeat``, ``ttl``, ``store_result``,
-            ``keep_result``, ``max_attempts``, ``retry_delay``, ``retry_backoff``,
-            ``retry_delay_cap``, ``retry_jitter``) overrides the task's own: see `App.task`.
+            A run that takes longer is cancelled and fails: seconds or a ``timedelta``. This
+            and what follows override the task's own options; `App.task` says more.
+        heartbeat :
+            So does a run that gives no sign of life for longer (`JobContext.touch`).
+        ttl :
+            How long what the task returns is kept; 0 is for ever, less is not at all.
+        store_result :
+            Whether it is kept at all, for a day if there is no ttl.
+        keep_result :
+            Whether it outlives the job.
+        max_attempts :
+            How often the job runs in all, if it fails and the task has no ``retry``.
+        retry_delay :
+            The pause before the second run.
+        retry_backoff :
+            The factor by which each further pause is longer.
+        retry_delay_cap :
+            The longest pause.
+        retry_jitter :
+            Whether each pause is a random part of that.
 
         Returns
         -------

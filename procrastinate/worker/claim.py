@@ -43,13 +43,8 @@ TWO_LANES_FROM = 20
 #: Jobs in one exchange: what procrastinate_fetch_jobs_v1 allows.
 MAX_LIMIT = 10_000
 
-
-def _finish_and_fetch(ends: Sequence[wire.End]) -> Callable[..., Call[values.Exchange]]:
-    """Return the exchange that carries these ends; the shorter one if it can."""
-    for end in ends:
-        if end.result is not None or end.error is not None:
-            return results.finish_and_fetch_v2
-    return wire.finish_and_fetch_v1
+#: Characters of results in one exchange, unless one result has more.
+MOST_TEXT = 16_000_000
 
 
 class Claims:
@@ -72,6 +67,8 @@ class Claims:
             lanes = 2 if worker.concurrency >= TWO_LANES_FROM else 1
         self.ends: list[RunningJob] = []
         self.retries: list[RunningJob] = []
+        self.suspects = 0
+        """Ends that go one by one: the database refused a statement with all of them."""
         self.releases: dict[int, int] = {}
         """Claims to give back, with the ids of their jobs."""
         self.reserved = 0
@@ -110,6 +107,23 @@ class Claims:
         """Take a job that failed and is to be tried again, or may be."""
         self.retries.append(ended)
         self.wake()
+
+    def take_ends(self) -> tuple[list[RunningJob], bool]:
+        """Give away the ends of the next exchange; tell whether they have results or errors."""
+        text, tells_more, most = 0, False, 1 if self.suspects else len(self.ends)
+        for count, ended in enumerate(self.ends):
+            if count == most:
+                break
+            end = ended.end
+            if end is not None and (end.result is not None or end.error is not None):
+                tells_more = True
+                text += len(end.result or "")
+                if text > MOST_TEXT and count:
+                    most = count
+                    break
+        self.suspects = max(self.suspects - most, 0)
+        taken, self.ends = self.ends[:most], self.ends[most:]
+        return taken, tells_more
 
     def take_release(self, job_id: int, claim_id: int) -> None:
         """Take a claim that is not run here, to give it back."""
@@ -294,7 +308,7 @@ class _Lane:
     async def _exchange(self, limit: int) -> values.Exchange | None:
         """Report the ends that are there and claim; None if it failed and was dealt with."""
         claims, worker = self._claims, self._worker
-        sent, claims.ends = claims.ends, []
+        sent, tells_more = claims.take_ends()
         exchange: values.Exchange | None = None
 
         def receive(answer: values.Exchange) -> None:
@@ -307,22 +321,28 @@ class _Lane:
         def put_back() -> None:
             claims.ends[:0] = sent
 
-        ends = [ended.end for ended in sent if ended.end is not None]
+        finish_and_fetch = (
+            results.finish_and_fetch_v2 if tells_more else wire.finish_and_fetch_v1
+        )
         claims.reserved += limit
         self._sent_at = asyncio.get_running_loop().time()
         try:
             await self._send(
-                _finish_and_fetch(ends)(
+                finish_and_fetch(
                     worker_id=worker.registration.worker_id,
                     queues=worker.queues,
                     limit=limit,
                     marks=self._marks,
-                    ends=ends,
+                    ends=[ended.end for ended in sent if ended.end is not None],
                 ),
                 receive=receive,
                 put_back=put_back,
                 sent=sent,
             )
+        except exceptions.ConnectorException as exc:
+            if not tells_more or not reports.is_overcome(worker, sent, exc):
+                raise
+            claims.suspects = len(sent)
         finally:
             claims.reserved -= limit
         return exchange

@@ -5,12 +5,19 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from procrastinate import exceptions, jobs
+from procrastinate.worker import records
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from procrastinate.rpc import values
     from procrastinate.worker.running import RunningJob
     from procrastinate.worker.worker import Worker
+
+
+#: What the database raises about a value. Other classes say that something else is wrong.
+_OF_VALUES = {exceptions.ConnectorException, exceptions.InvalidArgument}
 
 
 def settle_ends(
@@ -45,6 +52,37 @@ def settle_retries(
             _log_not_held(worker, ended, outcome.status, applied=ended.was_sent)
         else:
             _log_acknowledged(worker, ended)
+
+
+def is_overcome(worker: Worker, sent: Sequence[RunningJob], exc: Exception) -> bool:
+    """
+    Whether ends that the database refused may be sent again; each alone, and then without.
+
+    What can't be stored is found before it is sent, but for what only the database knows, such as
+    a number with too many digits. It must not take others along, nor the worker.
+    """
+    if type(exc) not in _OF_VALUES:
+        return False
+    if len(sent) > 1:
+        return True
+    (ended,) = sent
+    if ended.end is None or ended.is_given_up:
+        return False
+    ended.is_given_up = True
+    cause = exc.__cause__ or exc
+    failure = exceptions.ConnectorException(f"What the job left could not be stored: {cause}")
+    failure.__cause__ = exc
+    worker.logger.error(
+        "The database refused what job %s left: %s. The job has failed",
+        ended.job.call_string,
+        cause,
+        extra=worker.log_extra("result_refused", ended.job),
+    )
+    error = records.error_of(failure, ended.job.attempts + 1).as_json()
+    ended.end = ended.end._replace(
+        status=jobs.Status.FAILED.value, result=None, error=error if ended.end.result else None
+    )
+    return True
 
 
 def _log_acknowledged(worker: Worker, ended: RunningJob) -> None:

@@ -43,6 +43,8 @@ class RunningJob:
     """Its timeout and heartbeat, if it has one."""
     has_told: bool = False
     """Something of what it told may not have been sent."""
+    is_given_up: bool = False
+    """What it left could not be stored: it fails without."""
     was_sent: bool = False
     """It was told before, and the answer was lost: it may have been applied."""
 

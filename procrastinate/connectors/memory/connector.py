@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import datetime
     from collections.abc import Callable, Iterable, Iterator
 
+    from procrastinate import jobs
     from procrastinate.rpc.call import Call
 
 T = TypeVar("T")
@@ -51,8 +52,14 @@ class InMemoryConnector(named_queries.NamedQueries, connector.BaseAsyncConnector
         ``id queue_name task_name priority lock queueing_lock args status scheduled_at attempts
         abort_requested worker_id``; the status is a string.
         """
+        self.options: dict[int, jobs.JobOptions] = store.options
+        """What jobs ask for beyond that, by their ids: timeout, key and so on, if anything."""
         self.events: dict[int, list[EventRow]] = store.events
-        """What happened to each job: dictionaries with ``type`` and ``at``."""
+        """
+        What happened to each job: dictionaries with ``type`` and ``at``.
+
+        Of a run that failed also ``error``, a line, and ``details``, all that was told of it.
+        """
         self.workers: dict[int, datetime.datetime] = store.workers
         """The last heartbeat of each worker, by its id."""
         self.periodic_defers: dict[tuple[str, str], int] = store.periodic_defers

@@ -75,7 +75,7 @@ def test_all_options_reach_their_columns(sync_app: App, conn: psycopg.Connection
 
     (stored,) = conn.execute(
         "select to_jsonb(j) from procrastinate_jobs as j where id = %s", [job.id]
-    ).fetchone() or (None,)
+    ).fetchone() or ({},)
     assert {name: stored[name] for name in options.as_json() if name != "meta"} == {
         "timeout": "00:00:01.5",
         "heartbeat": "00:00:02",

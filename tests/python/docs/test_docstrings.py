@@ -95,7 +95,7 @@ def parameters(thing: griffe.Object) -> dict[str, set[str]]:
         taken[parameter.name] = {parameter.name}
         if options := OPTIONS.search(str(parameter.annotation)):
             typed_dict = find(thing.package, thing.module.resolve(options["typed_dict"]))
-            taken[parameter.name] = set(typed_dict.members)
+            taken[parameter.name] = set(typed_dict.all_members)
     return taken
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hypothesis import strategies as st
-from hypothesis.stateful import rule
+from hypothesis.stateful import initialize, rule
 
 from procrastinate import SyncPsycopgConnector, jobs
 from procrastinate.rpc import defers, front, results, wire
@@ -21,7 +21,6 @@ from tests.python.models.machine import (
     limits,
     new_jobs,
     queue_lists,
-    worker_names,
 )
 
 KEYS = ("k", "j")
@@ -65,6 +64,9 @@ faults: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
         {"meta": [1, "ü"]},
     ]
 )
+# Of the latest claims, and mostly by the worker that all have.
+claim_names = st.integers(0, 4)
+worker_names = st.sampled_from([0, 0, 0, 1, 2])
 optional_jobs = st.tuples(new_jobs, st.one_of(options, options, st.none()))
 errors: st.SearchStrategy[Any] = st.sampled_from(
     [
@@ -85,6 +87,20 @@ class OptionsMachine(Machine):
         self, drawn: Sequence[tuple[dict[str, Any], jobs.JobOptions | None]]
     ) -> list[jobs.Job]:
         return [self.make_job(job).evolve(options=options) for job, options in drawn]
+
+    @initialize(drawn=st.lists(optional_jobs, min_size=2, max_size=4), limit=limits)
+    def start(
+        self, drawn: list[tuple[dict[str, Any], jobs.JobOptions | None]], limit: int
+    ) -> None:
+        """Begin with jobs and a worker: most commands are about jobs that run."""
+        self.register(queues=None, old=False)
+        for one in drawn:
+            self._defer_optional(self._optional([one]), "many")
+        self.exchange(0, None, limit, lambda _: [])
+
+    @rule(limit=limits)
+    def fetch_more(self, limit: int) -> None:
+        self.exchange(0, None, limit, lambda _: [])
 
     @rule(
         drawn=st.lists(optional_jobs, max_size=3),
@@ -164,7 +180,9 @@ class OptionsMachine(Machine):
         worker=worker_names,
         queues=queue_lists,
         limit=limits,
-        drawn=st.lists(st.tuples(job_names, ends, st.booleans(), returned, errors), max_size=3),
+        drawn=st.lists(
+            st.tuples(claim_names, ends, st.booleans(), returned, errors), max_size=3
+        ),
     )
     def finish_with_results(
         self,
@@ -219,7 +237,7 @@ class OptionsMachine(Machine):
 
     @rule(
         worker=worker_names,
-        drawn=st.lists(st.tuples(job_names, errors, st.booleans()), max_size=3),
+        drawn=st.lists(st.tuples(claim_names, errors, st.booleans()), max_size=3),
     )
     def fail(self, worker: int, drawn: list[tuple[Any, ...]]) -> None:
         def act(side: sides.Side) -> Any:
@@ -237,7 +255,7 @@ class OptionsMachine(Machine):
         worker=worker_names,
         drawn=st.lists(
             st.tuples(
-                job_names,
+                claim_names,
                 st.sampled_from([None, 0.0, 0.25, 1.0, 1.5, -2.0]),
                 st.sampled_from([None, None, {"at": "ü"}, [1], "no", 2.5, True]),
             ),

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from procrastinate import App, JobContext, PsycopgConnector, exceptions
+from procrastinate.worker import claim
 
-from .conftest import Work, drain
+from .conftest import Work, drain, numbers
 
 if TYPE_CHECKING:
     import psycopg
@@ -195,6 +196,49 @@ async def test_a_user_s_own_json_is_used_once_and_trusted_in_nothing(dsn: str) -
         with pytest.raises(exceptions.JobFailed, match="NaN is no number in JSON"):
             await app.job_manager.get_result_async(nan)
     assert written.count(Strange) == 1
+
+
+async def test_what_only_the_database_refuses_fails_its_job_and_no_other(dsn: str) -> None:
+    def dumps(value: Any) -> str:
+        return "1e200000" if value == "too big a number" else json.dumps(value)
+
+    app = App(connector=PsycopgConnector(conninfo=dsn, json_dumps=dumps))
+    together = asyncio.Barrier(3)
+
+    @app.task(ttl=60)
+    async def task(value: str) -> str:
+        await together.wait()
+        return value
+
+    async with app.open_async():
+        ids = await task.batch_defer_async(
+            {"value": "a"}, {"value": "too big a number"}, {"value": "b"}
+        )
+        await drain(app, concurrency=3)
+        first, refused, last = await app.wait_for(ids, timeout=10)
+    assert (first.result, last.result) == ("a", "b")
+    assert (refused.status, refused.result) == ("failed", None)
+    assert refused.error is not None
+    assert "What the job left could not be stored" in refused.error.message
+
+
+async def test_results_that_are_too_much_for_one_statement_go_in_several(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claim, "MOST_TEXT", 1000)
+    together = asyncio.Barrier(20)
+
+    @app.task(ttl=60)
+    async def task(n: int) -> str:
+        await together.wait()
+        return str(n) * 150
+
+    ids = await task.batch_defer_async(*numbers(20))
+
+    await drain(app, concurrency=20)
+
+    reports = await app.wait_for(ids, timeout=10)
+    assert [report.result for report in reports] == [str(n) * 150 for n in range(20)]
 
 
 async def test_a_result_can_outlive_its_job(app: App) -> None:

@@ -50,6 +50,7 @@ def test_the_reasons_have_the_published_values() -> None:
     assert {reason.name: reason.value for reason in job_context.AbortReason} == {
         "USER_REQUEST": "user_request",
         "SHUTDOWN": "shutdown",
+        "TIMEOUT": "timeout",  # 3.x had no timeouts
     }
 
 

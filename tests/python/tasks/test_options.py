@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 from typing import Any, cast
 
@@ -151,7 +152,7 @@ async def test_a_key_is_one_job_s_until_it_has_ended(app: App) -> None:
         with pytest.raises(exceptions.KeyInUse, match="the key k"):
             await task.configure(key="k").defer_async()
         with pytest.raises(exceptions.AlreadyEnqueued):
-            task.configure(key="k").defer()
+            await asyncio.to_thread(task.configure(key="k").defer)
         await app.run_worker_async(wait=False, install_signal_handlers=False)
         await task.configure(key="k").defer_async()
         assert len(list(await app.job_manager.list_jobs_async(status="todo"))) == 1

@@ -119,6 +119,7 @@ def test_the_job_of_the_table_has_no_columns_more(
     plain = world.call(front.defer_job(queue_name="q", task_name="t"))
 
     assert memory.jobs[job_id].keys() == memory.jobs[plain].keys()
+    assert memory.options == {job_id: jobs.JobOptions(timeout=5)}
 
 
 def test_what_a_run_returned_is_kept_for_the_ttl(
@@ -366,7 +367,7 @@ async def test_the_end_of_a_job_with_a_ttl_is_told(
     world: World, memory: InMemoryConnector
 ) -> None:
     def end_two() -> int:
-        silent, told = world.claim(), world.claim(ttl=0)
+        silent, told = world.claim(ttl=-1), world.claim(ttl=0)
         world.end(silent)
         world.end(told)
         return told[0]

@@ -209,7 +209,7 @@ async def test_a_retry_whose_answer_was_lost_is_done_once(
     start_worker: StartWorker,
     records: pytest.LogCaptureFixture,
 ) -> None:
-    cable.lose_answer_to("procrastinate_retry_jobs_v1")
+    cable.lose_answer_to("procrastinate_retry_jobs_v2")
     job_id = await far_app.configure_task("flaky").defer_async(n=1)
     run = await start_worker(far_app, **{**ALONE, "listen_notify": False})
     async with asyncio.timeout(PATIENCE):
@@ -437,7 +437,7 @@ def unreliable(app: App, monkeypatch: pytest.MonkeyPatch) -> Unreliable:
     "function",
     [
         "procrastinate_finish_and_fetch_v1",
-        "procrastinate_retry_jobs_v1",
+        "procrastinate_retry_jobs_v2",
         "procrastinate_list_jobs_to_abort_v1",
         "procrastinate_heartbeat_v1",
         "procrastinate_channels_v1",

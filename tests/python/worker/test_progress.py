@@ -142,7 +142,30 @@ async def test_ten_thousand_updates_of_a_hundred_jobs_cost_few_statements(
     assert done == 100
 
 
-async def test_a_hundred_threads_may_tell_at_once(
+async def test_a_job_that_tells_all_the_time_is_heard_ten_times_a_second(
+    app: App, drain: Drain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = Seen(app, monkeypatch)
+
+    @app.task(pass_context=True, ttl=0)
+    async def task(context: JobContext) -> int:
+        loop, calls = asyncio.get_running_loop(), 0
+        until = loop.time() + 0.35
+        while loop.time() < until:
+            calls += 1
+            context.update(progress=calls / 1_000_000)
+            await asyncio.sleep(0)
+        return calls
+
+    job_id = await task.defer_async()
+
+    await drain()
+
+    assert await app.job_manager.get_result_async(job_id) > 100
+    assert 2 <= seen.updates <= 6  # at once, after each 100 ms, and at the end
+
+
+async def test_eight_threads_may_tell_at_once(
     app: App, database: Database, drain: Drain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = Seen(app, monkeypatch)
@@ -212,7 +235,7 @@ async def test_an_update_that_the_database_refuses_hurts_no_other_job(
 
     def spoilt(**args: Any) -> Any:
         call = make(**args)
-        call.args["p_progress"][:] = [  # type: ignore[index]  # a dictionary
+        call.args["p_progress"][:] = [
             2 if progress == 0.5 else progress for progress in call.args["p_progress"]
         ]
         return call
