@@ -20,6 +20,7 @@ from benchmarks import (
     overview,
     producers,
     purge,
+    saq,
     snapshot,
     soak,
     triggers,
@@ -43,6 +44,7 @@ CASES: Mapping[str, Case] = {
     "notify": notify.run,
     "producers": producers.run,
     "memory": memory.run,
+    "saq": saq.run,
     "import": import_time.run,
 }
 

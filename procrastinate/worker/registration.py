@@ -96,4 +96,5 @@ def _describe(worker: Worker) -> dict[str, Any]:
         "python": platform.python_version(),
         "procrastinate": metadata.extract_metadata()["version"],
         "concurrency": worker.concurrency,
+        **worker.description,
     }

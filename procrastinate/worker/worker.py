@@ -106,6 +106,7 @@ class Worker:
 
         self.logger: logging.Logger = logger.getChild(self.worker_name)
         self.worker_id: int | None = None
+        self.description: dict[str, Any] = {}  # what else its row says of it
         self.run_task: asyncio.Task[Any] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._make_parts()
