@@ -269,6 +269,9 @@ def test_a_job_that_was_asked_to_abort_is_not_tried_again(world: World) -> None:
     world.call(front.abort_job(job_id=claim[0]))
 
     assert world.fail(claim, ERROR) == "failed"
+    report = world.report(claim[0])
+    assert report is not None
+    assert (report.attempts, report.stored) == (1, True)
 
 
 def test_a_power_that_is_too_large_for_a_number_is_the_longest_delay() -> None:
