@@ -31,7 +31,8 @@ T = TypeVar("T")
 
 Args: TypeAlias = "list[bytes | None]"
 
-#: The names under which a connection's statements are prepared, by their function.
+#: The names under which a connection's statements are prepared, by their text: a function may
+#: be called with all of its arguments, or with the first.
 Names: TypeAlias = dict[str, bytes]
 
 #: Seconds that a server has to take a request to cancel. Its connection is closed anyway.
@@ -114,12 +115,13 @@ class _Talker:
     def _execute_prepared(
         self, function: Function, args: Args
     ) -> Generator[None, PGresult, Rows]:
-        name = self._names.get(function.name)
+        text = function.numbered_text
+        name = self._names.get(text)
         if name is None:
             name = f"procrastinate_line_{next(_NUMBERS)}".encode()
-            self._pgconn.send_prepare(name, function.numbered_text.encode())
+            self._pgconn.send_prepare(name, text.encode())
             self._load((yield))
-            self._names[function.name] = name
+            self._names[text] = name
         self._pgconn.send_query_prepared(name, args)
         return self._load((yield))
 

@@ -93,7 +93,7 @@ class OptionsMachine(Machine):
         self, drawn: list[tuple[dict[str, Any], jobs.JobOptions | None]], limit: int
     ) -> None:
         """Begin with jobs and a worker: most commands are about jobs that run."""
-        self.register(queues=None, old=False)
+        Machine.register(self, queues=None, old=False)
         for one in drawn:
             self._defer_optional(self._optional([one]), "many")
         self.exchange(0, None, limit, lambda _: [])
@@ -302,6 +302,43 @@ class OptionsMachine(Machine):
         )
 
 
+#: Commands that options have no part in: without them a history gets further.
+OTHERS = (
+    "defer",
+    "defer_what_cannot_be",
+    "defer_one",
+    "defer_tick",
+    "register",
+    "beat",
+    "beat_as_3x",
+    "prune",
+    "fetch",
+    "fetch_as_3x",
+    "finish_and_fetch",
+    "finish",
+    "retry",
+    "release",
+    "reschedule",
+    "pause",
+    "resume",
+    "recover",
+    "purge",
+    "delete_old",
+    "change_many",
+    "recover_tasks",
+    "retire",
+    "list_jobs",
+    "count",
+    "get_status",
+    "explain",
+    "list_jobs_to_abort",
+    "list_stalled",
+    "ask_the_schema",
+    "defer_with_options_that_cannot_be",
+    "defer_tick_with_options",
+)
+
+
 def run_on(connector: SyncPsycopgConnector) -> type[OptionsMachine]:
     """Return a machine whose PostgreSQL side is this database."""
 
@@ -309,3 +346,12 @@ def run_on(connector: SyncPsycopgConnector) -> type[OptionsMachine]:
         database_connector = connector
 
     return OnDatabase
+
+
+def run_options_on(connector: SyncPsycopgConnector) -> type[OptionsMachine]:
+    """Return a machine of the commands that options are about, and no others."""
+    return type(
+        "OptionsOnDatabase",
+        (OptionsMachine,),
+        {"database_connector": connector, **dict.fromkeys(OTHERS)},
+    )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
-from hypothesis.stateful import run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 from procrastinate import SyncPsycopgConnector
 from tests.python.models import options_machine
@@ -28,11 +28,9 @@ def database(dsn: str) -> Iterator[SyncPsycopgConnector]:
     connector.close()
 
 
-def test_the_memory_connector_and_postgresql_agree_after_each_command(
-    database: SyncPsycopgConnector,
-) -> None:
+def run(machine: type[RuleBasedStateMachine], examples: int) -> None:
     settings = hypothesis.settings(
-        max_examples=EXAMPLES,
+        max_examples=examples,
         stateful_step_count=40,
         deadline=None,
         report_multiple_bugs=False,
@@ -44,4 +42,14 @@ def test_the_memory_connector_and_postgresql_agree_after_each_command(
             hypothesis.HealthCheck.data_too_large,
         ],
     )
-    run_state_machine_as_test(options_machine.run_on(database), settings=settings)
+    run_state_machine_as_test(machine, settings=settings)
+
+
+def test_the_memory_connector_and_postgresql_agree_after_each_command(
+    database: SyncPsycopgConnector,
+) -> None:
+    run(options_machine.run_on(database), EXAMPLES)
+
+
+def test_they_agree_on_all_that_jobs_ask_for(database: SyncPsycopgConnector) -> None:
+    run(options_machine.run_options_on(database), EXAMPLES // 2)

@@ -86,6 +86,17 @@ def test_one_job_is_deferred_with_options_by_name(world: World) -> None:
     assert claimed.job.options == options
 
 
+def test_the_two_forms_of_one_call_are_two_statements(dsn: str) -> None:
+    connector = SyncPsycopgConnector(conninfo=dsn, min_size=1, max_size=1)
+    connector.open()
+    try:
+        for options in (None, jobs.JobOptions(ttl=0), None):
+            call = front.defer_job(queue_name="q", task_name="t", options=options)
+            assert connector.call(call)
+    finally:
+        connector.close()
+
+
 def test_results_are_told_of_jobs_that_exist_or_have_left_one(world: World) -> None:
     none, null = world.claim(), world.claim(ttl=0)
     failed, gone = world.claim(ttl=60), world.claim(ttl=0, keep_result=True)

@@ -264,6 +264,16 @@ def test_the_delay_grows_as_the_policy_says(
         world.now = due
 
 
+def test_a_job_that_was_asked_to_abort_is_not_tried_again(world: World) -> None:
+    claim = world.claim(max_attempts=9, ttl=0)
+    world.call(front.abort_job(job_id=claim[0]))
+
+    assert world.fail(claim, ERROR) == "failed"
+    report = world.report(claim[0])
+    assert report is not None
+    assert (report.attempts, report.stored) == (1, True)
+
+
 def test_a_power_that_is_too_large_for_a_number_is_the_longest_delay() -> None:
     options = jobs.JobOptions(retry_delay=5, retry_backoff=1e6)
 
