@@ -23,6 +23,7 @@ as $$
 declare
     v_ids bigint[];
     v_twice integer[];
+    v_nrs integer[];  -- those to defer; then, those to defer one by one
     v_nr integer;
     v_constraint text;
 begin
@@ -50,12 +51,34 @@ begin
             and not exists (select from procrastinate_keys as k where k.job_id = u.id)
     );
 
-    for v_nr in
-        select u.nr
+    v_nrs := array(
+        select u.nr::integer
         from unnest(v_ids, p_queueing_locks) with ordinality as u (id, queueing_lock, nr)
         where u.nr <> all(v_twice) and u.id is not null
         order by u.queueing_lock nulls first, u.nr
-    loop
+    );
+    begin
+        perform _procrastinate_defer_with_options(
+            array(select p_queue_names[n.nr] from unnest(v_nrs) as n (nr)),
+            array(select p_task_names[n.nr] from unnest(v_nrs) as n (nr)),
+            array(select p_priorities[n.nr] from unnest(v_nrs) as n (nr)),
+            array(select p_locks[n.nr] from unnest(v_nrs) as n (nr)),
+            array(select p_queueing_locks[n.nr] from unnest(v_nrs) as n (nr)),
+            array(select p_args[n.nr] from unnest(v_nrs) as n (nr)),
+            array(select p_scheduled_ats[n.nr] from unnest(v_nrs) as n (nr)),
+            array(select p_options[n.nr] from unnest(v_nrs) as n (nr)),
+            array(select v_ids[n.nr] from unnest(v_nrs) as n (nr))
+        );
+        v_nrs := '{}';
+    exception
+        when unique_violation then
+            get stacked diagnostics v_constraint = constraint_name;
+            if v_constraint <> 'procrastinate_jobs_queueing_lock_idx_v1' then
+                raise;
+            end if;
+    end;
+
+    foreach v_nr in array v_nrs loop
         begin
             perform _procrastinate_defer_with_options(
                 p_queue_names[v_nr:v_nr], p_task_names[v_nr:v_nr],
