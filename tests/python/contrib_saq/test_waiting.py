@@ -150,3 +150,20 @@ async def test_refresh_waits_for_the_end_no_longer_than_told(
     assert (job.status, job.result) == (saq.Status.COMPLETE, 3)
     with pytest.raises(RuntimeError, match="doesn't exist"):
         await saq.Job("add", queue=queue).refresh()
+
+
+async def test_a_map_with_a_key_that_is_taken_waits_for_that_job_too(
+    queue: PostgresQueue, work: Work
+) -> None:
+    await queue.enqueue("add", key="taken", a=1, b=1)
+    items = [{"a": 2, "b": 2}, {"a": 9, "b": 9, "key": "taken"}]
+    before = await again(queue, "taken")
+
+    results = asyncio.create_task(queue.map("add", items))
+    async with asyncio.timeout(PATIENCE):
+        while await queue.count("queued") < 2:
+            pass  # each look is a round trip
+    await work(queue, add)
+
+    assert await results == [4, 2]
+    assert (await again(queue, "taken")).row_id == before.row_id

@@ -442,7 +442,15 @@ class PostgresQueue(Queue):
         if self.app.connector.json_dumps is None:
             for new_job in new_jobs:
                 json.dumps(new_job.task_kwargs)  # the caller's error, not the connector's
-        tried = await self.app.connector.call_async(defers.try_defer_jobs_v2(new_jobs=new_jobs))
+        call = self.app.connector.call_async
+        if len(jobs) > 1:
+            # all in one insert, which is what many have for a hope: their keys are new
+            with contextlib.suppress(exceptions.UniqueViolation):
+                numbers = await call(defers.defer_jobs_v3(new_jobs=new_jobs))
+                for job, number in zip(jobs, numbers, strict=True):
+                    job.row_id = number
+                return list(jobs)
+        tried = await call(defers.try_defer_jobs_v2(new_jobs=new_jobs))
         enqueued: list[Job | None] = []
         for job, outcome in zip(jobs, tried, strict=True):
             job.row_id = outcome.job_id or outcome.other_job_id
