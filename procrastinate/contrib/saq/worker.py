@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     )
     from procrastinate.job_context import JobContext
 
+    _Hooks = list[Callable[..., Coroutine[Any, Any, Any]]]
+
 logger: logging.Logger = logging.getLogger(__name__)
 
 NO_WEB = (
@@ -125,16 +127,20 @@ class Worker(Generic[CtxType]):
         if not isinstance(queue, PostgresQueue):
             raise TypeError(f"A worker runs jobs of a PostgresQueue, not of {queue!r}")
         self.queue: PostgresQueue = queue
-        self.id = uuid1() if id is None else id
+        self.id: str = uuid1() if id is None else id
         self.concurrency = concurrency
-        self.pool = ThreadPoolExecutor(max_workers=max(concurrency, 1))
-        self.startup = ensure_coroutine_function_many(startup or (), self.pool)
-        self.shutdown = ensure_coroutine_function_many(shutdown or (), self.pool)
-        self.before_process = ensure_coroutine_function_many(before_process or (), self.pool)
-        self.after_process = ensure_coroutine_function_many(after_process or (), self.pool)
+        self.pool: ThreadPoolExecutor = ThreadPoolExecutor(max_workers=max(concurrency, 1))
+        self.startup: _Hooks = ensure_coroutine_function_many(startup or (), self.pool)
+        self.shutdown: _Hooks = ensure_coroutine_function_many(shutdown or (), self.pool)
+        self.before_process: _Hooks = ensure_coroutine_function_many(
+            before_process or (), self.pool
+        )
+        self.after_process: _Hooks = ensure_coroutine_function_many(
+            after_process or (), self.pool
+        )
         self.timers: TimersDict = {"schedule": 1, "worker_info": 10, "sweep": 60, "abort": 1}
         self.timers.update(cast("TimersDict", timers or {}))
-        self.event = asyncio.Event()
+        self.event: asyncio.Event = asyncio.Event()
         self.cron_jobs: Collection[CronJob[Any]] = cron_jobs or []
         self.cron_tz: datetime.tzinfo = cron_tz
         self.context: CtxType = cast("CtxType", {"worker": self, "queue": queue})
@@ -143,9 +149,9 @@ class Worker(Generic[CtxType]):
         self.dequeue_timeout = dequeue_timeout
         self.burst = burst
         self.max_burst_jobs = max_burst_jobs
-        self.burst_jobs_processed = 0
-        self.burst_jobs_processed_lock = asyncio.Lock()
-        self.burst_condition_met = False
+        self.burst_jobs_processed: int = 0
+        self.burst_jobs_processed_lock: asyncio.Lock = asyncio.Lock()
+        self.burst_condition_met: bool = False
         self._grace = shutdown_grace_period_s or 0
         self._hard_deadline = cancellation_hard_deadline_s
         self._metadata = metadata

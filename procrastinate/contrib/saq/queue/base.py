@@ -91,10 +91,10 @@ class Queue(abc.ABC):
     ) -> None:
         self.name = name
         self.started: int = now()
-        self.complete = 0
-        self.failed = 0
-        self.retried = 0
-        self.aborted = 0
+        self.complete: int = 0
+        self.failed: int = 0
+        self.retried: int = 0
+        self.aborted: int = 0
         self._dump: DumpType = dump or cast("DumpType", json.dumps)
         self._load: LoadType = load or cast("LoadType", json.loads)
         self._swept_error_message = swept_error_message or DEFAULT_SWEPT_JOB_ERROR

@@ -119,7 +119,7 @@ class PostgresQueue(Queue):
             if pool is not None
             else {"conninfo": url, "min_size": min_size, "max_size": max_size}
         )
-        self.app = procrastinate.App(
+        self.app: procrastinate.App = procrastinate.App(
             connector=procrastinate.PsycopgConnector(
                 json_dumps=dump, json_loads=load, **settings
             )
