@@ -100,6 +100,9 @@ class Queue(abc.ABC):
         self._swept_error_message = swept_error_message or DEFAULT_SWEPT_JOB_ERROR
         self._before_enqueues: dict[int, BeforeEnqueueType] = {}
 
+    def _count_abort(self) -> None:
+        self.aborted += 1
+
     @staticmethod
     def from_url(url: str, **kwargs: Any) -> Queue:
         """

@@ -365,7 +365,7 @@ class PostgresQueue(Queue):
         job.status = rows.status_of(status, abort_requested=True)
         job.error = error
         if job.status is Status.ABORTED:
-            self.aborted += 1
+            self._count_abort()
 
     async def schedule(self, lock: int = 1) -> list[str]:
         """
