@@ -12,7 +12,6 @@ from procrastinate import exceptions
 from procrastinate.connectors.memory import listeners, refusals, transitions, wishes
 from procrastinate.connectors.memory.store import Result
 from procrastinate.rpc.call import Written
-from procrastinate.rpc.call import Written
 
 if TYPE_CHECKING:
     from procrastinate.connectors.memory.store import JobRow, Store
