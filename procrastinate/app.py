@@ -54,6 +54,7 @@ class WorkerOptions(TypedDict):
     worker_middleware: NotRequired[list[middleware.WorkerMiddleware]]
     stalled_jobs: NotRequired[recovery.Policies]
     retention: NotRequired[datetime.timedelta | float | None]
+    prefetch: NotRequired[int]
 
 
 class App(blueprints.Blueprint):
@@ -384,6 +385,11 @@ class App(blueprints.Blueprint):
             If set, the worker deletes jobs that ended (whatever their status) longer ago, a
             ``timedelta`` or a number of seconds. It does so now and then, for all queues.
             (defaults to ``None``: jobs are kept)
+        prefetch : int
+            How many jobs the worker may claim beyond ``concurrency``. They wait in the worker
+            and begin as others end: one of a higher priority that is deferred meanwhile comes
+            after them, no other worker can take them, and they hold their locks.
+            (defaults to 0)
         """
         await self._worker(**kwargs).run()
 

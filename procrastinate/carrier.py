@@ -135,12 +135,11 @@ class Carrier:
     def _board(self) -> list[_Rider]:
         """Take those who come along; the others stay in line."""
         riders: list[_Rider] = []
-        size = 0
-        while self._waiting and len(riders) < pieces.MOST_JOBS:
+        room = pieces.Room()
+        while self._waiting:
             rider = self._waiting[0]
             if not rider.answer.done():  # who was cancelled does not come
-                size += len(rider.args)
-                if riders and size > pieces.MOST_TEXT:
+                if not room.takes(rider.args):
                     break
                 riders.append(rider)
             self._waiting.popleft()

@@ -7,7 +7,10 @@ already, the arguments, is all that grows with it: docs/decisions/0071.
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
+
+import attrs
 
 from procrastinate.rpc import call, decode, defers, front
 
@@ -22,6 +25,22 @@ MOST_JOBS = 1000
 
 #: Characters of arguments in one statement, unless one job has more.
 MOST_TEXT = 1_000_000
+
+
+@attrs.define
+class Room:
+    """What one statement has taken in: it takes more jobs until there is no room."""
+
+    jobs: int = 0
+    text: int = 0
+
+    def takes(self, args: call.Written) -> bool:
+        """Take in one more job if there is room; for a first one there is, whatever its size."""
+        jobs, text = self.jobs + 1, self.text + len(args)
+        if self.jobs and (jobs > MOST_JOBS or text > MOST_TEXT):
+            return False
+        self.jobs, self.text = jobs, text
+        return True
 
 
 def one(job: jobs.Job) -> call.Call[int]:
@@ -64,27 +83,35 @@ class Pieces:
     def __init__(self, jobs: Iterable[jobs.Job], json_dumps: call.Dumps | None) -> None:
         self._jobs = jobs
         self._json_dumps = json_dumps
+        self._begun: Iterator[tuple[call.Call[list[int]], bool]] | None = None
 
     def __iter__(self) -> Iterator[call.Call[list[int]]]:
         """Make the calls, one after the other."""
-        return (piece for piece, _ in self._cut())
+        begun, self._begun = self._begun, None
+        return (piece for piece, _ in begun or self._cut())
 
     def only(self) -> call.Call[list[int]] | None:
-        """Return the call if one is enough."""
-        for piece, is_last in self._cut():
-            return piece if is_last else None
-        return defers.defer_jobs_v2(new_jobs=[])
+        """Return the call if one is enough. If not, the first is not made anew for the others."""
+        cut = self._cut()
+        first = next(cut, None)
+        if first is None:
+            return defers.defer_jobs_v2(new_jobs=[])
+        piece, is_last = first
+        if is_last:
+            return piece
+        self._begun = itertools.chain([first], cut)
+        return None
 
     def _cut(self) -> Iterator[tuple[call.Call[list[int]], bool]]:
         piece: list[jobs.Job] = []
         written: list[call.Written] = []
-        size = 0
+        room = Room()
         for job in self._jobs:
             args = call.Written(call.dumped(job.task_kwargs, self._json_dumps))
-            size += len(args)
-            if piece and (len(piece) == MOST_JOBS or size > MOST_TEXT):
+            if not room.takes(args):
                 yield many(piece, written), False
-                piece, written, size = [], [], len(args)
+                piece, written, room = [], [], Room()
+                room.takes(args)
             piece.append(job)
             written.append(args)
         if piece:

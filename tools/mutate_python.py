@@ -4,14 +4,15 @@ Asks the tests of the Python what they hold: breaks a function in one place, see
     python -m tools.mutate_python procrastinate/rpc procrastinate/worker/claim.py
     python -m tools.mutate_python --again       # only what survived so far, after new tests
     python -m tools.mutate_python --every 5     # a sample: each fifth mutant of a module
+    python -m tools.mutate_python --named _Lane._fail  # only in this function
     python -m tools.mutate_python --tests tests/python/worker  # whom to ask
     python -m tools.mutate_python --report      # what is known so far
 
 The tests run once in one warm process, where coverage notes which of them come to a line. Then
 the process forks for each mutant of `tools.python_mutants`: the child puts the mutant's code into
-the functions that live there, and runs the tests that come to the line, the quickest first, until
-one fails. A child that takes far longer than its tests did, loops: that is noticed too, as is one
-that dies.
+the functions that live there, and runs the tests that come to the line until one fails: first
+those that noticed other mutants of the run. A child whose test takes far longer than any of them
+did, loops: that is noticed too, as is one that dies.
 
 What runs in another process (the command line as a program) never sees a mutant. What was found
 is kept in .cache/python_mutants.jsonl; a mutant that stands there is not tried again unless its
@@ -22,6 +23,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import functools
 import gc
 import json
 import os
@@ -56,8 +58,11 @@ TESTS = tuple(
 )
 MEMORY = 4 << 30  # bytes that a child may take: a mutant may collect for ever
 
+CACHED = type(functools.cache(lambda: None))  # functools has no public name for it
+
 STILLBORN, SURVIVED, UNREACHED = "stillborn", "survived", "unreached"
 LOOPED, DIED = "took too long", "died"
+GOES_ON = "."  # after a test; in between, so that a child is not taken for one that loops
 
 
 @attrs.frozen
@@ -126,6 +131,15 @@ def living(path: pathlib.Path) -> dict[str, list[types.FunctionType]]:
     return found
 
 
+def forget(path: pathlib.Path) -> None:
+    """Forget what the functions of a module have cached: it was made by unbroken ones."""
+    for thing in gc.get_objects():
+        if isinstance(thing, CACHED):
+            code = getattr(thing.__wrapped__, "__code__", None)
+            if code is not None and code.co_filename == str(path):
+                thing.cache_clear()
+
+
 def put(mutant: python_mutants.Mutant, path: pathlib.Path) -> bool:
     """Put a mutant's code in place of what its function says; False if that can't be."""
     try:
@@ -133,13 +147,18 @@ def put(mutant: python_mutants.Mutant, path: pathlib.Path) -> bool:
         functions = living(path)[mutant.name]
         for function in functions:
             function.__code__ = code
+        forget(path)
     except (SyntaxError, ValueError):  # a variable is not bound any more, or not closed over
         return False
     return bool(functions)
 
 
 def forked(task: Callable[[Callable[[str], None]], None], seconds: float) -> str:
-    """Run a task in a child of this process; the last word that it says, or what became of it."""
+    """
+    Run a task in a child of this process; the last word that it says, or what became of it.
+
+    It may be silent for so many seconds. Meanwhile it says `GOES_ON`.
+    """
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -154,10 +173,16 @@ def forked(task: Callable[[Callable[[str], None]], None], seconds: float) -> str
             os._exit(0)
     os.close(writing)
     try:
-        ready, _, _ = select.select([reading], [], [], seconds)
-        if not ready:
-            return LOOPED
-        return os.read(reading, 10_000).decode() or DIED
+        word = ""
+        while not word:
+            ready, _, _ = select.select([reading], [], [], seconds)
+            if not ready:
+                return LOOPED
+            said = os.read(reading, 10_000).decode()
+            if not said:
+                return DIED
+            word = said.lstrip(GOES_ON)
+        return word
     finally:
         os.close(reading)
         os.killpg(child, signal.SIGKILL)
@@ -170,11 +195,16 @@ class Experiment:
 
     files: list[pathlib.Path]
     every: int
+    named: list[str]
     again: bool
     most: float
     records: Records
     witnesses: dict[str, Witness] = attrs.field(factory=dict[str, Witness])
     coming: dict[tuple[str, int], set[str]] = attrs.field(factory=dict)
+    seen: collections.Counter[tuple[str, str]] = attrs.field(
+        factory=collections.Counter[tuple[str, str]]
+    )
+    noticed: collections.Counter[str] = attrs.field(factory=collections.Counter[str])
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         self.observe(session.items)
@@ -203,13 +233,20 @@ class Experiment:
         for file in self.files:
             for line, names in data.contexts_by_lineno(str(file)).items():
                 self.coming[str(file), line] = set(names) & self.witnesses.keys()
+                self.seen.update((str(file), name) for name in names)
         seconds = sum(witness.seconds for witness in self.witnesses.values())
         self.say(f"{len(self.witnesses)} tests pass in {seconds:.0f} s")
 
     def asked(self, file: pathlib.Path, lines: range) -> list[Witness]:
-        """The tests that come to the lines, the quickest first, as many as there is time for."""
+        """
+        The tests that come to the lines, as many as there is time for.
+
+        Chosen are those that see most of the file in their time: to the first lines of a worker
+        come all. Those that noticed most in their time come first.
+        """
         names = {name for line in lines for name in self.coming.get((str(file), line), ())}
-        found = sorted((self.witnesses[name] for name in names), key=lambda one: one.seconds)
+        found = [self.witnesses[name] for name in names]
+        found.sort(key=lambda one: one.seconds / self.seen[str(file), one.item.nodeid])
         left = self.most
         chosen: list[Witness] = []
         for witness in found:
@@ -217,17 +254,21 @@ class Experiment:
             if left < 0 and chosen:
                 break
             chosen.append(witness)
-        return chosen
+        return sorted(chosen, key=lambda one: -self.noticed[one.item.nodeid] / one.seconds)
 
     def try_file(self, file: pathlib.Path) -> None:
         name = str(file.relative_to(ROOT))
         known = self.records.known()
         begun = time.monotonic()
         count = 0
-        for mutant in list(python_mutants.mutants(file.read_text()))[:: self.every]:
+        # What survived before may stand at another place in the module now.
+        every = 1 if self.again else self.every
+        for mutant in list(python_mutants.mutants(file.read_text()))[::every]:
             old = known.get((name, mutant.text))
             survived = old is not None and old.by in {SURVIVED, UNREACHED}
             if not survived if self.again else old is not None:
+                continue
+            if self.named and mutant.name not in self.named:
                 continue
             count += 1
             by = self.judge(mutant, file)
@@ -248,11 +289,13 @@ class Experiment:
                 if not passes(witness.item):
                     say(witness.item.nodeid)
                     return
+                say(GOES_ON)
             say(SURVIVED)
 
-        by = forked(ask, 20 + 5 * sum(witness.seconds for witness in witnesses))
+        by = forked(ask, 5 + 5 * max(witness.seconds for witness in witnesses))
         if by.startswith((LOOPED, DIED)):
             drop_left_over()
+        self.noticed[by] += 1
         return by
 
 
@@ -301,6 +344,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tools.mutate_python", description=__doc__)
     parser.add_argument("paths", nargs="*", default=DEFAULT)
     parser.add_argument("--again", action="store_true", help="only those that survived")
+    parser.add_argument("--named", nargs="+", default=[], help="only in these functions")
     parser.add_argument("--tests", nargs="+", default=TESTS, help="pytest paths, whom to ask")
     parser.add_argument("--every", type=int, default=1, help="a sample: each nth of a module")
     parser.add_argument("--most", type=float, default=60, help="seconds of tests a mutant")
@@ -314,6 +358,7 @@ def main() -> None:
     experiment = Experiment(
         files=files,
         every=options.every,
+        named=options.named,
         again=options.again,
         most=options.most,
         records=records,

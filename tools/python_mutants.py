@@ -146,7 +146,8 @@ def _instead(statement: ast.stmt) -> Iterator[ast.stmt]:
     if isinstance(statement, _LEFT_OUT):
         yield ast.Pass()
     elif isinstance(statement, ast.Return) and statement.value is not None:
-        yield ast.Return(value=ast.Constant(value=None))
+        if ast.unparse(statement.value) != "None":
+            yield ast.Return(value=ast.Constant(value=None))
     elif isinstance(statement, ast.Return | ast.Break):
         yield ast.Pass()
     elif isinstance(statement, ast.Continue):

@@ -167,6 +167,13 @@ def configure_worker_parser(subparsers: Any) -> None:
         help="Number of parallel asynchronous jobs to process at once",
         env="CONCURRENCY",
     )
+    group.add(
+        "--prefetch",
+        type=int,
+        metavar="JOBS",
+        help="Number of jobs to claim beyond that, which wait in the worker",
+        env="PREFETCH",
+    )
     _add_interval_options(group)
     group.add_flag(
         "-w",

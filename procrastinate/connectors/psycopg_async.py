@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
+import weakref
 from typing import TYPE_CHECKING, Any, LiteralString, TypeVar
 
 import psycopg
@@ -19,13 +21,14 @@ from procrastinate.connectors import (
     psycopg_keepalive,
     psycopg_lending,
     psycopg_line,
+    psycopg_socket,
     psycopg_sync,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from procrastinate.rpc.call import Call
+    from procrastinate.rpc.call import Call, Rows
 
 T = TypeVar("T")
 
@@ -105,6 +108,9 @@ class PsycopgConnector(connector.BaseAsyncConnector):
         }
         self._async_pool: AsyncPool | None = None
         self._pool_is_ours = False
+        self._names: weakref.WeakKeyDictionary[Any, psycopg_socket.Names]
+        self._names = weakref.WeakKeyDictionary()
+        """What is prepared on each connection of the pool."""
         self._sync_connector: psycopg_sync.SyncPsycopgConnector | None = None
 
     async def _configure(self, connection: psycopg.AsyncConnection[Any]) -> None:
@@ -173,6 +179,8 @@ class PsycopgConnector(connector.BaseAsyncConnector):
             connection = await self._connect_beside(self.pool)
             await self._configure(connection)
             psycopg_json.hasten(connection)
+            if not psycopg_socket.speaks_utf8(connection):
+                await connection.execute("set client_encoding to 'UTF8'")
             return connection
 
         return psycopg_line.PsycopgLine(connect, self.json_dumps)
@@ -181,18 +189,22 @@ class PsycopgConnector(connector.BaseAsyncConnector):
         self, call: Call[T], *, connection: psycopg.AsyncConnection[Any] | None = None
     ) -> T:
         """Send a call and return its result; see :meth:`BaseConnector.call`."""
-        text: Any = call.function.text
-        encoded = call.encode(self.json_dumps)
         if connection is not None:
             with psycopg_errors.translated():
-                rows = await self._send(psycopg_sync.own_connection(connection), text, encoded)
+                rows = await self._send(psycopg_sync.own_connection(connection), call)
             return call.decode(rows)
+        with psycopg_errors.translated():
+            args = psycopg_socket.encode(call, self.json_dumps)
         attempt = 0
         while True:
             attempt += 1
             try:
                 async with psycopg_lending.lent_async(self.pool) as pooled:
-                    rows = await self._send(pooled, text, encoded)
+                    rows = (
+                        await self._send_plainly(pooled, call, args)
+                        if psycopg_socket.is_plain(pooled)
+                        else await self._send(pooled, call)
+                    )
                 break
             except psycopg.Error as exc:
                 psycopg_errors.raise_unless_repeated(exc, attempt)
@@ -225,20 +237,34 @@ class PsycopgConnector(connector.BaseAsyncConnector):
     async def _send_all(
         self, connection: psycopg.AsyncConnection[Any], calls: Iterable[Call[T]]
     ) -> list[T]:
-        return [
-            call.decode(
-                await self._send(connection, call.function.text, call.encode(self.json_dumps))
-            )
-            for call in calls
-        ]
+        return [call.decode(await self._send(connection, call)) for call in calls]
 
-    @staticmethod
-    async def _send(
-        connection: psycopg.AsyncConnection[Any], text: Any, encoded: dict[str, Any]
-    ) -> list[tuple[Any, ...]]:
+    async def _send(self, connection: psycopg.AsyncConnection[Any], call: Call[Any]) -> Rows:
+        text: Any = call.function.text
         async with connection.cursor(row_factory=psycopg.rows.tuple_row) as cursor:
-            await cursor.execute(text, encoded, prepare=True)
+            await cursor.execute(text, call.encode(self.json_dumps), prepare=True)
             return await cursor.fetchall()
+
+    async def _send_plainly(
+        self,
+        connection: psycopg.AsyncConnection[Any],
+        call: Call[Any],
+        args: psycopg_socket.Args,
+    ) -> Rows:
+        names = self._names.setdefault(connection, {})
+        socket = psycopg_socket.Socket(connection, names)
+        try:
+            return await socket.rows(call.function, args)
+        finally:
+            is_idle = socket.is_idle
+            socket.let_go()
+            if not is_idle:  # It was cancelled, or the server is gone.
+                try:
+                    if socket.is_asking:
+                        with contextlib.suppress(psycopg.Error):
+                            await connection.cancel_safe(timeout=psycopg_socket.CANCEL_PATIENCE)
+                finally:
+                    await connection.close()
 
     async def execute_query_async(self, query: LiteralString, **arguments: Any) -> None:
         """Run a query for its effect."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import weakref
 from typing import TYPE_CHECKING, Any, LiteralString, TypeVar
 
 import psycopg
@@ -15,12 +17,13 @@ from procrastinate.connectors import (
     psycopg_json,
     psycopg_keepalive,
     psycopg_lending,
+    psycopg_socket,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from procrastinate.rpc.call import Call
+    from procrastinate.rpc.call import Call, Rows
 
 T = TypeVar("T")
 
@@ -92,6 +95,9 @@ class SyncPsycopgConnector(connector.BaseConnector):
         }
         self._user_configure: Callable[[Any], None] | None = kwargs.get("configure")
         self._given_args = kwargs
+        self._names: weakref.WeakKeyDictionary[Any, psycopg_socket.Names]
+        self._names = weakref.WeakKeyDictionary()
+        """What is prepared on each connection of the pool."""
 
     def _configure(self, connection: psycopg.Connection[Any]) -> None:
         if self.json_loads:
@@ -150,18 +156,22 @@ class SyncPsycopgConnector(connector.BaseConnector):
 
     def call(self, call: Call[T], *, connection: psycopg.Connection[Any] | None = None) -> T:
         """Send a call and return its result; see :meth:`BaseConnector.call`."""
-        text: Any = call.function.text
-        encoded = call.encode(self.json_dumps)
         if connection is not None:
             with psycopg_errors.translated():
-                rows = self._send(own_connection(connection), text, encoded)
+                rows = self._send(own_connection(connection), call)
             return call.decode(rows)
+        with psycopg_errors.translated():
+            args = psycopg_socket.encode(call, self.json_dumps)
         attempt = 0
         while True:
             attempt += 1
             try:
                 with psycopg_lending.lent(self.pool) as pooled:
-                    rows = self._send(pooled, text, encoded)
+                    rows = (
+                        self._send_plainly(pooled, call, args)
+                        if psycopg_socket.is_plain(pooled)
+                        else self._send(pooled, call)
+                    )
                 break
             except psycopg.Error as exc:
                 psycopg_errors.raise_unless_repeated(exc, attempt)
@@ -187,20 +197,27 @@ class SyncPsycopgConnector(connector.BaseConnector):
     def _send_all(
         self, connection: psycopg.Connection[Any], calls: Iterable[Call[T]]
     ) -> list[T]:
-        return [
-            call.decode(
-                self._send(connection, call.function.text, call.encode(self.json_dumps))
-            )
-            for call in calls
-        ]
+        return [call.decode(self._send(connection, call)) for call in calls]
 
-    @staticmethod
-    def _send(
-        connection: psycopg.Connection[Any], text: Any, encoded: dict[str, Any]
-    ) -> list[tuple[Any, ...]]:
+    def _send(self, connection: psycopg.Connection[Any], call: Call[Any]) -> Rows:
+        text: Any = call.function.text
         with connection.cursor(row_factory=psycopg.rows.tuple_row) as cursor:
-            cursor.execute(text, encoded, prepare=True)
+            cursor.execute(text, call.encode(self.json_dumps), prepare=True)
             return cursor.fetchall()
+
+    def _send_plainly(
+        self, connection: psycopg.Connection[Any], call: Call[Any], args: psycopg_socket.Args
+    ) -> Rows:
+        names = self._names.setdefault(connection, {})
+        socket = psycopg_socket.SyncSocket(connection, names)
+        try:
+            return socket.rows(call.function, args)
+        finally:
+            if not socket.is_idle:  # It was interrupted, or the server is gone.
+                if socket.is_asking:
+                    with contextlib.suppress(psycopg.Error):
+                        connection.cancel_safe(timeout=psycopg_socket.CANCEL_PATIENCE)
+                connection.close()
 
     def execute_query(self, query: LiteralString, **arguments: Any) -> None:
         """Run a query for its effect."""

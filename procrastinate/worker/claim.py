@@ -134,6 +134,7 @@ class Claims:
         """Whether a claim is run, or about to be reported; not while it is being reported."""
         return (
             claim_id in self.worker.running
+            or claim_id in self.worker.prefetched
             or claim_id in self.releases
             or any(ended.claim_id == claim_id for ended in self.ends)
             or any(ended.claim_id == claim_id for ended in self.retries)
@@ -154,11 +155,13 @@ class Claims:
         return any(lane.under_way for lane in self._lanes)
 
     def free(self) -> int:
-        """Count the slots that nobody has, and nobody has asked a job for."""
-        if self.worker.shutdown.requested:
+        """Count the slots, and places to wait, that no job has and nobody has asked one for."""
+        worker = self.worker
+        if worker.shutdown.requested:
             return 0
-        free = self.worker.concurrency - len(self.worker.running) - self.reserved
-        share = -(-self.worker.concurrency // len(self._lanes))
+        places = worker.concurrency + worker.prefetch
+        free = places - len(worker.running) - len(worker.prefetched) - self.reserved
+        share = -(-places // len(self._lanes))
         return min(free, share, MAX_LIMIT)
 
     @property
@@ -240,10 +243,10 @@ class _Lane:
                 return 0
         if claims.releases and not await self._release():
             return 0
-        if self._is_first:
-            await claims.quiet.speak(self._send)
         limit = claims.free() if self._is_first or claims.is_flowing else 0
         if not limit and not claims.ends:
+            if self._is_first:
+                await claims.quiet.speak(self._send)
             self._is_done = self._worker.shutdown.requested and claims.is_idle
             return claims.quiet.rest_when_full() if self._is_first else None
         exchange = await self._exchange(limit)
@@ -252,6 +255,9 @@ class _Lane:
             claims.is_flowing = len(exchange.claimed) >= limit
             if claims.is_flowing == self._is_first:  # the others may go; the first has to look
                 claims.wake_others(self)
+        if exchange is not None and self._is_first:
+            # Not before: a job that was announced should not wait for it.
+            await claims.quiet.speak(self._send)
         if (
             exchange is None
             or exchange.more
@@ -355,8 +361,7 @@ class _Lane:
                 assert claim.job.id is not None  # The database has numbered it.
                 self._claims.take_release(claim.job.id, claim.claim_id)
             return
-        for claim in claimed:
-            worker.executor.start(claim.job, claim.claim_id)
+        worker.prefetched.take(claimed)
         worker.running.forget_early_aborts()
 
     async def _retry(self) -> bool:
@@ -478,19 +483,12 @@ class _Lane:
         if claims.failure is None:
             claims.failure = exc
         worker.stop()
+        await self._say_last(exc)  # What waits here should not wait for what runs.
         while worker.running:
             self.event.clear()
             await self.event.wait()
+        await self._say_last(exc)
         unreported = [ended.job.call_string for ended in claims.ends + claims.retries]
-        if unreported and not isinstance(exc, exceptions.DatabaseUnavailable):
-            try:
-                if claims.ends:
-                    await self._exchange(0)
-                while claims.retries and await self._retry():
-                    pass
-            except Exception as again:  # The first failure is the one that is raised.
-                worker.logger.debug("A last report failed, too: %r", again)
-            unreported = [ended.job.call_string for ended in claims.ends + claims.retries]
         if unreported:
             worker.logger.error(
                 "The ends of %s jobs could not be saved; they stay in doing: %s",
@@ -498,3 +496,18 @@ class _Lane:
                 ", ".join(unreported),
                 extra=worker.log_extra("ends_not_saved"),
             )
+
+    async def _say_last(self, exc: Exception) -> None:
+        """Report what there is to report, after a failure that may not concern reports."""
+        claims = self._claims
+        if isinstance(exc, exceptions.DatabaseUnavailable):
+            return
+        try:
+            if claims.releases:
+                await self._release()
+            if claims.ends:
+                await self._exchange(0)
+            while claims.retries and await self._retry():
+                pass
+        except Exception as again:  # The first failure is the one that is raised.
+            self._worker.logger.debug("A last report failed, too: %r", again)

@@ -129,6 +129,18 @@ class Executor:
         else:
             self._run_in_thread(plan, running)
 
+    def end_unbegun(self, job: jobs.Job, claim_id: int) -> None:
+        """Report a job that was asked to abort before it began: it does not begin."""
+        now = time.time()
+        running = RunningJob(
+            job=job,
+            claim_id=claim_id,
+            result=job_context.JobResult(start_timestamp=now),
+            reason=job_context.AbortReason.USER_REQUEST,
+        )
+        self._worker.running.add(running)
+        self._end(running, exceptions.JobAborted())
+
     def close(self) -> None:
         """Let the threads go. Those that still run a job can't be stopped, nor awaited."""
         if self._threads is not None:
@@ -403,3 +415,4 @@ class Executor:
         else:
             self._worker.claims.take_retry(running)
         self._worker.running.remove(running)
+        self._worker.prefetched.begin()

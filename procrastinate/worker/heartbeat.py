@@ -90,7 +90,9 @@ class Heartbeat:
     async def _compare(self, held: Sequence[values.HeldJob]) -> None:
         worker = self._worker
         for job in held:
-            if job.abort_requested and job.claim_id in worker.running:
+            if job.abort_requested and (
+                job.claim_id in worker.running or job.claim_id in worker.prefetched
+            ):
                 worker.running.abort_by_id(job.job_id)
         unknown = [job for job in held if not worker.claims.knows(job.claim_id)]
         if not unknown:

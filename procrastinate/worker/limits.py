@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING
 
 from procrastinate import exceptions, job_context
@@ -36,7 +37,8 @@ class Limits:
         self._timeout = options.timeout
         self._heartbeat = options.heartbeat
         self._loop = asyncio.get_running_loop()
-        self._started_at = self._touched_at = self._sent_at = self._loop.time()
+        # Not the loop's clock, which is not for other threads: those touch, too.
+        self._started_at = self._touched_at = self._sent_at = time.monotonic()
         self._words: str | None = None
         self._alarm: asyncio.TimerHandle | None = None
         self._next_listen: asyncio.TimerHandle | None = None
@@ -51,7 +53,7 @@ class Limits:
         """
         if self._heartbeat is None:
             return False
-        now = self._touched_at = self._loop.time()
+        now = self._touched_at = time.monotonic()
         if now - self._sent_at < self._heartbeat * TOUCH_AGAIN:
             return False
         self._sent_at = now
@@ -69,7 +71,7 @@ class Limits:
         return timeout
 
     def _what_it_did(self, error: BaseException | None) -> str:
-        lasted = self._loop.time() - self._started_at
+        lasted = time.monotonic() - self._started_at
         if not self._running.is_async:
             return (
                 f". Its thread could not be stopped: it went on, and ended after {lasted:.3f} s"
@@ -86,7 +88,7 @@ class Limits:
 
     def _listen(self) -> None:
         assert self._heartbeat is not None  # It is what rang.
-        silent = self._loop.time() - self._touched_at
+        silent = time.monotonic() - self._touched_at
         if silent < self._heartbeat:
             self._next_listen = self._loop.call_later(self._heartbeat - silent, self._listen)
             return

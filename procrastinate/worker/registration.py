@@ -66,6 +66,8 @@ class Registration:
                 extra={"action": "worker_registered_again", "lost_worker_id": lost_id},
             )
             await self.register()
+            # Others may have been given them, and nobody has begun them here.
+            self._worker.prefetched.give_back()
             # What was written while there was no row may have been announced to nobody.
             self._worker.claims.wake()
 

@@ -84,12 +84,16 @@ class RunningJobs:
     def add(self, running: RunningJob) -> None:
         """Take one in."""
         self._by_claim[running.claim_id] = running
-        if running.job.id in self._early_aborts:
+        if self.was_to_abort(running.job.id):
             running.reason = job_context.AbortReason.USER_REQUEST
 
     def remove(self, running: RunningJob) -> None:
         """Let one go, which has ended."""
         del self._by_claim[running.claim_id]
+
+    def was_to_abort(self, job_id: int | None) -> bool:
+        """Whether a job was asked to abort before the answer of its claim was here."""
+        return job_id in self._early_aborts
 
     def forget_early_aborts(self) -> None:
         """No answer is awaited: who asked for the abort of another job meant another worker."""
@@ -100,7 +104,9 @@ class RunningJobs:
         found = [running for running in self if running.job.id == job_id]
         for running in found:
             self.abort(running, job_context.AbortReason.USER_REQUEST)
-        if not found and self._worker.claims.under_way:
+        if found or self._worker.prefetched.abort_by_id(job_id):
+            return
+        if self._worker.claims.under_way:
             self._early_aborts.add(job_id)
 
     def abort(self, running: RunningJob, reason: job_context.AbortReason) -> None:

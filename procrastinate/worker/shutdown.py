@@ -60,6 +60,7 @@ class Shutdown:
             "Stop requested", extra=self._worker.log_extra("stopping_worker", queues=True)
         )
         self._event.set()
+        self._worker.prefetched.give_back()
         self._worker.claims.wake()
 
     def insist(self) -> None:

@@ -14,6 +14,7 @@ from procrastinate.worker import (
     heartbeat,
     listener,
     outage,
+    prefetch,
     recovery,
     registration,
     retention,
@@ -67,13 +68,17 @@ class Worker:
         worker_middleware: list[middleware.WorkerMiddleware] | None = None,
         stalled_jobs: recovery.Policies | None = None,
         retention: datetime.timedelta | float | None = None,
+        prefetch: int = 0,
     ) -> None:
         self.app = app
         if isinstance(queues, str):  # An iterable of names, too: of one letter each.
             raise TypeError(f"queues must be names of queues, not the string {queues!r}")
+        if prefetch < 0:
+            raise ValueError(f"prefetch must be a number of jobs, 0 or more, not {prefetch}")
         self.queues: list[str] | None = None if queues is None else list(queues)
         self.worker_name: str = name or WORKER_NAME
         self.concurrency = concurrency
+        self.prefetch = prefetch
         self.wait = wait
         self.fetch_job_polling_interval = fetch_job_polling_interval
         self.abort_job_polling_interval = abort_job_polling_interval
@@ -112,6 +117,7 @@ class Worker:
         self.executor: executor.Executor = executor.Executor(self)
         self.heartbeat: heartbeat.Heartbeat = heartbeat.Heartbeat(self)
         self.outage: outage.Outage = outage.Outage(self)
+        self.prefetched: prefetch.Prefetched = prefetch.Prefetched(self)
         self.recovery: recovery.Recovery = recovery.Recovery(self)
         self.registration: registration.Registration = registration.Registration(self)
         self.retainer: retention.Retention = retention.Retention(self)

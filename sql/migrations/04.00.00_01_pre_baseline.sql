@@ -192,11 +192,7 @@ create table procrastinate_jobs (
     key text,
     group_key text,
     trace_context jsonb,
-    keep_result boolean,
-    -- the functions that defer give a group's jobs their lock
-    constraint procrastinate_jobs_group_has_lock check (
-        group_key is null or lock is not null
-    )
+    keep_result boolean
 -- room for two more versions of each row, for the first can't be pruned as long as anybody
 -- looks on: docs/decisions/0078-room-for-two-more-versions.md
 ) with (fillfactor = 33);
@@ -2502,34 +2498,32 @@ $$;
 comment on function _procrastinate_notify(text, text, bigint) is
 'Tells the workers of a queue, and those of all queues, of a job.';
 
--- The options of a job as jsonb, seconds as numbers, null where it has none: what defers
--- take and fetches return. In sql, so that it becomes part of the query that uses it.
+-- The options that a job has as jsonb, seconds as numbers: what defers take and fetches
+-- return. Whoever fetches asks first whether there are any, and calls this for few.
 create function _procrastinate_options_of(p_job procrastinate_jobs)
 returns jsonb
-language sql stable parallel safe
-return case
-    when num_nonnulls(
-        (p_job).timeout, (p_job).heartbeat, (p_job).ttl, (p_job).max_attempts,
-        (p_job).retry_delay, (p_job).retry_backoff, (p_job).retry_delay_cap,
-        (p_job).retry_jitter, (p_job).key, (p_job).group_key, (p_job).keep_result
-    ) > 0
-        then jsonb_strip_nulls(jsonb_build_object(
-            'timeout', trim_scale(extract(epoch from (p_job).timeout)),
-            'heartbeat', trim_scale(extract(epoch from (p_job).heartbeat)),
-            'ttl', trim_scale(extract(epoch from (p_job).ttl)),
-            'max_attempts', (p_job).max_attempts,
-            'retry_delay', trim_scale(extract(epoch from (p_job).retry_delay)),
-            'retry_backoff', (p_job).retry_backoff,
-            'retry_delay_cap', trim_scale(extract(epoch from (p_job).retry_delay_cap)),
-            'retry_jitter', (p_job).retry_jitter,
-            'key', (p_job).key,
-            'group_key', (p_job).group_key,
-            'keep_result', (p_job).keep_result
-        ))
+language plpgsql stable parallel safe
+set search_path from current
+as $$
+begin
+    return jsonb_strip_nulls(jsonb_build_object(
+        'timeout', trim_scale(extract(epoch from p_job.timeout)),
+        'heartbeat', trim_scale(extract(epoch from p_job.heartbeat)),
+        'ttl', trim_scale(extract(epoch from p_job.ttl)),
+        'max_attempts', p_job.max_attempts,
+        'retry_delay', trim_scale(extract(epoch from p_job.retry_delay)),
+        'retry_backoff', p_job.retry_backoff,
+        'retry_delay_cap', trim_scale(extract(epoch from p_job.retry_delay_cap)),
+        'retry_jitter', p_job.retry_jitter,
+        'key', p_job.key,
+        'group_key', p_job.group_key,
+        'keep_result', p_job.keep_result
+    ));
 end;
+$$;
 
 comment on function _procrastinate_options_of(procrastinate_jobs) is
-'Options of a job: timeout, heartbeat, ttl, retries, key, group; null if it has none.';
+'Options of a job: timeout, heartbeat, ttl, retries, key, group; {} if it has none.';
 
 -- The next jobs of a worker of one queue, locks and all: locks their rows. Null where there
 -- is something else to be done, or somebody in the way: pick_jobs then does it all again.
@@ -3516,6 +3510,23 @@ $$;
 
 comment on function _procrastinate_refuse_abort(bigint) is
 'Raises check_violation (check_not_todo_abort_requested) for a waiting job asked to abort.';
+
+-- Only the functions that defer give a group's jobs their lock: one without it would run
+-- beside the others.
+create function _procrastinate_refuse_group(p_group_key text)
+returns void
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    perform _procrastinate_raise('PQ003',
+        format('A job of the group "%s" has no lock', p_group_key), null,
+        'Defer it with procrastinate_defer_job(…, group_key => …).');
+end;
+$$;
+
+comment on function _procrastinate_refuse_group(text) is
+'Raises PQ003 (invalid argument) for a job of a group that was inserted without its lock.';
 
 -- The exclusion of a lock: refuses a second job in doing, after the rows were written and
 -- with the locks' keys in hand. A transaction that cannot take a fresh snapshot cannot
@@ -5290,7 +5301,9 @@ begin
                 j.id, j.status, j.queue_name, j.task_name, j.priority, j.lock,
                 j.queueing_lock, j.args, j.scheduled_at, j.attempts, j.abort_requested,
                 j.timeout, j.heartbeat, t.head_xmin,
-                _procrastinate_options_of(j) as options,
+                case when num_nonnulls(j.timeout, j.heartbeat, j.ttl, j.max_attempts, j.key,
+                    j.group_key, j.retry_delay, j.keep_result) > 0
+                    then _procrastinate_options_of(j) end as options,
                 -- else a user's trigger has made something else of it
                 j.status = 'doing' and j.lock is not distinct from t.lock as plain,
                 nextval('procrastinate_claims_seq') as claim_id
@@ -5339,7 +5352,6 @@ begin
         v_ok := _procrastinate_unblock(v_next.o_heads);
     end if;
     v_ok := set_config('procrastinate.derived', coalesce(v_outer, ''), true) is null;
-
     return next row(
         'summary', null, null, null, null, null, null, null, null, null, null, null, null,
         v_next.o_next_due_in, v_next.o_contended, v_next.o_more, v_next.o_marks, null
@@ -7852,11 +7864,8 @@ after delete on procrastinate_jobs
 referencing old table as old_jobs
 for each statement execute function _procrastinate_jobs_deleted();
 
--- After an INSERT: todo and doing, the history and the wake-up, whoever wrote the rows.
---
--- A row of a lock starts blocked where this statement brings another that goes before it:
--- that one is met by a fetch, or promoted, and whoever ends it sees both. The first of each
--- lock is ready, though its lock may be held: only a fetch, with the lock's key, can tell.
+-- After an INSERT: todo and doing, the history and the wake-up, whoever wrote the rows. Of
+-- the rows of one lock the first is ready: only a fetch can tell whether the lock is held.
 create function _procrastinate_jobs_inserted()
 returns trigger
 language plpgsql volatile parallel unsafe security definer
@@ -7875,6 +7884,7 @@ declare
     v_nested constant boolean
         := coalesce(current_setting('procrastinate.nested', true), '') = 'on';
     v_keyed bigint[];
+    v_group text;
     v_pair record;
     v_first bigint;
     v_queue text;
@@ -7888,7 +7898,7 @@ begin
         and bool_and(
             n.status = 'todo' and not n.abort_requested
             and n.lock is null and n.queueing_lock is null and n.scheduled_at is null
-            and n.key is null
+            and n.key is null and n.group_key is null
         )
     into v_first, v_queue, v_priority, v_plain
     from new_jobs as n;
@@ -7911,11 +7921,14 @@ begin
         count(*) filter (where n.status = 'doing'),
         count(*) filter (where n.status > 'doing'),
         min(n.id) filter (where n.status = 'todo' and n.abort_requested),
-        array_agg(n.id) filter (where n.key is not null)
-    into v_todo, v_doing, v_ended, v_first, v_keyed
+        array_agg(n.id) filter (where n.key is not null),
+        min(n.group_key) filter (where n.lock is null)
+    into v_todo, v_doing, v_ended, v_first, v_keyed, v_group
     from new_jobs as n;
     if v_first is not null then
         perform _procrastinate_refuse_abort(v_first);
+    elsif v_group is not null then
+        perform _procrastinate_refuse_group(v_group);
     end if;
 
     if v_ended > 0 then
@@ -7934,8 +7947,7 @@ begin
             due_lock
         )
         select
-            n.id,
-            case when n.line is not null then pg_current_xact_id() end,
+            n.id, case when n.line is not null then pg_current_xact_id() end,
             n.scheduled_at, n.priority,
             case
                 when n.line is not null and n.nr > 1 then 'b'
@@ -8349,7 +8361,7 @@ to public;
 
 insert into procrastinate_migrations (name, sha256)
 values
-    ('04.00.00_01_pre_baseline', '362282671df6ef4ce1a6d82fd4c8448557bbe7985e12f7b195845da9b409b2b2');
+    ('04.00.00_01_pre_baseline', '147068270177761741f76c78214c2aa0e4d1c56daf4f6b5ec6745a7c493fc3ad');
 
 -- Back to the caller's search_path.
 do $$

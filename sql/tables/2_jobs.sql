@@ -24,11 +24,7 @@ create table procrastinate_jobs (
     key text,
     group_key text,
     trace_context jsonb,
-    keep_result boolean,
-    -- the functions that defer give a group's jobs their lock
-    constraint procrastinate_jobs_group_has_lock check (
-        group_key is null or lock is not null
-    )
+    keep_result boolean
 -- room for two more versions of each row, for the first can't be pruned as long as anybody
 -- looks on: docs/decisions/0078-room-for-two-more-versions.md
 ) with (fillfactor = 33);

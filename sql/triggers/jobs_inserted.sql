@@ -1,8 +1,5 @@
--- After an INSERT: todo and doing, the history and the wake-up, whoever wrote the rows.
---
--- A row of a lock starts blocked where this statement brings another that goes before it:
--- that one is met by a fetch, or promoted, and whoever ends it sees both. The first of each
--- lock is ready, though its lock may be held: only a fetch, with the lock's key, can tell.
+-- After an INSERT: todo and doing, the history and the wake-up, whoever wrote the rows. Of
+-- the rows of one lock the first is ready: only a fetch can tell whether the lock is held.
 create function _procrastinate_jobs_inserted()
 returns trigger
 language plpgsql volatile parallel unsafe security definer
@@ -21,6 +18,7 @@ declare
     v_nested constant boolean
         := coalesce(current_setting('procrastinate.nested', true), '') = 'on';
     v_keyed bigint[];
+    v_group text;
     v_pair record;
     v_first bigint;
     v_queue text;
@@ -34,7 +32,7 @@ begin
         and bool_and(
             n.status = 'todo' and not n.abort_requested
             and n.lock is null and n.queueing_lock is null and n.scheduled_at is null
-            and n.key is null
+            and n.key is null and n.group_key is null
         )
     into v_first, v_queue, v_priority, v_plain
     from new_jobs as n;
@@ -57,11 +55,14 @@ begin
         count(*) filter (where n.status = 'doing'),
         count(*) filter (where n.status > 'doing'),
         min(n.id) filter (where n.status = 'todo' and n.abort_requested),
-        array_agg(n.id) filter (where n.key is not null)
-    into v_todo, v_doing, v_ended, v_first, v_keyed
+        array_agg(n.id) filter (where n.key is not null),
+        min(n.group_key) filter (where n.lock is null)
+    into v_todo, v_doing, v_ended, v_first, v_keyed, v_group
     from new_jobs as n;
     if v_first is not null then
         perform _procrastinate_refuse_abort(v_first);
+    elsif v_group is not null then
+        perform _procrastinate_refuse_group(v_group);
     end if;
 
     if v_ended > 0 then
@@ -80,8 +81,7 @@ begin
             due_lock
         )
         select
-            n.id,
-            case when n.line is not null then pg_current_xact_id() end,
+            n.id, case when n.line is not null then pg_current_xact_id() end,
             n.scheduled_at, n.priority,
             case
                 when n.line is not null and n.nr > 1 then 'b'

@@ -78,7 +78,9 @@ def _lock(store: Store, job: JobRow) -> Row:
             claim = store.claims.get(other["id"])
             since = f" since {claim.started_at}" if claim is not None else ""
             return "lock", False, f"Job {other['id']} holds the lock {lock}{since}."
-    head = store.heads()[lock]
+    head = store.heads().get(lock)
+    if head is None:  # a delayed job of a group stands in no line
+        return "lock", True, f"Nobody holds the lock {lock}, and no job comes first for it."
     if head is job:
         return "lock", True, f"It is the next of the lock {lock}."
     due = "" if head["scheduled_at"] is None else f", from {head['scheduled_at']}"
@@ -110,7 +112,7 @@ def _ahead(store: Store, job: JobRow) -> Row:
         and (other["scheduled_at"] is None or other["scheduled_at"] <= now)
         and (
             other["lock"] is None
-            or (other["lock"] not in held and heads[other["lock"]] is other)
+            or (other["lock"] not in held and heads.get(other["lock"]) is other)
         )
         and in_order(other) < in_order(job)
     )

@@ -188,14 +188,15 @@ def claim(
 def next_due_in(store: Store, queues: Sequence[str] | None) -> float | None:
     """Return the seconds until something in these queues may run that may not run now."""
     now = store.clock()
-    heads = store.heads()
+    # Not where a lock is held: its release announces the next.
+    heads, held = store.heads(), store.held_locks()
     moments = [
         job["scheduled_at"]
         for job in store.jobs.values()
         if job["status"] == "todo"
         and job["scheduled_at"] is not None
         and (queues is None or job["queue_name"] in queues)
-        and ((line := store.line_of(job)) is None or heads[line] is job)
+        and ((line := store.line_of(job)) is None or (line not in held and heads[line] is job))
         and not store.is_paused(job["queue_name"])
         and job["scheduled_at"] > now
     ]

@@ -85,7 +85,9 @@ begin
                 j.id, j.status, j.queue_name, j.task_name, j.priority, j.lock,
                 j.queueing_lock, j.args, j.scheduled_at, j.attempts, j.abort_requested,
                 j.timeout, j.heartbeat, t.head_xmin,
-                _procrastinate_options_of(j) as options,
+                case when num_nonnulls(j.timeout, j.heartbeat, j.ttl, j.max_attempts, j.key,
+                    j.group_key, j.retry_delay, j.keep_result) > 0
+                    then _procrastinate_options_of(j) end as options,
                 -- else a user's trigger has made something else of it
                 j.status = 'doing' and j.lock is not distinct from t.lock as plain,
                 nextval('procrastinate_claims_seq') as claim_id
@@ -134,7 +136,6 @@ begin
         v_ok := _procrastinate_unblock(v_next.o_heads);
     end if;
     v_ok := set_config('procrastinate.derived', coalesce(v_outer, ''), true) is null;
-
     return next row(
         'summary', null, null, null, null, null, null, null, null, null, null, null, null,
         v_next.o_next_due_in, v_next.o_contended, v_next.o_more, v_next.o_marks, null

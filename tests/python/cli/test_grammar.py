@@ -143,6 +143,7 @@ def test_without_options_the_worker_has_none_so_that_the_app_decides() -> None:
         ),
         (["--retention", "30d"], {"retention": datetime.timedelta(days=30)}),
         (["--retention", "off"], {"retention": None}),
+        (["--prefetch", "100"], {"prefetch": 100}),
     ],
 )
 def test_options_of_the_worker(args: list[str], expected: dict[str, Any]) -> None:
@@ -167,6 +168,7 @@ def test_options_of_the_worker(args: list[str], expected: dict[str, Any]) -> Non
         ("STALLED_JOBS", "fail", {"stalled_jobs": {"*": FAIL}}),
         ("RETENTION", "1d12h", {"retention": datetime.timedelta(days=1.5)}),
         ("RETENTION", "off", {"retention": None}),
+        ("PREFETCH", "0", {"prefetch": 0}),
         ("NAME", "", {}),
     ],
 )

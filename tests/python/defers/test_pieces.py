@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import weakref
 from typing import TYPE_CHECKING, Any
@@ -131,6 +132,46 @@ def test_a_batch_is_not_built_as_a_whole(
 
     assert len(ids) == 100
     assert most <= 3 * pieces.MOST_JOBS
+
+
+@pytest.mark.parametrize("count", [3, 4, 5, 10])
+def test_the_arguments_of_each_job_are_written_once(dsn: str, count: int) -> None:
+    written: list[Any] = []
+
+    def dumps(value: Any) -> str:
+        written.append(value)
+        return json.dumps(value)
+
+    connector = SyncPsycopgConnector(conninfo=dsn, min_size=1, json_dumps=dumps)
+    app = App(connector=connector)
+    with app.open():
+        app.configure_task("t").batch_defer(*numbered(count))
+
+    assert written == numbered(count)
+
+
+def test_a_transaction_that_is_repeated_has_all_jobs(
+    sync_app: App, conn: psycopg.Connection
+) -> None:
+    conn.execute("create sequence tries")  # what sequences count is never undone
+    conn.execute(
+        """
+        create function flaky() returns trigger language plpgsql as $$
+        begin
+            if nextval('tries') <= 2 then
+                raise exception using errcode = '40P01', message = 'others';
+            end if;
+            return null;
+        end $$
+        """
+    )
+    conn.execute(
+        "create trigger flaky after insert on procrastinate_jobs execute function flaky()"
+    )
+
+    ids = sync_app.configure_task("t").batch_defer(*numbered(10))
+
+    assert stored(conn) == {job_id: n for n, job_id in enumerate(ids)}
 
 
 @pytest.mark.parametrize("bad", [0, 5, 9])

@@ -690,7 +690,7 @@ class Machine(RuleBasedStateMachine):
         # Not how many are ahead: a job that fell due counts in PostgreSQL once a fetch met it.
         self.both(
             lambda side: [
-                (gate.gate, gate.is_open or gate.gate == "ahead")
+                (gate.gate, gate.is_open is not False or gate.gate == "ahead")
                 for gate in side.call(front.explain_job(job_id=side.job(job)))
             ]
         )

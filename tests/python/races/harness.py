@@ -467,7 +467,9 @@ class IdleWorker:
         self.ear.close()
 
 
-_LIMIT = re.compile(r"procrastinate_(?:fetch_jobs|finish_and_fetch)_v1\(\d+, [^)]*?\[\], (\d+)")
+_LIMIT = re.compile(
+    r"procrastinate_(?:fetch_jobs|finish_and_fetch)_v[12]\(\d+, [^)]*?\[\], (\d+)"
+)
 
 
 def finish_parameters(

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from procrastinate import exceptions, jobs, types
-from procrastinate.rpc import decode
+from procrastinate.rpc import decode, values, wire
 from procrastinate.rpc.call import Call, Function, encode_argument
 
 UTC = datetime.UTC
@@ -133,3 +133,84 @@ def test_a_result_that_needs_a_row_says_when_there_is_none() -> None:
 def test_columns_and_nothing_are_read() -> None:
     assert decode.column([(1,), (2,)]) == [1, 2]
     decode.nothing([("",)])
+
+
+@pytest.mark.parametrize(("contended", "more"), [(True, False), (False, True)])
+def test_the_answer_of_an_exchange_is_read_column_by_column(
+    contended: bool, more: bool
+) -> None:
+    call = wire.finish_and_fetch_v1(worker_id=9, queues=None, limit=1, marks=None, ends=[])
+    nothing = (None,) * 5
+    claimed = ("claimed", 1, 2, "doing", "q", "t", 3, "l", "ql", {"a": 1}, MOMENT, 4, True)
+    not_held = ("not_held", 5, 6, "failed", *(None,) * 9)
+    summary = ("summary", *(None,) * 12, 0.5, contended, more, [7, 8], None)
+
+    answer = call.decode([(*claimed, *nothing), (*not_held, *nothing), summary])
+
+    job = jobs.Job(
+        id=1,
+        status="doing",
+        queue="q",
+        priority=3,
+        lock="l",
+        queueing_lock="ql",
+        task_name="t",
+        task_kwargs={"a": 1},
+        scheduled_at=MOMENT,
+        attempts=4,
+        abort_requested=True,
+        worker_id=9,
+    )
+    assert answer == values.Exchange(
+        claimed=[values.ClaimedJob(job, 2)],
+        not_held=[values.EndNotHeld(job_id=5, claim_id=6, status="failed")],
+        next_due_in=0.5,
+        contended=contended,
+        more=more,
+        marks=[7, 8],
+    )
+
+
+@pytest.mark.parametrize(
+    ("call", "row", "result"),
+    [
+        (
+            wire.heartbeat_v1(worker_id=9),
+            (1, 2, True),
+            [values.HeldJob(job_id=1, claim_id=2, abort_requested=True)],
+        ),
+        (
+            wire.list_writers_v1(),
+            (1, "3/4"),
+            frozenset({values.Writer(pid=1, virtual_transaction="3/4")}),
+        ),
+        (wire.sweep_v1(), (1, 2), values.Sweep(promoted=1, unlinked=2)),
+        (
+            wire.retire_jobs_v1(older_than=datetime.timedelta(days=1)),
+            (1, 2),
+            values.Retired(retired=1, next_id=2),
+        ),
+    ],
+    ids=["heartbeat", "writers", "sweep", "retire"],
+)
+def test_a_row_of_an_answer_is_read_column_by_column(
+    call: Call[Any], row: tuple[Any, ...], result: Any
+) -> None:
+    assert call.decode([row]) == result
+
+
+@pytest.mark.parametrize(
+    ("filters", "narrows"),
+    [
+        (values.Filters(), False),
+        (values.Filters(status="failed"), False),
+        (values.Filters(all_jobs=True), True),
+        (values.Filters(queue_name="q", status="failed"), True),
+        (values.Filters(job_ids=[]), True),
+    ],
+    ids=["none", "status", "all", "queue", "no ids"],
+)
+def test_the_status_alone_does_not_narrow_a_call_for_many(
+    filters: values.Filters, narrows: bool
+) -> None:
+    assert filters.narrows is narrows

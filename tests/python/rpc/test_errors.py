@@ -87,6 +87,61 @@ def test_a_taken_queueing_lock_is_read_whatever_the_servers_language(
     assert (error.constraint_name, error.queueing_lock, error.key) == ("c", lock, None)
 
 
+class DriverError(Exception):
+    """An error of a driver."""
+
+    def __init__(self, **fields: object) -> None:
+        super().__init__()
+        self.__dict__.update(fields)
+
+
+@pytest.mark.parametrize(
+    ("cause", "again"),
+    [
+        (DriverError(sqlstate="40001"), True),
+        (DriverError(sqlstate="40P01"), True),
+        (DriverError(sqlstate="40002"), False),
+        (DriverError(pgcode="40P01"), True),
+        (DriverError(sqlstate=None, pgcode="23505"), False),
+        (DriverError(orig=DriverError(sqlstate="40001")), True),
+        (DriverError(orig=DriverError(pgcode="40001")), True),
+        (DriverError(orig=DriverError(pgcode="23505")), False),
+        (DriverError(orig=None, sqlstate="40001"), True),
+        (DriverError(), False),
+        (None, False),
+    ],
+)
+def test_what_others_undid_is_to_be_repeated_whichever_driver_says_so(
+    cause: Exception | None, again: bool
+) -> None:
+    error = exceptions.DatabaseUnavailable()
+    error.__cause__ = cause
+    assert errors.is_to_be_repeated(error) is again
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "is_ours"),
+    [
+        ("P0001", "Job was not found (job id: 3)", True),
+        ("P0001", "Job was not found (job id: 3), said a trigger of a user's", False),
+        ("P0001", "A user's own trigger", False),
+        ("P0001", None, False),
+        ("P0002", "Job was not found (job id: 3)", False),
+    ],
+)
+def test_the_old_wires_errors_speak_in_its_words_and_those_of_users_do_not(
+    code: str, message: str | None, is_ours: bool
+) -> None:
+    error = errors.exception_for(sqlstate=code, message=message)
+    assert type(error) is exceptions.ConnectorException
+    assert (str(error) == message) is is_ours
+
+
+def test_a_missing_name_without_a_message_is_no_mismatch() -> None:
+    error = errors.exception_for(sqlstate="42883", message=None)
+    assert type(error) is exceptions.ConnectorException
+
+
 def test_a_key_that_is_in_use_is_read_likewise() -> None:
     error = errors.exception_for(
         sqlstate="23505", message="m", detail="Schlüssel »(key)=(a) b)« existiert bereits."

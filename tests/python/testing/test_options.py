@@ -457,6 +457,32 @@ def test_a_delayed_job_of_a_group_does_not_hold_back_the_others(world: World) ->
     assert [one.job.id for one in world.fetch()] == [delayed]
 
 
+def test_the_lock_of_a_delayed_job_of_a_group_is_explained(world: World) -> None:
+    job_id = world.defer(group_key="g", scheduled_at=NOON + datetime.timedelta(seconds=9))
+
+    gates = {gate.gate: gate for gate in world.call(front.explain_job(job_id=job_id))}
+
+    assert (gates["lock"].is_open, gates["schedule"].is_open) == (True, False)
+    assert gates["lock"].detail == (
+        'Nobody holds the lock group ["q", "g"], and no job comes first for it.'
+    )
+
+
+def test_a_job_behind_a_held_lock_is_no_alarm(world: World) -> None:
+    later = NOON + datetime.timedelta(seconds=9)
+    world.claim(lock="l")
+    world.defer(lock="l", scheduled_at=later)
+
+    def due() -> float | None:
+        fetch = wire.fetch_jobs_v1(worker_id=world.worker_id, queues=None, limit=1)
+        exchange: values.Exchange = world.call(fetch)
+        return exchange.next_due_in
+
+    assert due() is None
+    world.defer(group_key="g", scheduled_at=later)
+    assert due() == 9
+
+
 def test_a_group_is_a_lock_that_the_queue_names(world: World) -> None:
     with pytest.raises(exceptions.InvalidArgument, match="a lock and a group"):
         world.defer(group_key="g", lock="l")

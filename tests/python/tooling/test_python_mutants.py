@@ -6,6 +6,7 @@ import importlib.util
 import io
 import os
 import pathlib
+import runpy
 import time
 from collections.abc import Callable
 
@@ -76,6 +77,10 @@ def test_each_mutant_is_another_text_and_leaves_the_module_as_it_was() -> None:
     assert [mutant.text for mutant in python_mutants.mutants(MODULE)] == texts
 
 
+def test_a_return_of_none_is_left_as_it_is() -> None:
+    assert list(python_mutants.mutants("def f():\n    return None\n")) == []
+
+
 def test_a_condition_is_changed_where_its_statement_begins_not_in_its_body() -> None:
     (mutant,) = [m for m in python_mutants.mutants(MODULE) if m.what == "6 -> 7"]
     assert mutant.lines == range(11, 12)
@@ -93,6 +98,20 @@ def test_a_mutant_is_put_into_the_functions_that_live(tmp_path: pathlib.Path) ->
     (mutant,) = [m for m in python_mutants.mutants(MODULE) if m.what == "11 -> 12"]
     assert mutate_python.put(mutant, path)
     assert entries() == {"first": 12}
+
+
+def test_what_a_function_has_cached_is_forgotten_when_a_mutant_is_put_into_it(
+    tmp_path: pathlib.Path,
+) -> None:
+    path = tmp_path / "cached.py"
+    path.write_text(
+        "import functools\n\n@functools.cache\ndef answer() -> int:\n    return 41\n"
+    )
+    module = runpy.run_path(str(path))
+    assert module["answer"]() == 41
+    (mutant,) = [m for m in python_mutants.mutants(path.read_text()) if m.what == "41 -> 42"]
+    assert mutate_python.put(mutant, path)
+    assert module["answer"]() == 42
 
 
 def test_a_name_that_is_not_bound_any_more_is_refused(tmp_path: pathlib.Path) -> None:
@@ -122,6 +141,21 @@ def test_a_child_that_is_killed_has_died() -> None:
         os.kill(os.getpid(), 9)
 
     assert mutate_python.forked(task, 60) == mutate_python.DIED
+
+
+def test_a_child_that_is_killed_after_a_test_that_passed_has_died() -> None:
+    def task(say: Callable[[str], None]) -> None:
+        say(mutate_python.GOES_ON)
+        os.kill(os.getpid(), 9)
+
+    assert mutate_python.forked(task, 60) == mutate_python.DIED
+
+
+def test_that_tests_passed_is_no_part_of_what_a_child_found() -> None:
+    def task(say: Callable[[str], None]) -> None:
+        say(mutate_python.GOES_ON + mutate_python.GOES_ON + "the third test")
+
+    assert mutate_python.forked(task, 60) == "the third test"
 
 
 def test_a_child_that_loops_for_ever_is_stopped() -> None:

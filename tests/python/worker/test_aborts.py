@@ -86,7 +86,11 @@ async def test_a_sync_job_sees_it_and_decides(
     await abort(app, job_id)
     await database.until_status(job_id, "aborted")
     await run.stop()
-    assert "Received a request to abort a synchronous job" in records.text
+    (record,) = [r for r in records.records if r.__dict__.get("action") == "abort_job"]
+    assert record.getMessage() == (
+        "Received a request to abort a synchronous job. Job is responsible for aborting by "
+        "checking context.should_abort"
+    )
 
 
 @pytest.mark.parametrize(
@@ -248,6 +252,32 @@ async def test_an_abort_of_another_workers_job_is_not_kept_for_later(
     worker.running.abort_by_id(job_id)
     await run_to_its_end(worker)
     assert await database.status(job_id) == "succeeded"
+
+
+async def test_an_abort_of_what_an_exchange_did_not_bring_is_not_kept_for_the_next_one(
+    app: App, database: Database, start_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @app.task(name="t")
+    async def task() -> None:
+        await asyncio.sleep(0)
+
+    job_ids: list[int] = []
+    send: Any = app.connector.call_async
+
+    async def call_async(call: Any, **options: Any) -> Any:
+        answer = await send(call, **options)
+        if call.function.name == "procrastinate_finish_and_fetch_v1" and not job_ids:
+            # Another worker has it, and gives it back after this.
+            job_ids.append(await task.defer_async())
+            run.worker.running.abort_by_id(job_ids[0])
+        return answer
+
+    intercept(app, monkeypatch, call_async)
+    run = await start_worker()
+    await database.until(
+        "select 1 from procrastinate_jobs where status in ('succeeded', 'aborted')"
+    )
+    assert await database.status(job_ids[0]) == "succeeded"
 
 
 async def test_notifications_that_are_not_ours_do_no_harm(

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.metadata
+import os
+import platform
+import socket
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -393,10 +397,16 @@ async def test_a_worker_says_who_it_is_while_it_runs(
     run = await start_worker(name="me", queues=["a", "b"], concurrency=3)
     await database.until("select 1 from pg_stat_activity where query ilike 'listen%'")
     row = database.conn.execute(
-        "select id, name, queues, description ->> 'concurrency', description ? 'hostname' "
-        "from procrastinate_workers"
+        "select id, name, queues, description from procrastinate_workers"
     ).fetchone()
-    assert row == (run.worker.worker_id, "me", ["a", "b"], "3", True)
+    described = {
+        "hostname": socket.gethostname(),
+        "pid": os.getpid(),
+        "python": platform.python_version(),
+        "procrastinate": importlib.metadata.version("procrastinate"),
+        "concurrency": 3,
+    }
+    assert row == (run.worker.worker_id, "me", ["a", "b"], described)
     await run.stop()
     assert not database.conn.execute("select 1 from procrastinate_workers").fetchone()
 

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from procrastinate import App, RetryStrategy, exceptions, job_context, jobs
-from procrastinate.worker import Worker, logger
+from procrastinate.rpc import values, wire
+from procrastinate.worker import Worker, logger, reports
+from procrastinate.worker.running import RunningJob
 
 from .conftest import Database, Drain, StartWorker, actions, run_to_its_end
 
@@ -66,12 +68,10 @@ async def test_the_life_of_a_job_in_the_log(
             f"procrastinate.worker.{name}",
             message,
         )
-    ends = [
-        r.getMessage() for r in records.records if r.__dict__.get("action") == "stop_worker"
-    ]
-    assert ends == [
-        "No job found. Stopping worker because wait=False",
-        "Stopped worker on queues q",
+    ends = [r for r in records.records if r.__dict__.get("action") == "stop_worker"]
+    assert [(end.getMessage(), end.__dict__["queues"]) for end in ends] == [
+        ("No job found. Stopping worker because wait=False", ["q"]),
+        ("Stopped worker on queues q", ["q"]),
     ]
 
 
@@ -99,6 +99,9 @@ async def test_a_record_carries_the_job_and_the_worker_for_machines(
     }
     assert extra["result"] == "r"
     assert extra["duration"] == pytest.approx(extra["end_timestamp"] - extra["start_timestamp"])
+    assert (
+        f" ended with status: Success, lasted {extra['duration']:.3f} s" in record.getMessage()
+    )
     assert the(records, "start_worker").__dict__["queues"] is None
 
 
@@ -195,6 +198,8 @@ async def test_the_records_of_a_worker_that_is_stopped_carry_what_they_are_about
         worker = record.__dict__["worker"]
         assert (worker["name"], worker["queues"]) == ("me", ["q"])
     assert the(records, "abort_job").__dict__["job"]["id"] == job_id
+    seconds = the(records, "ending_job").getMessage().partition("(started ")[2]
+    assert 0 <= float(seconds.removesuffix(" s ago)")) < 60
     ends = [r for r in records.records if r.__dict__.get("action") == "stop_worker"]
     assert [(end.getMessage(), end.__dict__["queues"]) for end in ends] == [
         ("1 jobs still running after graceful timeout. Aborting them", ["q"]),
@@ -255,7 +260,37 @@ async def test_a_result_that_has_no_truth_or_text_does_not_keep_its_job_from_end
     await drain()
 
     assert await database.status(job_id) == "succeeded"
-    assert the(records, "job_end_not_logged").levelno == logging.ERROR
+    record = the(records, "job_end_not_logged")
+    assert record.levelno == logging.ERROR
+    assert record.getMessage() == f"The end of job ok[{job_id}]() could not be logged"
+    assert record.__dict__["job"]["id"] == record.__dict__["worker"]["job_id"] == job_id
+
+
+async def test_a_middleware_of_the_other_kind_is_said_to_be_skipped_once_a_task(
+    app: App, drain: Drain, records: pytest.LogCaptureFixture
+) -> None:
+    def of_sync(call_next: Any, context: Any, worker: Any) -> Any:
+        return call_next()
+
+    async def of_async(call_next: Any, context: Any, worker: Any) -> Any:
+        return await call_next()
+
+    @app.task(name="s")
+    def _() -> None: ...
+
+    @app.task(name="a")
+    async def _() -> None: ...
+
+    for name in ("s", "a", "s", "a"):
+        await app.configure_task(name).defer_async()
+    await drain(task_middleware=[of_sync, of_async])
+
+    skipped = [r for r in records.records if r.__dict__.get("action") == "skip_task_middleware"]
+    assert {record.levelno for record in skipped} == {logging.DEBUG}
+    assert [record.getMessage() for record in skipped] == [
+        "Skipping worker-wide async middleware 'of_async' for sync task 's'",
+        "Skipping worker-wide sync middleware 'of_sync' for async task 'a'",
+    ]
 
 
 async def test_what_is_not_listened_to_is_not_made(
@@ -298,3 +333,156 @@ async def test_handlers_of_signals_are_said_to_come_and_go(
     await run_to_its_end(Worker(app, wait=False))
     assert actions(records)[0] == "install_signal_handlers"
     assert actions(records)[-1] == "uninstall_signal_handlers"
+
+
+def a_run(job_id: int, **fields: Any) -> RunningJob:
+    """A run whose end was sent."""
+    job = jobs.Job(id=job_id, queue="q", lock=None, queueing_lock=None, task_name="t")
+    result = job_context.JobResult(start_timestamp=1.0, end_timestamp=3.0, result="r")
+    return RunningJob(job=job, claim_id=job_id + 10, result=result, **fields)
+
+
+NOT_APPLIED = (
+    "The end of job t[2]() was not applied: the job is not held by this worker any more "
+    "(it is {} now)"
+)
+
+
+@pytest.mark.parametrize(
+    ("delete", "was_sent", "status", "applied"),
+    [
+        (False, True, "succeeded", True),
+        (False, True, "todo", False),
+        (False, True, None, False),
+        (False, False, "succeeded", False),
+        (True, True, None, True),
+        (True, True, "succeeded", False),
+        (True, False, None, False),
+    ],
+)
+async def test_an_end_that_was_refused_is_a_warning_unless_it_was_applied_before(
+    app: App,
+    records: pytest.LogCaptureFixture,
+    delete: bool,
+    was_sent: bool,
+    status: str | None,
+    applied: bool,
+) -> None:
+    first, second, third = (
+        a_run(
+            job_id,
+            was_sent=was_sent,
+            status=jobs.Status.SUCCEEDED,
+            end=wire.End(job_id, job_id + 10, "succeeded", delete),
+        )
+        for job_id in (1, 2, 3)
+    )
+    refusal = values.EndNotHeld(job_id=2, claim_id=None, status=status)
+    reports.settle_ends(Worker(app), [first, second, third], [refusal])
+
+    expected = ["finish_task", "finish_task" if applied else "job_not_held", "finish_task"]
+    assert actions(records) == expected
+    record = records.records[1]
+    assert record.__dict__["job"]["id"] == 2
+    if applied:
+        assert record.__dict__["status"] is jobs.Status.SUCCEEDED
+        return
+    assert (record.levelno, record.__dict__["status"]) == (logging.WARNING, status)
+    assert record.getMessage() == NOT_APPLIED.format(status or "gone")
+
+
+@pytest.mark.parametrize(
+    ("was_sent", "outcome", "action"),
+    [
+        (False, "retried", "finish_task"),
+        (False, "failed", "finish_task"),
+        (False, "not_held", "job_not_held"),
+        (True, "not_held", "finish_task"),
+    ],
+)
+async def test_a_retry_that_was_refused_is_a_warning_unless_it_was_sent_before(
+    app: App,
+    records: pytest.LogCaptureFixture,
+    was_sent: bool,
+    outcome: str,
+    action: str,
+) -> None:
+    retried, other = (a_run(job_id, was_sent=was_sent) for job_id in (2, 3))
+    answer = values.Outcome(job_id=2, outcome=outcome, status="doing")
+    reports.settle_retries(Worker(app), [retried, other], [answer])
+
+    assert actions(records) == [action, "finish_task"]
+    if action == "job_not_held":
+        assert records.records[0].getMessage() == NOT_APPLIED.format("doing")
+
+
+async def test_what_a_worker_does_for_all_is_said_if_there_was_anything_to_do(
+    app: App, records: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers: list[Any] = [
+        [],
+        values.Sweep(promoted=0, unlinked=0),
+        [7, 8],
+        values.Sweep(promoted=2, unlinked=0),
+    ]
+
+    async def call(_: Any) -> Any:
+        return answers.pop(0)
+
+    worker = Worker(app, name="me")
+    monkeypatch.setattr(worker.outage, "call", call)
+    await worker.heartbeat.keep_house()
+    assert records.records == []
+    await worker.heartbeat.keep_house()
+    pruned, promoted = records.records
+    assert (pruned.levelno, pruned.getMessage()) == (
+        logging.DEBUG,
+        "Pruned stalled workers: [7, 8]",
+    )
+    assert (promoted.levelno, promoted.name) == (logging.INFO, "procrastinate.worker.me")
+    assert promoted.getMessage() == ("Released 2 jobs that waited for a lock which nobody held")
+    assert promoted.__dict__["action"] == "jobs_promoted"
+    assert promoted.__dict__["promoted"] == 2
+
+
+async def test_a_worker_says_when_its_row_comes_is_lost_and_goes(
+    app: App, database: Database, records: pytest.LogCaptureFixture
+) -> None:
+    worker = Worker(app)
+    await worker.registration.register()
+    await worker.registration.renew(1)
+    await worker.registration.unregister()
+    await worker.registration.unregister()  # gone already
+
+    assert [(record.levelno, record.getMessage()) for record in records.records] == [
+        (logging.DEBUG, "Registered worker 1 in the database"),
+        (
+            logging.WARNING,
+            "Worker 1 is not registered any more: it was most probably taken for stalled. "
+            "Registering again; 0 running jobs may be given to other workers",
+        ),
+        (logging.DEBUG, "Registered worker 2 in the database"),
+        (logging.DEBUG, "Unregistered worker 2 from the database"),
+    ]
+    lost = the(records, "worker_registered_again")
+    assert lost.__dict__["lost_worker_id"] == 1
+    assert worker.worker_id is None
+
+
+async def test_a_worker_whose_row_can_not_be_removed_says_so_and_forgets_it(
+    app: App, records: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def call(_: Any) -> Any:
+        raise exceptions.ConnectorException("refused")
+
+    worker = Worker(app)
+    await worker.registration.register()
+    monkeypatch.setattr(worker.outage, "call", call)
+    await worker.registration.unregister()
+
+    record = the(records, "unregister_worker_failed")
+    assert (record.levelno, record.getMessage()) == (
+        logging.WARNING,
+        "Could not unregister worker 1: ConnectorException('refused')",
+    )
+    assert worker.worker_id is None

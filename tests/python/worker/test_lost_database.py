@@ -488,7 +488,11 @@ async def test_a_worker_that_is_stopped_before_it_has_reached_the_database_ends(
 
 
 async def test_a_release_is_tried_until_it_succeeds(
-    app: App, database: Database, start_worker: StartWorker, unreliable: Unreliable
+    app: App,
+    database: Database,
+    start_worker: StartWorker,
+    unreliable: Unreliable,
+    records: pytest.LogCaptureFixture,
 ) -> None:
     unreliable.left["procrastinate_release_jobs_v1"] = 2
     job_id = await app.configure_task("nobody").defer_async()
@@ -501,6 +505,9 @@ async def test_a_release_is_tried_until_it_succeeds(
     await database.until_status(job_id, "todo")
     await run.stop()
     assert len(unreliable.failed) == 2
+    (record,) = [r for r in records.records if r.__dict__.get("action") == "job_released"]
+    assert record.getMessage() == f"Job {job_id} was given back: it did not run here"
+    assert (record.levelno, record.__dict__["job_id"]) == (logging.INFO, job_id)
 
 
 async def test_a_row_that_cannot_be_renewed_yet_is_renewed_later(
@@ -568,7 +575,10 @@ async def test_a_failure_while_a_cancelled_worker_stops_is_logged(
     run.task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await run.ended()
-    assert "The worker failed while it stopped" in records.text
+    (record,) = [r for r in records.records if r.levelno == logging.ERROR]
+    assert record.getMessage() == "The worker failed while it stopped"
+    assert record.exc_info is not None
+    assert record.exc_info[0] is ZeroDivisionError
 
 
 async def test_stalled_workers_are_pruned_at_the_start_and_by_each_beat(

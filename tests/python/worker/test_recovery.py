@@ -15,6 +15,7 @@ from procrastinate.rpc import wire
 from procrastinate.worker import Worker, recovery
 
 from .conftest import Database, Drain, StartWorker, actions
+from .test_lost_database import until
 
 
 class Limitless(BaseRetryStrategy):
@@ -143,6 +144,9 @@ async def test_a_task_that_the_app_does_not_have_can_be_named_and_is_warned_of(
         r for r in records.records if r.__dict__.get("action") == "stalled_jobs_unknown_task"
     ]
     assert (record.levelno, record.__dict__["task"]) == (logging.WARNING, "somebody.elses")
+    assert record.getMessage() == (
+        "The option stalled_jobs names the task somebody.elses, which the app does not have"
+    )
 
 
 async def test_what_was_recovered_is_said_as_loud_as_it_matters(
@@ -201,6 +205,7 @@ async def test_jobs_that_stall_while_the_worker_runs_are_recovered_by_its_beats(
     job_id = await stall("a")
     run.worker.heartbeat.beat_now()
     await database.until_status(job_id, "todo")
+    await until(lambda: "job_recovered" in actions(records))  # the answer is there, too
     await run.stop()
     assert actions(records).count("job_recovered") == 1
 

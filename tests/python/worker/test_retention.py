@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from procrastinate import exceptions
-from procrastinate.worker import Worker, retention
+from procrastinate.rpc import values
+from procrastinate.worker import Worker, retention, waiting
 
 if TYPE_CHECKING:
     import psycopg
@@ -103,6 +104,23 @@ async def test_a_pass_goes_on_until_nothing_old_is_left(
     assert record.__dict__["retired"] == 2500
 
 
+async def test_each_step_of_a_pass_goes_on_where_the_one_before_ended(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    async def call_async(call: Any) -> values.Retired:
+        asked.append(call.args["p_after_id"])
+        if len(asked) == 3:
+            raise asyncio.CancelledError
+        return values.Retired(retired=0, next_id=len(asked) * 10)
+
+    monkeypatch.setattr(app.connector, "call_async", call_async)
+    with pytest.raises(asyncio.CancelledError):
+        await Worker(app, retention=DAY).retainer.run()
+    assert asked == [0, 10, 20]
+
+
 async def test_passes_are_repeated(
     start_worker: StartWorker,
     conn: psycopg.Connection,
@@ -119,6 +137,27 @@ async def test_passes_are_repeated(
 
     assert not run.task.done()
     await database.until("select 1 where not exists (select from procrastinate_jobs)")
+
+
+@pytest.mark.parametrize(
+    ("age", "seconds"),
+    [(1, 60.0), (600, 60.0), (3600, 360.0), (DAY, 3600.0), (100 * DAY, 3600.0)],
+    ids=str,
+)
+async def test_the_pause_between_passes_is_a_tenth_of_the_age_within_bounds(
+    app: App, monkeypatch: pytest.MonkeyPatch, age: Any, seconds: float
+) -> None:
+    pauses: list[float] = []
+
+    async def event_or_deadline(event: asyncio.Event, pause: float) -> None:
+        pauses.append(pause)
+        if len(pauses) == 2:
+            raise asyncio.CancelledError
+
+    monkeypatch.setattr(waiting, "event_or_deadline", event_or_deadline)
+    with pytest.raises(asyncio.CancelledError):
+        await Worker(app, retention=age).retainer.run()
+    assert pauses == [seconds, seconds]
 
 
 async def test_a_job_that_a_table_of_the_users_points_at_does_not_stop_the_worker(
@@ -147,7 +186,10 @@ async def test_a_job_that_a_table_of_the_users_points_at_does_not_stop_the_worke
         await run.stop()
 
     assert [getattr(r, "action", "") for r in caplog.records] == ["retention_failed"]
-    assert "orders" in caplog.records[0].getMessage()
+    start, _, reason = caplog.records[0].getMessage().partition(": ")
+    assert start == "Jobs that ended more than 1 day, 0:00:00 ago could not be deleted"
+    assert '"orders"' in reason
+    assert caplog.records[0].exc_info is not None
     assert held in there(conn)
 
 
@@ -224,7 +266,11 @@ async def test_a_job_that_another_transaction_holds_is_left_for_the_next_pass(
 
 @pytest.mark.parametrize("option", [0, -1, datetime.timedelta(0)])
 async def test_no_age_is_an_error_and_not_no_limit(app: App, option: Any) -> None:
-    with pytest.raises(ValueError, match="must be positive, or None"):
+    with pytest.raises(
+        ValueError,
+        match=r"^The retention is [-\d:a-z, ]+: it must be positive, "
+        r"or None to keep jobs for ever$",
+    ):
         Worker(app, retention=option)
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from procrastinate import App, JobContext, exceptions
+from procrastinate import App, JobContext, RetryStrategy, exceptions
 from procrastinate.job_context import AbortReason
-from procrastinate.worker import Worker
+from procrastinate.worker import Worker, claim, listener, shutdown
 
 from .conftest import PATIENCE, Database, Drain, StartWorker, actions, intercept, run_to_its_end
 
@@ -191,8 +191,6 @@ async def test_cancelled_twice_the_worker_leaves_a_thread_that_does_not_listen(
     records: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from procrastinate.worker import shutdown
-
     monkeypatch.setattr(shutdown, "LAST_MOMENT", 0.05)
     gate = threading.Event()
 
@@ -212,9 +210,47 @@ async def test_cancelled_twice_the_worker_leaves_a_thread_that_does_not_listen(
         # Its row stays, and is pruned when the thread has had time to end.
         assert database.conn.execute("select 1 from procrastinate_workers").fetchone()
         assert await database.status(job_id) == "doing"
-        assert "jobs_left_behind" in actions(records)
+        (record,) = [
+            r for r in records.records if r.__dict__.get("action") == "jobs_left_behind"
+        ]
+        assert (record.levelno, record.getMessage()) == (
+            logging.WARNING,
+            f"1 jobs did not end, and are left behind: t[{job_id}]()",
+        )
     finally:
         gate.set()
+
+
+async def test_cancelled_twice_the_worker_cancels_what_ignored_the_abort_when_it_leaves(
+    app: App,
+    start_worker: StartWorker,
+    records: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(shutdown, "LAST_MOMENT", 0.05)
+    cancelled: list[int] = []
+
+    @app.task(name="t")
+    async def task(n: int) -> None:
+        for _ in range(2):
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                cancelled.append(n)
+
+    first, second = await task.batch_defer_async({"n": 1}, {"n": 2})
+    run = await start_worker(concurrency=2)
+    await run.until_it_runs(2)
+    run.task.cancel()
+    await asyncio.sleep(0)
+    run.task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run.ended()
+    assert cancelled == [1, 2, 1, 2]
+    (record,) = [r for r in records.records if r.__dict__.get("action") == "jobs_left_behind"]
+    assert record.getMessage() == (
+        f"2 jobs did not end, and are left behind: t[{first}](n=1), t[{second}](n=2)"
+    )
 
 
 @pytest.mark.parametrize("kind", ["worker middleware", "sync middleware", "task"])
@@ -303,6 +339,129 @@ async def test_a_side_task_that_fails_stops_the_worker_gracefully(
         "update_heartbeats error: ZeroDivisionError('broken')",
     )
     assert await database.status(job_id) in {"succeeded", "todo"}
+
+
+@pytest.fixture
+def failures(app: App, monkeypatch: pytest.MonkeyPatch) -> list[Exception]:
+    """What the next exchanges of a worker raise, instead of being made."""
+    failures: list[Exception] = []
+    send: Any = app.connector.call_async
+
+    async def call_async(call: Any, **options: Any) -> Any:
+        if call.function.name == "procrastinate_finish_and_fetch_v1" and failures:
+            raise failures.pop(0)
+        return await send(call, **options)
+
+    intercept(app, monkeypatch, call_async)
+    return failures
+
+
+@pytest.mark.parametrize(("retry", "becomes"), [(False, "failed"), (True, "todo")])
+async def test_a_worker_that_a_failure_ends_reports_what_ends_after_it(
+    app: App,
+    database: Database,
+    start_worker: StartWorker,
+    failures: list[Exception],
+    records: pytest.LogCaptureFixture,
+    retry: bool,
+    becomes: str,
+) -> None:
+    gate = asyncio.Event()
+
+    @app.task(name="t", retry=RetryStrategy(wait=3600) if retry else False)
+    async def task() -> None:
+        await gate.wait()
+        raise ValueError
+
+    job_id = await task.defer_async()
+    run = await start_worker(concurrency=2, listen_notify=False)
+    await run.until_it_runs()
+    failures.append(exceptions.ConnectorException("refused"))
+    run.worker.claims.wake()
+    while not run.worker.shutdown.requested:  # noqa: ASYNC110 (it is not announced)
+        await asyncio.sleep(0)
+    assert not run.task.done()  # It waits for what runs.
+    gate.set()
+    with pytest.raises(exceptions.ConnectorException, match="refused"):
+        await run.ended()
+    job = await database.job(job_id)
+    assert (job.status, job.attempts) == (becomes, 1)
+    assert "ends_not_saved" not in actions(records)
+
+
+async def test_a_last_report_that_fails_too_leaves_the_first_failure_and_names_the_jobs(
+    app: App,
+    database: Database,
+    start_worker: StartWorker,
+    gate: asyncio.Event,
+    failures: list[Exception],
+    records: pytest.LogCaptureFixture,
+) -> None:
+    first, second = await app.configure_task("wait").batch_defer_async({}, {})
+    run = await start_worker(concurrency=2, listen_notify=False)
+    await run.until_it_runs(2)
+    failures += [exceptions.ConnectorException(text) for text in ("refused", "again")]
+    gate.set()
+    with pytest.raises(exceptions.ConnectorException, match="refused"):
+        await run.ended()
+    assert await database.statuses() == ["doing", "doing"]
+    (record,) = [r for r in records.records if r.__dict__.get("action") == "ends_not_saved"]
+    assert (record.levelno, record.getMessage()) == (
+        logging.ERROR,
+        "The ends of 2 jobs could not be saved; they stay in doing: "
+        f"wait[{first}](), wait[{second}]()",
+    )
+    assert failures == []
+
+
+async def test_a_worker_that_is_to_stop_tries_for_a_while_to_report_what_ended(
+    app: App,
+    database: Database,
+    start_worker: StartWorker,
+    gate: asyncio.Event,
+    failures: list[Exception],
+) -> None:
+    job_id = await app.configure_task("wait").defer_async()
+    run = await start_worker(concurrency=1, listen_notify=False)
+    await run.until_it_runs()
+    failures.append(exceptions.DatabaseUnavailable())
+    run.worker.stop()
+    gate.set()
+    await run.ended()
+    assert await database.status(job_id) == "succeeded"
+    assert failures == []
+
+
+async def test_a_worker_that_gave_the_database_up_tries_no_last_report(
+    app: App,
+    database: Database,
+    start_worker: StartWorker,
+    gate: asyncio.Event,
+    failures: list[Exception],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(claim, "GIVE_UP_AFTER", -1.0)
+    job_id = await app.configure_task("wait").defer_async()
+    run = await start_worker(concurrency=1, listen_notify=False)
+    await run.until_it_runs()
+    failures.append(exceptions.DatabaseUnavailable())
+    run.worker.stop()
+    gate.set()
+    with pytest.raises(exceptions.DatabaseUnavailable):
+        await run.ended()
+    assert await database.status(job_id) == "doing"  # where recovery finds it
+
+
+async def test_a_side_task_of_two_words_is_one_word_in_its_action(
+    app: App, records: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(_: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(listener.AbortPoller, "run", broken)
+    await run_to_its_end(Worker(app, install_signal_handlers=False))
+    assert "Side task abort poller failed with exception" in records.text
+    assert "abort_poller_error" in actions(records)
 
 
 async def test_a_bad_cron_expression_stops_the_worker(

@@ -11,7 +11,10 @@ from typing import Any
 
 import pytest
 
+from procrastinate import App
 from procrastinate.worker.threads import Threads
+
+from .conftest import PATIENCE, Drain
 
 
 class Ends(list[tuple[Any, BaseException | None]]):
@@ -68,6 +71,8 @@ async def test_a_free_thread_is_used_again_and_no_more_are_started_than_may_be()
         threads.call(name, ends.add)
         await ends.until(count)
     assert ends == [("mine_0", None)] * 2
+    there = [t.name for t in threading.enumerate() if t.name.startswith("mine")]
+    assert there == ["mine_0"]
 
     barrier = threading.Barrier(2, timeout=10)
 
@@ -122,6 +127,21 @@ async def test_after_the_close_nothing_is_told_and_no_thread_is_left() -> None:
         await asyncio.sleep(0)
     assert ends == []
     assert not [t for t in threading.enumerate() if t.name.startswith("closing")]
+
+
+async def test_a_worker_that_has_ended_leaves_no_thread_behind(app: App, drain: Drain) -> None:
+    ran_in: list[threading.Thread] = []
+
+    @app.task(name="t")
+    def task() -> None:
+        ran_in.append(threading.current_thread())
+
+    await task.batch_defer_async({}, {})
+    await drain(name="mine")
+    assert {thread.name for thread in ran_in} == {"procrastinate-mine_0"}
+    for thread in ran_in:
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
 
 
 def test_a_call_that_ends_after_its_loop_harms_nobody() -> None:

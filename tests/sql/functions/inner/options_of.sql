@@ -9,7 +9,7 @@ select procrastinate_defer_job(
 ) as full \gset
 select procrastinate_defer_job('q', 't', ttl => '1 h') as kept \gset
 select is(
-    (select _procrastinate_options_of(j) from procrastinate_jobs as j where j.id = :plain), null,
+    (select _procrastinate_options_of(j) from procrastinate_jobs as j where j.id = :plain), '{}',
     'a job without options has none'
 );
 select is(

@@ -1,5 +1,5 @@
 \ir ../../setup.psql
--- what is heard: tests/python/sqllint/test_notify.py
+-- what is heard: tests/python/sqllint/test_notify_of_jobs.py
 select plan(3);
 
 select lives_ok($$select _procrastinate_tell_jobs('c', 't', null)$$, 'of no job nothing is told');
