@@ -156,7 +156,7 @@ async def test_a_map_with_a_key_that_is_taken_waits_for_that_job_too(
     queue: PostgresQueue, work: Work
 ) -> None:
     await queue.enqueue("add", key="taken", a=1, b=1)
-    items = [{"a": 2, "b": 2}, {"a": 9, "b": 9, "key": "taken"}]
+    items: list[dict[str, Any]] = [{"a": 2, "b": 2}, {"a": 9, "b": 9, "key": "taken"}]
     before = await again(queue, "taken")
 
     results = asyncio.create_task(queue.map("add", items))
