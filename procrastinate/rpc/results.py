@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from procrastinate import types
-    from procrastinate.rpc.call import Row, Rows
+    from procrastinate.rpc.call import Row, Rows, Written
 
 _FINISH_AND_FETCH = Function(
     name="procrastinate_finish_and_fetch_v2",
@@ -121,7 +121,7 @@ class Update:
     claim_id: int
     progress: float | None = None
     """From 0.0 to 1.0."""
-    meta: types.JSONDict | None = None
+    meta: types.JSONDict | Written | None = None
     """Replaces the one before."""
 
 

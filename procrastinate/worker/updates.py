@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -21,7 +21,6 @@ from procrastinate.worker import records, waiting
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from procrastinate import types
     from procrastinate.worker.running import RunningJob
     from procrastinate.worker.worker import Worker
 
@@ -234,5 +233,5 @@ def _update_of(word: _Word) -> results.Update:
         job_id=word.running.job.id,
         claim_id=word.running.claim_id,
         progress=word.progress,
-        meta=cast("types.JSONDict | None", word.meta),  # written already, as it may be
+        meta=word.meta,
     )

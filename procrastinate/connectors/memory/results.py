@@ -11,6 +11,7 @@ import attrs
 from procrastinate import exceptions
 from procrastinate.connectors.memory import listeners, refusals, transitions, wishes
 from procrastinate.connectors.memory.store import Result
+from procrastinate.rpc.call import Written
 
 if TYPE_CHECKING:
     from procrastinate.connectors.memory.store import JobRow, Store
@@ -103,7 +104,8 @@ def update_jobs(
     for progress in p_progress:
         if progress is not None and not 0 <= progress <= 1:
             raise exceptions.InvalidArgument(f"The progress of a job is {progress:.15g}")
-    for meta in p_meta:
+    metas = [json.loads(meta) if isinstance(meta, Written) else meta for meta in p_meta]
+    for meta in metas:
         if meta is not None and not isinstance(meta, Mapping):
             raise exceptions.InvalidArgument(
                 f"The meta of a job is a JSON {refusals.kind_of(meta)}"
@@ -112,7 +114,7 @@ def update_jobs(
     rows: list[Row] = []
     told: list[int] = []
     for job_id, claim_id, progress, meta in zip(
-        p_job_ids, p_claim_ids, p_progress, p_meta, strict=True
+        p_job_ids, p_claim_ids, p_progress, metas, strict=True
     ):
         job = transitions.held(
             store, worker_id=p_worker_id or 0, job_id=job_id, claim_id=claim_id

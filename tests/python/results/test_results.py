@@ -275,7 +275,7 @@ async def test_a_result_whose_time_is_over_has_expired(
 async def test_sync_code_gets_what_async_code_gets(app: App, work: Work) -> None:
     @app.task(ttl=60, pass_context=True)
     def double(context: JobContext, n: int) -> int:
-        context.update(progress=1)
+        context.update(progress=1, meta={"n": n})
         return 2 * n
 
     await work(app, concurrency=2)
@@ -284,5 +284,5 @@ async def test_sync_code_gets_what_async_code_gets(app: App, work: Work) -> None
     assert await asyncio.to_thread(double.map, [{"n": 1}, {"n": 2}]) == [2, 4]
     job_id = await double.defer_async(n=5)
     (report,) = await asyncio.to_thread(app.job_manager.wait_for, [job_id], 10)
-    assert (report.status, report.progress) == ("succeeded", 1.0)
+    assert (report.status, report.progress, report.meta) == ("succeeded", 1.0, {"n": 5})
     assert await asyncio.to_thread(app.job_manager.get_result, job_id) == 10
