@@ -296,6 +296,7 @@ class Worker(Generic[CtxType]):
         if not self.burst:
             await self._pass(self.concurrency, wait=True)
             return
+        idle = 0
         while not self.event.is_set():
             begun = await self._pass(self._burst_width(), wait=False)
             if self._burst_width() == 0:
@@ -303,7 +304,9 @@ class Worker(Generic[CtxType]):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self.dequeue_timeout):
                     await self.event.wait()
-            if not begun or not await self.queue.count("queued"):
+            idle = 0 if begun else idle + 1
+            # once in vain: what waits came after that look; twice: it can't run, as a busy group's
+            if idle > 1 or not await self.queue.count("queued"):
                 break
         self.burst_condition_met = True
 

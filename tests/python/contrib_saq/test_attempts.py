@@ -91,6 +91,7 @@ async def test_a_function_that_nobody_has_and_wrong_arguments_are_failures(
 
     jobs = await queue.jobs(["n", "w"])
     assert [job.status for job in jobs if job] == [saq.Status.FAILED] * 2
+    assert "TaskNotFound" in ((await again(queue, "n")).error or "")
     assert "TypeError" in ((await again(queue, "w")).error or "")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from procrastinate import exceptions
 from procrastinate.contrib import saq
 from procrastinate.contrib.saq.errors import InvalidUrlError, MissingDependencyError
 from procrastinate.contrib.saq.queue.postgres import PostgresQueue
@@ -132,6 +133,11 @@ async def test_hooks_change_a_job_before_it_is_stored_and_may_refuse_it(
     assert seen == [saq.Status.QUEUED, saq.Status.QUEUED]
     assert (await again(queue, "k")).meta == {"by": "hook"}
     assert await queue.job("l") is None
+
+
+async def test_a_queue_that_is_not_connected_says_so(dsn: str) -> None:
+    with pytest.raises(exceptions.AppNotOpen):
+        await PostgresQueue.from_url(dsn).enqueue("f")
 
 
 @pytest.mark.parametrize("url", ["foo://x", "x", ""])

@@ -101,6 +101,16 @@ async def test_a_burst_ends_after_as_many_jobs_as_it_may_run(queue: PostgresQueu
     assert await queue.count("queued") == 2
 
 
+async def test_a_burst_waits_for_jobs_as_long_as_told(queue: PostgresQueue) -> None:
+    await queue.enqueue("add", a=1, b=1, scheduled=time.time() + 0.5)
+    worker = saq.Worker[Any](queue, [add], burst=True, dequeue_timeout=1)
+
+    async with asyncio.timeout(PATIENCE):
+        await worker.start()
+
+    assert queue.complete == 1
+
+
 async def test_a_job_that_is_cut_short_by_a_stop_waits_again_however_few_attempts_are_left(
     queue: PostgresQueue,
 ) -> None:
