@@ -273,7 +273,7 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"progress": "half"}, TypeError, "a number from 0 to 1"),
     ({"progress": True}, TypeError, "a number from 0 to 1"),
     ({"meta": ["no", "mapping"]}, TypeError, "must be a mapping"),
-    ({"meta": {"what": object()}}, TypeError, "can't be stored"),
+    ({"meta": {"what": object}}, TypeError, "can't be stored"),
     ({"meta": {"what": "a\x00b"}}, ValueError, "NUL"),
     ({"meta": {"what": float("inf")}}, ValueError, "can't be stored"),
 ]
