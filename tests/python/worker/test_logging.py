@@ -420,9 +420,11 @@ async def test_what_a_worker_does_for_all_is_said_if_there_was_anything_to_do(
     app: App, records: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers: list[Any] = [
-        [],
+        [],  # pruned
+        [],  # expired
         values.Sweep(promoted=0, unlinked=0),
         [7, 8],
+        [],
         values.Sweep(promoted=2, unlinked=0),
     ]
 
