@@ -183,7 +183,9 @@ async def test_a_running_job_that_is_aborted_is_cancelled_and_never_retried(
 
     await job.abort("enough")
 
-    assert (job.status, job.error) == (saq.Status.ABORTING, "enough")
+    # The worker may be as fast as the look at what became of it.
+    assert job.status in {saq.Status.ABORTING, saq.Status.ABORTED}
+    assert job.error == "enough"
     await job.refresh(PATIENCE)
     assert (job.status, job.attempts) == (saq.Status.ABORTED, 1)
     assert queue.aborted == 1

@@ -99,7 +99,7 @@ async def test_a_retry_that_could_not_be_told_is_told_again_though_nobody_wakes_
     failures = [exceptions.DatabaseUnavailable() for _ in range(3)]
 
     async def call_async(call: Any, **options: Any) -> Any:
-        if call.function.name == "procrastinate_retry_jobs_v1" and failures:
+        if call.function.name == "procrastinate_retry_jobs_v2" and failures:
             raise failures.pop()
         return await send(call, **options)
 

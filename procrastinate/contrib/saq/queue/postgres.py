@@ -364,7 +364,7 @@ class PostgresQueue(Queue):
         status = await call(listing.get_job_status(job_id=job_id))
         job.status = rows.status_of(status, abort_requested=True)
         job.error = error
-        if job.status is Status.ABORTED:
+        if status == "cancelled":  # It waited; one that ran is counted by its worker.
             self._count_abort()
 
     async def schedule(self, lock: int = 1) -> list[str]:
