@@ -169,6 +169,9 @@ async def test_the_pauses_grow_while_a_worker_can_not_register(
     intercept(app, monkeypatch, call_async)
     run = await start_worker(**{**QUIETLY, "fetch_job_polling_interval": NEVER})
     await database.until("select 1 from procrastinate_workers")
+    async with asyncio.timeout(PATIENCE):
+        while "start_worker" not in actions(records):  # noqa: ASYNC110 (it is not announced)
+            await asyncio.sleep(0.002)
     await run.stop()
     assert pauses.attempts[:3] == [0, 1, 2]
     assert actions(records)[:4] == [
