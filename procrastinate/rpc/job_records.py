@@ -50,19 +50,7 @@ _RECORD = """
     select
         j.id, j.status, j.queue_name, j.priority, j.lock, j.queueing_lock, j.task_name, j.args,
         j.scheduled_at, j.attempts, j.abort_requested, j.worker_id, w.name as worker_name,
-        jsonb_strip_nulls(jsonb_build_object(
-            'timeout', extract(epoch from j.timeout),
-            'heartbeat', extract(epoch from j.heartbeat),
-            'ttl', extract(epoch from j.ttl),
-            'max_attempts', j.max_attempts,
-            'retry_delay', extract(epoch from j.retry_delay),
-            'retry_backoff', j.retry_backoff,
-            'retry_delay_cap', extract(epoch from j.retry_delay_cap),
-            'retry_jitter', j.retry_jitter,
-            'key', j.key,
-            'group_key', j.group_key,
-            'keep_result', j.keep_result
-        )) as options,
+        _procrastinate_options_of(j) as options,
         r.result,
         case
             -- a job that is to be tried again has no result yet: its history has the error
