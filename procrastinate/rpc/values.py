@@ -38,6 +38,8 @@ class Exchange:
     claimed: list[ClaimedJob]
     """Highest priority first, then lowest id."""
     not_held: list[EndNotHeld]
+    too_large: list[int]
+    """Jobs that failed at their end, whose result is more than the database keeps."""
     next_due_in: float | None
     """Seconds until the next delayed job of these queues falls due; None if there is none."""
     contended: bool

@@ -215,6 +215,7 @@ def exchange(worker_id: int) -> Any:
         # The hot path: one pass, by position.
         claimed: list[values.ClaimedJob] = []
         not_held: list[values.EndNotHeld] = []
+        too_large: list[int] = []
         summary: Any = None
         for row in rows:
             if row[0] == "claimed":
@@ -239,11 +240,14 @@ def exchange(worker_id: int) -> Any:
                 not_held.append(
                     values.EndNotHeld(job_id=row[1], claim_id=row[2], status=row[3])
                 )
+            elif row[0] == "too_large":
+                too_large.append(row[1])
             else:
                 summary = row
         return values.Exchange(
             claimed=claimed,
             not_held=not_held,
+            too_large=too_large,
             next_due_in=summary[13],
             contended=summary[14],
             more=summary[15],

@@ -322,7 +322,7 @@ class _Lane:
             exchange = answer
             self._marks = answer.marks
             self._receive(answer.claimed)
-            reports.settle_ends(worker, sent, answer.not_held)
+            reports.settle_ends(worker, sent, answer.not_held, answer.too_large)
 
         def put_back() -> None:
             claims.ends[:0] = sent

@@ -21,21 +21,26 @@ _OF_VALUES = {exceptions.ConnectorException, exceptions.InvalidArgument}
 
 
 def settle_ends(
-    worker: Worker, sent: Sequence[RunningJob], not_held: Sequence[values.EndNotHeld]
+    worker: Worker,
+    sent: Sequence[RunningJob],
+    not_held: Sequence[values.EndNotHeld],
+    too_large: Sequence[int] = (),
 ) -> None:
-    """Say which ends were applied, and which were not."""
-    if not not_held and not worker.logger.isEnabledFor(logging.DEBUG):
+    """Say which ends were applied, which were not, and which became failures."""
+    if not not_held and not too_large and not worker.logger.isEnabledFor(logging.DEBUG):
         return
     refused = {refusal.job_id: refusal for refusal in not_held}
     for ended in sent:
         assert ended.end is not None
         refusal = refused.get(ended.end.job_id)
-        if refusal is None:
+        if ended.end.job_id in too_large:
+            _log_too_large(worker, ended)
+        elif refusal is None:
             _log_acknowledged(worker, ended)
-            continue
-        expected = None if ended.end.delete else ended.end.status
-        applied = ended.was_sent and refusal.status == expected
-        _log_not_held(worker, ended, refusal.status, applied=applied)
+        else:
+            expected = None if ended.end.delete else ended.end.status
+            applied = ended.was_sent and refusal.status == expected
+            _log_not_held(worker, ended, refusal.status, applied=applied)
 
 
 def settle_retries(
@@ -95,6 +100,16 @@ def _log_acknowledged(worker: Worker, ended: RunningJob) -> None:
                 "status": ended.status,
             },
         )
+
+
+def _log_too_large(worker: Worker, ended: RunningJob) -> None:
+    """Say that a run that ended well is a failure, for its result is not kept."""
+    worker.logger.error(
+        "The result of job %s is larger than the database allows "
+        "(procrastinate.max_result_size). The job has failed",
+        ended.job.call_string,
+        extra=worker.log_extra("result_refused", ended.job),
+    )
 
 
 def _log_not_held(

@@ -5367,7 +5367,8 @@ comment on function procrastinate_finish_and_fetch_v1(
 'doing -> ended for a report, todo -> doing for free slots. Raises PQ003, PQ004, PQ005.';
 
 -- As v1, with what the ended jobs leave: results, kept for the job's ttl, and errors, kept
--- in the history. A result that is too large makes its job fail, and its error says so.
+-- in the history. A result that is too large makes its job fail, and its error says so: the
+-- outcome too_large tells the worker.
 create function procrastinate_finish_and_fetch_v2(
     p_worker_id bigint,
     p_queues text[],
@@ -5391,6 +5392,8 @@ as $$
 declare
     v_largest constant integer := _procrastinate_max_result_size();
     v_kept record;
+    v_too_large bigint[] := '{}';
+    v_answer procrastinate_exchange_v1;
 begin
     perform _procrastinate_check_report(
         p_worker_id, p_limit, p_job_ids, p_claim_ids, p_statuses, p_delete
@@ -5412,6 +5415,7 @@ begin
                 pg_column_size(p_results[v_nr]), v_largest)
         );
         p_results[v_nr] := null;
+        v_too_large := v_too_large || p_job_ids[v_nr];
     end loop;
 
     v_kept := _procrastinate_store_results(
@@ -5427,6 +5431,13 @@ begin
         p_worker_id, p_queues, p_limit, p_marks, p_job_ids, p_claim_ids, p_statuses,
         p_delete
     ) as e;
+    for v_nr in 1..cardinality(v_too_large) loop
+        continue when not v_too_large[v_nr] = any(v_kept.o_held);
+        v_answer.outcome := 'too_large';
+        v_answer.job_id := v_too_large[v_nr];
+        v_answer.status := 'failed';
+        return next v_answer;
+    end loop;
     if array_remove(p_errors, null) <> '{}' then
         perform _procrastinate_note_errors(u.ids, u.errors)
         from (
@@ -8385,7 +8396,7 @@ to public;
 
 insert into procrastinate_migrations (name, sha256)
 values
-    ('04.00.00_01_pre_baseline', 'cfa797805d995ab8ed713c0e9888f9508b5c27700320c82558a438033eda1888');
+    ('04.00.00_01_pre_baseline', '3d1fb09734c8fae1cdac8e87a3b397209add4184f26e9c082ace6217d6c66d32');
 
 -- Back to the caller's search_path.
 do $$

@@ -127,7 +127,16 @@ def finish_and_fetch_with_results(
         for result, error, status in zip(p_results, p_errors, values["p_statuses"], strict=True)
     ]
     values["p_statuses"] = [status for _, status in reports]
-    return finish_and_fetch(store, **values, left=[left for left, _ in reports])
+    rows = finish_and_fetch(store, **values, left=[left for left, _ in reports])
+    not_held = {row[1] for row in rows if row[0] == "not_held"}
+    too_large = [
+        _exchange_row("too_large", job_id=job_id)
+        for job_id, result, (left, _) in zip(
+            values["p_job_ids"], p_results, reports, strict=True
+        )
+        if result is not None and left.result is None and job_id not in not_held
+    ]
+    return [*rows, *too_large]
 
 
 def _status(store: Store, job_id: int) -> str | None:

@@ -1,5 +1,6 @@
 -- As v1, with what the ended jobs leave: results, kept for the job's ttl, and errors, kept
--- in the history. A result that is too large makes its job fail, and its error says so.
+-- in the history. A result that is too large makes its job fail, and its error says so: the
+-- outcome too_large tells the worker.
 create function procrastinate_finish_and_fetch_v2(
     p_worker_id bigint,
     p_queues text[],
@@ -23,6 +24,8 @@ as $$
 declare
     v_largest constant integer := _procrastinate_max_result_size();
     v_kept record;
+    v_too_large bigint[] := '{}';
+    v_answer procrastinate_exchange_v1;
 begin
     perform _procrastinate_check_report(
         p_worker_id, p_limit, p_job_ids, p_claim_ids, p_statuses, p_delete
@@ -44,6 +47,7 @@ begin
                 pg_column_size(p_results[v_nr]), v_largest)
         );
         p_results[v_nr] := null;
+        v_too_large := v_too_large || p_job_ids[v_nr];
     end loop;
 
     v_kept := _procrastinate_store_results(
@@ -59,6 +63,13 @@ begin
         p_worker_id, p_queues, p_limit, p_marks, p_job_ids, p_claim_ids, p_statuses,
         p_delete
     ) as e;
+    for v_nr in 1..cardinality(v_too_large) loop
+        continue when not v_too_large[v_nr] = any(v_kept.o_held);
+        v_answer.outcome := 'too_large';
+        v_answer.job_id := v_too_large[v_nr];
+        v_answer.status := 'failed';
+        return next v_answer;
+    end loop;
     if array_remove(p_errors, null) <> '{}' then
         perform _procrastinate_note_errors(u.ids, u.errors)
         from (

@@ -161,7 +161,9 @@ async def test_what_only_looks_like_trouble_is_stored(app: App, text: str) -> No
     assert await app.job_manager.get_result_async(job_id) == text
 
 
-async def test_a_result_that_is_too_large_fails_its_job(app: App) -> None:
+async def test_a_result_that_is_too_large_fails_its_job_and_the_worker_says_so(
+    app: App, caplog: pytest.LogCaptureFixture
+) -> None:
     @app.task(ttl=60)
     async def task(size: int) -> list[int]:
         return list(range(size))
@@ -173,6 +175,10 @@ async def test_a_result_that_is_too_large_fails_its_job(app: App) -> None:
     assert await app.job_manager.get_result_async(small) == [0, 1, 2]
     with pytest.raises(exceptions.JobFailed, match="ResultTooLarge"):
         await app.job_manager.get_result_async(large)
+    (refusal,) = (r for r in caplog.records if r.levelname == "ERROR")
+    assert refusal.__dict__["action"] == "result_refused"
+    assert refusal.__dict__["job"]["id"] == large
+    assert "larger than the database allows" in refusal.getMessage()
 
 
 async def test_a_user_s_own_json_is_used_once_and_trusted_in_nothing(dsn: str) -> None:

@@ -162,6 +162,7 @@ def test_the_answer_of_an_exchange_is_read_column_by_column(
         worker_id=9,
     )
     assert answer == values.Exchange(
+        too_large=[],
         claimed=[values.ClaimedJob(job, 2)],
         not_held=[values.EndNotHeld(job_id=5, claim_id=6, status="failed")],
         next_due_in=0.5,

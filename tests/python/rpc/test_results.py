@@ -153,8 +153,11 @@ def test_one_result_is_asked_for_by_the_front_door(world: World) -> None:
 def test_a_result_that_is_too_large_fails_its_job(world: World) -> None:
     job_id, claim_id = world.claim(ttl=0)
 
-    world.end(wire.End(job_id, claim_id, "succeeded", result=Written(f'"{"x" * 1100000}"')))
+    text = Written(f'"{"x" * 1100000}"')
+    stray = world.end(wire.End(job_id, claim_id + 1, "succeeded", result=text))
+    exchange = world.end(wire.End(job_id, claim_id, "succeeded", result=text))
 
+    assert (stray.too_large, exchange.too_large) == ([], [job_id])
     report = world.call(front.get_result(job_id=job_id))
     assert (report.status, report.result) == ("failed", None)
     assert report.error is not None

@@ -193,8 +193,10 @@ def test_a_result_that_is_too_large_fails_its_job_and_says_so(
     job_id, claim_id = world.claim(ttl=0)
     text = json.dumps("x" * memory_results.MOST_BYTES)
 
-    world.end((job_id, claim_id), result=Written(text))
+    stray = world.end((job_id, claim_id + 1), result=Written(text))
+    exchange = world.end((job_id, claim_id), result=Written(text))
 
+    assert (stray.too_large, exchange.too_large) == ([], [job_id])
     report = world.report(job_id)
     assert report is not None
     assert (report.status, report.result) == ("failed", None)

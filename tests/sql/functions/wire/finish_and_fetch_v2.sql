@@ -1,5 +1,5 @@
 \ir ../../setup.psql
-select plan(18);
+select plan(20);
 
 create function fixtures.ended(
     p_job bigint, p_claim bigint, p_worker bigint, p_status text, p_result jsonb, p_error jsonb default null,
@@ -51,7 +51,14 @@ select results_eq(
 -- too large
 set local procrastinate.max_result_size = '100';
 select * from a_run('0') \gset
-select ended(:job, :claim, :worker, 'succeeded', to_jsonb(repeat('x', 200))) \g /dev/null
+select is(
+    ended(:job, :claim + 1, :worker, 'succeeded', to_jsonb(repeat('x', 200))), 'not_held,summary',
+    'another claim with too large a result'
+);
+select is(
+    ended(:job, :claim, :worker, 'succeeded', to_jsonb(repeat('x', 200))), 'summary,too_large',
+    'a result that is too large is told'
+);
 select is(status_of(:job), 'failed', 'a result that is too large makes its job fail');
 select matches(
     (select r.error ->> 'message' from procrastinate_results as r where r.job_id = :job),
