@@ -74,7 +74,11 @@ def embedded_server() -> EmbeddedServer:
     """The embedded server that the tests use if no other is given; not started by this."""
     return EmbeddedServer(
         durable=False,
-        settings={"max_connections": "200", "autovacuum_naptime": "1min"},
+        settings={
+            "max_connections": "200",
+            "autovacuum_naptime": "1min",
+            "max_prepared_transactions": "10",
+        },
         bin_directory=os.environ.get("PROCRASTINATE_TEST_BIN"),
     )
 

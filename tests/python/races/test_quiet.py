@@ -14,6 +14,7 @@ import functools
 from typing import TYPE_CHECKING
 
 import attrs
+import psycopg
 import pytest
 
 from tests.python.races import harness, points, scene, script, verbs
@@ -327,3 +328,42 @@ def test_a_worker_pruned_in_its_sleep_is_told_under_its_new_row(queue: Scene) ->
     queue.quiet()
     queue.defer("a")
     queue.ends_well()
+
+
+def test_a_prepared_transaction_is_waited_for(queue: Scene) -> None:
+    """It has no session, and holds its lock until somebody commits it."""
+    if queue.stage.look_value("show max_prepared_transactions") == "0":
+        pytest.skip("the server prepares no transactions: max_prepared_transactions is 0")
+    worker = GoesToSleep(queue)
+    worker.set_up()
+    writer = queue.stage.session("writer")
+    texts = dict(zip(PROTOCOL, worker.texts(), strict=True))
+    writer.run(f"begin; {verbs.defer_one('a')}; prepare transaction 'deferred'")
+
+    before = queue.stage.look(verbs.LIST_WRITERS)
+    queue.stage.look(texts[TAKE_BACK])
+    (asked,) = queue.stage.look(texts[ASK])
+    queue.stage.look(texts[FETCH])
+    writer.run("commit prepared 'deferred'")
+
+    assert before == [asked]
+    assert asked["pid"] is None
+    assert queue.stage.look(verbs.LIST_WRITERS) == []
+    queue.idle.hear()
+    assert not queue.idle.woken  # nobody was told: only the list of writers leads to the job
+    assert len(queue.stage.look(scene.RUNNABLE)) == 1
+
+
+def test_a_transaction_that_has_to_tell_somebody_is_not_prepared(queue: Scene) -> None:
+    """PostgreSQL refuses it, and the job is not there: the caller hears of it."""
+    if queue.stage.look_value("show max_prepared_transactions") == "0":
+        pytest.skip("the server prepares no transactions: max_prepared_transactions is 0")
+    worker = GoesToSleep(queue)
+    worker.set_up()
+    queue.stage.look(verbs.set_quiet(queue.idle.worker_id, quiet=False))
+    before = queue.stage.look_value("select count(*) as jobs from procrastinate_jobs")
+
+    with pytest.raises(psycopg.errors.FeatureNotSupported, match="NOTIFY"):
+        queue.stage.look(f"begin; {verbs.defer_one('a')}; prepare transaction 'deferred'")
+
+    assert queue.stage.look_value("select count(*) as jobs from procrastinate_jobs") == before

@@ -1,7 +1,7 @@
 \ir ../../setup.psql
 select plan(4);
 
--- other sessions, prepared ones included, write in tests/python/races/test_quiet.py
+-- other sessions, and prepared transactions, write in tests/python/races/test_quiet.py
 select is_empty(
     'select pid from procrastinate_list_writers_v1() where pid = pg_backend_pid()',
     'who has written nothing is no writer'
