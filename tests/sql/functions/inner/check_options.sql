@@ -1,5 +1,5 @@
 \ir ../../setup.psql
-select plan(30);
+select plan(35);
 
 select lives_ok(
     $$select _procrastinate_check_options(array[
@@ -20,18 +20,23 @@ from (
         ('[]'), ('"timeout"'), ('{"timout": 1}'), ('{"timeout": "1"}'), ('{"timeout": 0}'),
         ('{"timeout": -1}'), ('{"timeout": 1e11}'), ('{"timeout": 1e400}'), ('{"heartbeat": 0}'),
         ('{"ttl": 1e11}'), ('{"max_attempts": 0}'), ('{"max_attempts": 1.5}'),
-        ('{"max_attempts": 3000000000}'), ('{"retry_delay": -1}'), ('{"retry_backoff": -1}'),
+        ('{"max_attempts": 2147483648}'), ('{"retry_delay": -1}'), ('{"retry_backoff": -1}'),
         ('{"retry_delay_cap": -1}'), ('{"retry_jitter": 1}'), ('{"keep_result": "yes"}'),
         ('{"key": ""}'), ('{"key": 1}'), ('{"group_key": ""}'), ('{"meta": []}')
 ) as r (options);
 select is(
     outcome_of(format(
-        'select _procrastinate_check_options(array[jsonb_build_object(''key'', repeat(''x'', %s))], ''{}'')',
-        r.length
+        'select _procrastinate_check_options(array[jsonb_build_object(%L, repeat(''x'', %s))], ''{}'')',
+        k.key, r.length
     )),
-    r.outcome, format('a key of %s characters', r.length)
+    r.outcome, format('a %s of %s characters', k.key, r.length)
 )
-from (values (500, 'ok'), (501, 'PQ003')) as r (length, outcome);
+from (values (500, 'ok'), (501, 'PQ003')) as r (length, outcome)
+cross join (values ('key'), ('group_key')) as k (key);
+select lives_ok(
+    $$select _procrastinate_check_options('{"{\"group_key\": null}","{}"}', '{l,l}')$$,
+    'a lock and no group are fine'
+);
 select is(
     outcome_of($$select _procrastinate_check_options('{"{\"group_key\": \"g\"}"}', '{l}')$$), 'PQ003',
     'a lock and a group are too much'
@@ -47,6 +52,17 @@ select is(
 select is(
     error_of($$select _procrastinate_check_options('{"{\"timeout\": 0}"}', '{}')$$, 'hint'),
     'Give a number from 0.001 to 10000000000 (seconds).', 'and says what can be'
+);
+select is(
+    error_of($$select _procrastinate_check_options('{"{\"max_attempts\": 0}"}', '{}')$$, 'hint'),
+    'Give a number from 1 to 2147483647.', 'which need not be a time'
+);
+select is(
+    error_of(format(
+        'select _procrastinate_check_options(array[jsonb_build_object(''timeout'', %L)], ''{}'')',
+        repeat('9', 200)
+    )),
+    'The option "timeout" of a job cannot be "' || repeat('9', 59), 'a long value is cut'
 );
 
 select * from finish();

@@ -1,5 +1,5 @@
 \ir ../../setup.psql
-select plan(10);
+select plan(11);
 
 create function fixtures.a_run(p_attempts integer, p_most integer, out job bigint, out claim bigint, out worker bigint)
 language plpgsql volatile as $$
@@ -37,8 +37,12 @@ select _procrastinate_fail_by_policy(:worker, :job, :claim, null, false) \g /dev
 select is(status_of(:job), 'failed', 'without a number there is no other attempt');
 select * from a_run(0, 5) \gset
 update procrastinate_jobs set abort_requested = true where id = :job;
-select _procrastinate_fail_by_policy(:worker, :job, :claim, null, false) \g /dev/null
+select _procrastinate_fail_by_policy(:worker, :job, :claim, '{"class": "E"}', false) \g /dev/null
 select is(status_of(:job), 'failed', 'nor for a job that was asked to abort');
+select results_eq(
+    format('select error, status::text from procrastinate_results where job_id = %s', :job),
+    $$values ('{"class": "E"}'::jsonb, 'failed')$$, 'whose error is kept as well'
+);
 select * from a_run(0, 1) \gset
 select _procrastinate_fail_by_policy(:worker, :job, :claim, null, true) \g /dev/null
 select is(status_of(:job), null, 'a job may be deleted at its end');

@@ -1,5 +1,5 @@
 \ir ../../setup.psql
-select plan(4);
+select plan(5);
 
 select job as a from a_job('failed') \gset
 select job as b from a_job('failed') \gset
@@ -16,6 +16,11 @@ select results_eq(
 select is_empty(
     format('select from procrastinate_events where job_id = %s and num_nonnulls(error, details) > 0', :b),
     'none is noted where there was none'
+);
+select _procrastinate_note_errors(array[:b], array['"no object"']::jsonb[]) \g /dev/null
+select is_empty(
+    format('select from procrastinate_events where job_id = %s and num_nonnulls(error, details) > 0', :b),
+    'nor is what is no object'
 );
 update procrastinate_events set error = 'told before' where job_id = :b and type = 'failed';
 select _procrastinate_note_errors(
