@@ -139,6 +139,28 @@ comment on type procrastinate_exchange_v1 is
 'A row of the answer of fetch_jobs and finish_and_fetch: '
 'outcome claimed, not_held or summary.';
 
+-- The row that procrastinate_fetch_job_v2 returns: what clients of 3.x read, and no more.
+-- It is not the table's, for a column that came to the table would end each worker that
+-- waits in a fetch: docs/decisions/0135-a-row-for-the-old-fetch.md. The lengths are those
+-- of the columns: a statement that was prepared before an adoption holds after it.
+create type procrastinate_fetched_job_v2 as (
+    id bigint,
+    queue_name varchar(128),
+    task_name varchar(128),
+    priority integer,
+    lock text,
+    queueing_lock text,
+    args jsonb,
+    status procrastinate_job_status,
+    scheduled_at timestamptz,
+    attempts integer,
+    abort_requested boolean,
+    worker_id bigint
+);
+
+comment on type procrastinate_fetched_job_v2 is
+'The job that procrastinate_fetch_job_v2 returns: the columns that 3.x has.';
+
 -- A row for each worker that is alive, or was until its heartbeat stopped.
 create table procrastinate_workers (
     id bigint generated always as identity primary key,
@@ -7621,7 +7643,7 @@ comment on function procrastinate_defer_periodic_job_v2(
 create function procrastinate_fetch_job_v2(
     target_queue_names character varying[], p_worker_id bigint
 )
-returns procrastinate_jobs
+returns procrastinate_fetched_job_v2
 language plpgsql volatile parallel unsafe
 set search_path from current
 set plan_cache_mode = force_generic_plan
@@ -7631,7 +7653,7 @@ set enable_sort = off
 set jit = off
 as $$
 declare
-    v_job procrastinate_jobs;
+    v_job procrastinate_fetched_job_v2;
     v_id bigint;
 begin
     v_id := (
@@ -7642,7 +7664,12 @@ begin
         where e.outcome = 'claimed'
     );
     if v_id is not null then
-        v_job := (select j from procrastinate_jobs as j where j.id = v_id);
+        select
+            j.id, j.queue_name, j.task_name, j.priority, j.lock, j.queueing_lock, j.args,
+            j.status, j.scheduled_at, j.attempts, j.abort_requested, j.worker_id
+        into v_job
+        from procrastinate_jobs as j
+        where j.id = v_id;
     end if;
     return v_job;
 end;
@@ -8385,7 +8412,7 @@ to public;
 
 insert into procrastinate_migrations (name, sha256)
 values
-    ('04.00.00_01_pre_baseline', 'cfa797805d995ab8ed713c0e9888f9508b5c27700320c82558a438033eda1888');
+    ('04.00.00_01_pre_baseline', '2237131ebbee2e37c9010deba04fd62974524e5185fbe8911918d6d787254e61');
 
 -- Back to the caller's search_path.
 do $$
