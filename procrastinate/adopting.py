@@ -32,10 +32,24 @@ TRIES = 130
 PATIENCE = 100
 
 _SWITCHED = "select to_regclass('procrastinate_migrations') is not null as switched"
-_VALID = """\
-select c.relname as name, x.indisvalid as valid
-from pg_index as x join pg_class as c on c.oid = x.indexrelid
-where c.relnamespace = quote_ident(current_schema())::regnamespace"""
+# Whoever builds an index concurrently, and whoever drops one so, holds this lock all the time.
+_INDEX_IS = """\
+select
+    (
+        select x.indisvalid
+        from pg_index as x join pg_class as c on c.oid = x.indexrelid
+        where c.relname = {name} and c.relnamespace = quote_ident(current_schema())::regnamespace
+    ) as valid,
+    exists (
+        select
+        from pg_locks as l
+        left join pg_stat_activity as a on a.pid = l.pid
+        where
+            l.database = (select d.oid from pg_database as d where d.datname = current_database())
+            and l.relation = {table}::regclass and l.mode = 'ShareUpdateExclusiveLock'
+            and l.pid <> pg_backend_pid()
+            and a.backend_type is distinct from 'autovacuum worker'
+    ) as busy"""
 
 _RUNNING = """\
 select l.virtualtransaction as id
@@ -44,6 +58,7 @@ join pg_stat_activity as a on a.pid = l.pid and a.datname = current_database()
 where l.locktype = 'virtualxid' and l.granted and l.pid <> pg_backend_pid()"""
 
 _RETRIED = {"55P03", "40P01"}  # lock not available, deadlock
+_BUILT_TWICE = {"42P07", "40P01"}  # there is one of this name, deadlock
 
 
 def migrating(
@@ -56,23 +71,28 @@ def migrating(
     if (yield from migrations.holds_3_x()):
         if on_begin is not None:
             on_begin(NAME)
-        yield from adopting(on_begin)
-        done.append(NAME)
+        if (yield from adopting(on_begin)):
+            done.append(NAME)
     yield from _tidying()
     return done + (yield from migrations.migrating(have, on_begin))
 
 
-def adopting(on_begin: Callable[[str], None] | None = None) -> Steps[None]:
+def adopting(on_begin: Callable[[str], None] | None = None) -> Steps[bool]:
     """
-    Adopt: expand, derive, switch. What was done before is not done again.
+    Adopt: expand, derive, switch; whether the switch was ours. What was done is not done again.
+
+    Several may do this at once, each step by one of them: docs/decisions/0136-several-adopt.md.
     """
     plan = adoption.Adoption(found=(yield from describing()))
+    if (yield from _switched()):
+        return False
     plan.refuse()
     if f"type {adoption.ROW}" not in plan.found:
-        yield from patiently(adoption.pinned(adoption.sections()["swap"]))
-        yield from _waiting_for_calls()
+        yield from _first(adoption.pinned(adoption.sections()["swap"], guard=adoption.NO_ROW))
     if "table procrastinate_adoption" not in plan.found:
-        yield from patiently(plan.begin())
+        # also after a swap of somebody else's, who may have been killed while he waited
+        yield from _waiting_for_calls()
+        yield from _first(plan.begin())
         plan = adoption.Adoption(found=(yield from describing()))
     looked_at = yield from _deriving(BATCH)
     told = looked_at
@@ -81,13 +101,15 @@ def adopting(on_begin: Callable[[str], None] | None = None) -> Steps[None]:
         told += looked_at
         if on_begin is not None:
             on_begin(f"{NAME}: {told} jobs looked at")
-    for name, build in plan.builds:
+    for table, name, build in plan.builds:
         if on_begin is not None:
             on_begin(f"{NAME}: {name}")
-        yield from _building(name, build)
+        yield from _building(table, name, build)
     yield from _running("analyze procrastinate_todo")
-    # The last long stretch is derived before anybody has to wait for it.
-    yield from patiently(plan.switch(), derive=True)
+    # The last long stretch is derived before anybody has to wait for it. What another has
+    # built or put aside meanwhile is in the plan.
+    plan = adoption.Adoption(found=(yield from describing()))
+    return (yield from _first(plan.switch(), derive=True))
 
 
 def describing() -> Steps[dict[str, str]]:
@@ -96,8 +118,16 @@ def describing() -> Steps[dict[str, str]]:
     return {row["object"]: row["definition"] for row in rows}
 
 
+def _switched() -> Steps[bool]:
+    (row,) = migrations.rows((yield migrations.Query(text=_SWITCHED)))
+    return bool(row["switched"])
+
+
 def _deriving(most: int) -> Steps[int]:
     answer = yield migrations.Query(text=f"select _procrastinate_adopt({most}) as jobs")
+    # another who switches takes the function away
+    if isinstance(answer, exceptions.ConnectorException) and (yield from _switched()):
+        return 0
     (row,) = migrations.rows(answer)
     return int(row["jobs"])
 
@@ -106,16 +136,51 @@ def _running(text: str) -> Steps[None]:
     migrations.rows((yield migrations.Script(text=text)))
 
 
-def _building(name: str, build: str) -> Steps[None]:
-    # One that was cut short is there, and is not valid.
-    valid = {
-        row["name"]: row["valid"]
-        for row in migrations.rows((yield migrations.Query(text=_VALID)))
-    }
-    if valid.get(name) is False:
-        yield from _running(f"drop index concurrently {name}")
-    if not valid.get(name):
-        yield from _running(build)
+def _building(table: str, name: str, build: str) -> Steps[None]:
+    # Two that build on one table wait for each other: whoever is second looks on, however
+    # long it takes. One that was cut short is there, and is not valid.
+    tries = TRIES
+    while not (yield from _switched()):
+        asked = _INDEX_IS.format(table=shapes.literal(table), name=shapes.literal(name))
+        (row,) = migrations.rows((yield migrations.Query(text=asked)))
+        if row["valid"]:
+            return
+        if row["busy"]:
+            yield from _sleeping(0.5)
+            continue
+        if row["valid"] is False:
+            aside = f"{name}{adoption.ASIDE}"
+            yield from _running(f"drop index concurrently if exists {aside}")
+            yield from patiently(adoption.aside(table, name))
+            yield from _running(f"drop index concurrently if exists {aside}")
+            continue
+        answer = yield migrations.Script(text=build)
+        tries -= 1
+        if isinstance(answer, exceptions.ConnectorException) and (
+            _code(answer) not in _BUILT_TWICE or not tries
+        ):
+            raise answer
+
+
+def _code(error: exceptions.ConnectorException) -> str | None:
+    cause = error.__cause__
+    return getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
+
+
+def _sleeping(seconds: float) -> Steps[None]:
+    text = f"select pg_sleep({seconds}) is null as slept"
+    migrations.rows((yield migrations.Query(text=text)))
+
+
+def _first(script: str, *, derive: bool = False) -> Steps[bool]:
+    # Its guard says that another was faster: then it is done, and not by us.
+    try:
+        yield from patiently(script, derive=derive)
+    except exceptions.ConnectorException as error:
+        if _code(error) != adoption.OVERTAKEN:
+            raise
+        return False
+    return True
 
 
 def patiently(script: str, *, derive: bool = False) -> Steps[None]:
@@ -126,15 +191,10 @@ def patiently(script: str, *, derive: bool = False) -> Steps[None]:
         answer = yield migrations.Script(text=script)
         if not isinstance(answer, exceptions.ConnectorException):
             return
-        cause = answer.__cause__
-        code = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
-        if code not in _RETRIED or attempt == TRIES:
+        if _code(answer) not in _RETRIED or attempt == TRIES:
             raise answer
         # who waits in the queue goes first
-        pause = min(0.25 * attempt, 5.0)
-        migrations.rows(
-            (yield migrations.Query(text=f"select pg_sleep({pause}) is null as slept"))
-        )
+        yield from _sleeping(min(0.25 * attempt, 5.0))
 
 
 def _waiting_for_calls() -> Steps[None]:
@@ -143,26 +203,26 @@ def _waiting_for_calls() -> Steps[None]:
     for _ in range(PATIENCE):
         if not running:
             return
-        migrations.rows((yield migrations.Query(text="select pg_sleep(0.1) is null as slept")))
+        yield from _sleeping(0.1)
         now = {row["id"] for row in migrations.rows((yield migrations.Query(text=_RUNNING)))}
         running &= now
 
 
 def _tidying() -> Steps[None]:
     # What statements that were under way at the switch may still have needed.
-    (row,) = migrations.rows((yield migrations.Query(text=_SWITCHED)))
-    if not row["switched"]:
+    if not (yield from _switched()):
         return
     found = yield from describing()
     left = [match[1] for name in found if (match := adoption.LEFT_BEHIND.fullmatch(name))]
     indexes = adoption.old_indexes(found)
     if left or indexes:
         yield from _waiting_for_calls()
-    for name in indexes:
+    for name in (*indexes, *adoption.interim_indexes(found)):
         yield from _running(f"drop index concurrently if exists {name}")
     if f"type {adoption.ROW}" in found:
-        drops = [f"drop function {signature};" for signature in left]
-        yield from _running("\n".join([*drops, f"drop type {adoption.ROW};"]))
+        drops = [f"drop function if exists {signature};" for signature in left]
+        dropped = "\n".join([*drops, f"drop type if exists {adoption.ROW};"])
+        yield from patiently(adoption.pinned(dropped, guard=""))
 
 
 # The plan
@@ -223,7 +283,7 @@ def explaining(have: Sequence[migrations.Migration]) -> Steps[list[str]]:
         *(
             f"  3. {build.partition(' on ')[0]}: nobody waits; about "
             f"{events['rows'] / _INDEXED:.0f} s"
-            for _, build in plan.builds
+            for _, _, build in plan.builds
         ),
         "  4. the switch, one transaction: clients wait for some tenths of a second. It is "
         f"given up after {adoption.LOCK_TIMEOUT} ms behind somebody else, and tried again",

@@ -144,7 +144,7 @@ class Adoption:
             "select coalesce(min(j.id), 1) - 1 from procrastinate_jobs as j;",
             queries["note"],
         ]
-        return pinned("\n\n".join(parts))
+        return pinned("\n\n".join(parts), guard=NOT_BEGUN)
 
     def _types(self) -> list[str]:
         parts: list[str] = []
@@ -179,8 +179,8 @@ class Adoption:
         return f"create {found[1] or ''}index {found[2]}{shapes.INTERIM}"
 
     @property
-    def builds(self) -> list[tuple[str, str]]:
-        """Return (name, statement) of the indexes that are built before the switch."""
+    def builds(self) -> list[tuple[str, str, str]]:
+        """Return (table, name, statement) of the indexes that are built before the switch."""
         return self.shapes.indexes_to_build(_LARGE)
 
     # Switch: one transaction
@@ -257,7 +257,7 @@ class Adoption:
     def _constraints(self) -> list[str]:
         wanted = self.shapes.changed_constraints()
         changed = {(table, name) for table, name, _ in wanted}
-        built = {name for name, _ in self.builds}
+        built = {name for _, name, _ in self.builds}
         parts: list[str] = []
         for described, definition in self.found.items():
             kind, table, own = shapes.words(described)
@@ -288,7 +288,7 @@ class Adoption:
             if f"index {name}" in expected
         ]
         constraints = {own for _, own, _ in self.shapes.changed_constraints()}
-        interim = {name for name, _ in self.builds} | {
+        interim = {name for _, name, _ in self.builds} | {
             name.removeprefix("index ")
             for name in self.found
             if name.startswith("index procrastinate_") and name.endswith(shapes.INTERIM)
@@ -297,7 +297,7 @@ class Adoption:
             own = name.removesuffix(shapes.INTERIM)
             if own not in constraints:
                 parts.append(f"alter index {name} rename to {own};")
-        for name, build in self.shapes.indexes_to_build(set(OLD_TABLES) - set(_LARGE)):
+        for _, name, build in self.shapes.indexes_to_build(set(OLD_TABLES) - set(_LARGE)):
             own = name.removesuffix(shapes.INTERIM)
             if own not in constraints:
                 parts.append(f"{build.replace(f'CONCURRENTLY {name}', own)};")
@@ -323,6 +323,40 @@ def old_indexes(found: Mapping[str, str]) -> list[str]:
     ]
 
 
+#: What follows the name of an index that was cut short.
+ASIDE = "_aside"
+_PASSING_INDEX = re.compile(rf"index (procrastinate_\w+{shapes.INTERIM}(?:{ASIDE})?)")
+
+
+def interim_indexes(found: Mapping[str, str]) -> list[str]:
+    """Return the indexes that only an adoption has, by its names."""
+    return [match[1] for name in found if (match := _PASSING_INDEX.fullmatch(name))]
+
+
+def aside(table: str, name: str) -> str:
+    """
+    Return the script that renames an index that was cut short, so that it can be dropped.
+
+    With the lock that whoever builds it holds, so it is none that is being built; and by a
+    name that no other process is about to give to a good one.
+    """
+    return pinned(
+        f"""\
+lock table {table} in share update exclusive mode;
+do $$
+begin
+    if exists (
+        select from pg_index as x
+        where x.indexrelid = to_regclass('{name}') and not x.indisvalid
+    ) then
+        alter index {name} rename to {name}{ASIDE};
+    end if;
+end;
+$$;""",
+        guard="",
+    )
+
+
 def _or_replace(text: str) -> str:
     return _FUNCTION.sub(r"create or replace \1 ", text)
 
@@ -331,11 +365,23 @@ def sections() -> Mapping[str, str]:
     return sql.parse_query_file(sql.read_own("adoption.sql"))
 
 
-_NOT_YET = f"""\
-    if to_regclass('{_MIGRATIONS}') is not null then
-        raise exception 'this schema was adopted meanwhile' using errcode = 'PQ008';
-    end if;
-"""
+#: The error of a script that another process has run meanwhile.
+OVERTAKEN = "PQ008"
+
+
+def _guard(condition: str) -> str:
+    return (
+        f"    if {condition} then\n"
+        "        raise exception 'another process has done this meanwhile'\n"
+        f"            using errcode = '{OVERTAKEN}';\n"
+        "    end if;\n"
+    )
+
+
+_NOT_YET = _guard(f"to_regclass('{_MIGRATIONS}') is not null")
+#: Guards: the fetch functions are those of 3.x, nothing is derived.
+NO_ROW = _NOT_YET + _guard(f"to_regtype('{ROW}') is not null")
+NOT_BEGUN = _NOT_YET + _guard("to_regclass('procrastinate_adoption') is not null")
 
 
 def is_old_function(described: str) -> bool:

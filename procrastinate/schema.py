@@ -69,8 +69,8 @@ class SchemaManager:
         others wait, then have nothing to do.
 
         Tables of procrastinate 3.0 to 3.10 are adopted first, with all jobs, while their
-        clients are at work: several transactions, not within one of the caller's. One caller
-        at a time may do that; what was cut short is taken up again.
+        clients are at work: several transactions, not within one of the caller's. What was cut
+        short is taken up again; of several callers, the one that ends it returns its name.
 
         Parameters
         ----------

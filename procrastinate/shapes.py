@@ -91,22 +91,22 @@ class Shapes:
             if self.found.get(f"constraint {table}.{own}") != definition
         )
 
-    def indexes_to_build(self, tables: Iterable[str]) -> list[tuple[str, str]]:
-        """Return (interim name, statement) of the indexes that can be built beforehand."""
-        built: list[tuple[str, str]] = []
+    def indexes_to_build(self, tables: Iterable[str]) -> list[tuple[str, str, str]]:
+        """Return (table, interim name, statement) of the indexes to build beforehand."""
+        built: list[tuple[str, str, str]] = []
         for table, own, definition in self.changed_constraints():
             unique = _UNIQUE.match(definition)
             if unique and table in tables:
                 name = own + INTERIM
                 columns = unique["columns"]
                 build = f"CREATE UNIQUE INDEX CONCURRENTLY {name} ON {table} {columns}"
-                built.append((name, build))
+                built.append((table, name, build))
         for table, own, definition in self._indexes(self.expected):
             if table in tables and self.found.get(f"index {own}") != definition:
                 name = own + INTERIM
                 start, _, rest = definition.partition(f"INDEX {own} ")
                 build = f"{start}INDEX CONCURRENTLY {name} {rest}"
-                built.append((name, build))
+                built.append((table, name, build))
         return built
 
     def missing_indexes(self) -> list[str]:

@@ -139,6 +139,28 @@ comment on type procrastinate_exchange_v1 is
 'A row of the answer of fetch_jobs and finish_and_fetch: '
 'outcome claimed, not_held or summary.';
 
+-- The row that procrastinate_fetch_job_v2 returns: what clients of 3.x read, and no more.
+-- It is not the table's, for a column that came to the table would end each worker that
+-- waits in a fetch: docs/decisions/0135-a-row-for-the-old-fetch.md. The lengths are those
+-- of the columns: a statement that was prepared before an adoption holds after it.
+create type procrastinate_fetched_job_v2 as (
+    id bigint,
+    queue_name varchar(128),
+    task_name varchar(128),
+    priority integer,
+    lock text,
+    queueing_lock text,
+    args jsonb,
+    status procrastinate_job_status,
+    scheduled_at timestamptz,
+    attempts integer,
+    abort_requested boolean,
+    worker_id bigint
+);
+
+comment on type procrastinate_fetched_job_v2 is
+'The job that procrastinate_fetch_job_v2 returns: the columns that 3.x has.';
+
 -- A row for each worker that is alive, or was until its heartbeat stopped.
 create table procrastinate_workers (
     id bigint generated always as identity primary key,
@@ -7632,7 +7654,7 @@ comment on function procrastinate_defer_periodic_job_v2(
 create function procrastinate_fetch_job_v2(
     target_queue_names character varying[], p_worker_id bigint
 )
-returns procrastinate_jobs
+returns procrastinate_fetched_job_v2
 language plpgsql volatile parallel unsafe
 set search_path from current
 set plan_cache_mode = force_generic_plan
@@ -7642,7 +7664,7 @@ set enable_sort = off
 set jit = off
 as $$
 declare
-    v_job procrastinate_jobs;
+    v_job procrastinate_fetched_job_v2;
     v_id bigint;
 begin
     v_id := (
@@ -7653,7 +7675,12 @@ begin
         where e.outcome = 'claimed'
     );
     if v_id is not null then
-        v_job := (select j from procrastinate_jobs as j where j.id = v_id);
+        select
+            j.id, j.queue_name, j.task_name, j.priority, j.lock, j.queueing_lock, j.args,
+            j.status, j.scheduled_at, j.attempts, j.abort_requested, j.worker_id
+        into v_job
+        from procrastinate_jobs as j
+        where j.id = v_id;
     end if;
     return v_job;
 end;
@@ -8396,7 +8423,7 @@ to public;
 
 insert into procrastinate_migrations (name, sha256)
 values
-    ('04.00.00_01_pre_baseline', '3d1fb09734c8fae1cdac8e87a3b397209add4184f26e9c082ace6217d6c66d32');
+    ('04.00.00_01_pre_baseline', '7a8f40d15b91fd1577e9a83b54bd442bfb4b30c9d4ce63314072c5f203f11dcb');
 
 -- Back to the caller's search_path.
 do $$

@@ -2,7 +2,7 @@
 create function procrastinate_fetch_job_v2(
     target_queue_names character varying[], p_worker_id bigint
 )
-returns procrastinate_jobs
+returns procrastinate_fetched_job_v2
 language plpgsql volatile parallel unsafe
 set search_path from current
 set plan_cache_mode = force_generic_plan
@@ -12,7 +12,7 @@ set enable_sort = off
 set jit = off
 as $$
 declare
-    v_job procrastinate_jobs;
+    v_job procrastinate_fetched_job_v2;
     v_id bigint;
 begin
     v_id := (
@@ -23,7 +23,12 @@ begin
         where e.outcome = 'claimed'
     );
     if v_id is not null then
-        v_job := (select j from procrastinate_jobs as j where j.id = v_id);
+        select
+            j.id, j.queue_name, j.task_name, j.priority, j.lock, j.queueing_lock, j.args,
+            j.status, j.scheduled_at, j.attempts, j.abort_requested, j.worker_id
+        into v_job
+        from procrastinate_jobs as j
+        where j.id = v_id;
     end if;
     return v_job;
 end;

@@ -9,6 +9,7 @@ import subprocess
 import psycopg
 
 from tests.python.adoption import old
+from tests.python.adoption.bare import Bare
 from tools import upstream
 
 CLIENTS = pathlib.Path(__file__).parents[3] / "benchmarks" / "old_clients.py"
@@ -31,7 +32,8 @@ def test_a_worker_and_two_clients_of_3_10_go_on_through_an_adoption(empty_dsn: s
         assert clients.stdout is not None
         clients.stdout.readline()
         until_finished(empty_dsn, 20)
-        old.migrate(empty_dsn)
+        with Bare(empty_dsn) as bare:
+            old.migrate(empty_dsn)
         until_finished(empty_dsn, 20)
         clients.stdin.close()
         said = json.loads(clients.stdout.readline())
@@ -41,6 +43,7 @@ def test_a_worker_and_two_clients_of_3_10_go_on_through_an_adoption(empty_dsn: s
         "fetch and finish": [],
         "worker": [],
     }
+    assert bare.errors == []
     assert max(max(watch["longest"], default=0) for watch in said.values()) < LONGEST
     assert old.breaches(empty_dsn) == []
     with psycopg.connect(empty_dsn) as connection:

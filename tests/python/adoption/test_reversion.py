@@ -8,6 +8,7 @@ import pytest
 import procrastinate
 from procrastinate import exceptions
 from tests.python.adoption import old
+from tests.python.adoption.bare import Bare
 from tests.python.adoption.mortal import migrate_until
 from tools import upstream
 
@@ -25,13 +26,19 @@ def test_the_way_back_leads_where_3_10_s_own_schema_does_and_forth_again(
     upstream.apply_schema(empty_dsn)
     old.fill(empty_dsn)
     schema, data = old.described(empty_dsn), old.held(empty_dsn)
+    bare = Bare(empty_dsn)
+    nothing = bare.fetch()
     old.migrate(empty_dsn)
+    assert bare.fetch() == nothing
 
     revert(empty_dsn, upstream.read_schema())
 
+    assert bare.fetch() == nothing
     assert old.described(empty_dsn) == schema
     assert old.held(empty_dsn) == data
     old.migrate(empty_dsn)
+    assert bare.fetch() == nothing
+    bare.connection.close()
     assert old.held(empty_dsn) == data
     assert old.breaches(empty_dsn) == []
 

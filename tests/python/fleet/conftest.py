@@ -8,7 +8,8 @@ import json
 import os
 import pathlib
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+import sys
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
 import attrs
@@ -71,16 +72,22 @@ class OldHand:
         """Call a method of its job manager."""
         return self.say("manager", verb, arguments)["answer"]
 
-    def defer(self, task: str, *jobs: dict[str, Any], **options: Any) -> list[int]:
+    def list(self, verb: str, **arguments: Any) -> Any:
+        """Call an async method of its job manager that returns several."""
+        return self.say("list_async", verb, arguments)["answer"]
+
+    def defer(
+        self, task: str, *jobs: dict[str, Any], kind: str = "defer", **options: Any
+    ) -> Sequence[int]:
         """Defer jobs, of the queue that the fleet works on."""
         options = {"queue": "both", **options}
-        answer = self.say("defer", task, options, list(jobs) or [{}])
-        return list(answer["answer"])
+        answer = self.say(kind, task, options, [*jobs] or [{}])
+        return [*answer["answer"]]
 
 
-@pytest.fixture
-def old_hand(old_python: pathlib.Path, dsn: str, tmp_path: pathlib.Path) -> Iterator[OldHand]:
-    """A client of 3.10 on the database of this test."""
+@contextlib.contextmanager
+def hand_on(dsn: str, old_python: pathlib.Path, tmp_path: pathlib.Path) -> Iterator[OldHand]:
+    """A client of 3.10 on a database."""
     with subprocess.Popen(
         [old_python, HERE / "old_hand.py", dsn],
         cwd=tmp_path,
@@ -94,6 +101,13 @@ def old_hand(old_python: pathlib.Path, dsn: str, tmp_path: pathlib.Path) -> Iter
         yield hand
         assert process.stdin is not None
         process.stdin.close()
+
+
+@pytest.fixture
+def old_hand(old_python: pathlib.Path, dsn: str, tmp_path: pathlib.Path) -> Iterator[OldHand]:
+    """A client of 3.10 on the database of this test."""
+    with hand_on(dsn, old_python, tmp_path) as hand:
+        yield hand
 
 
 @attrs.define
@@ -136,13 +150,24 @@ class Fleet:
         self, *, poll: float = NEVER, periodic: bool = False, **options: Any
     ) -> subprocess.Popen[bytes]:
         """Start 3.10's worker, by its own command line; it listens when this returns."""
-        command: list[Any] = [self.old_python, "-m", "procrastinate", "--app=tasks.app"]
+        return await self.worker_process(self.old_python, poll, periodic=periodic, **options)
+
+    async def our_worker_process(self, **options: Any) -> subprocess.Popen[bytes]:
+        """Start ours in a process of its own, which can be killed."""
+        return await self.worker_process(sys.executable, NEVER, **options)
+
+    async def worker_process(
+        self, python: Any, poll: float, *, periodic: bool = False, **options: Any
+    ) -> subprocess.Popen[bytes]:
+        """Start the worker of a version, by the command line that both have."""
+        command: list[Any] = [python, "-m", "procrastinate", "--app=tasks.app"]
         words = {"concurrency": 4, "fetch_job_polling_interval": poll, **options}
         words["abort_job_polling_interval"] = poll
         flags = [f"--{key.replace('_', '-')}={value}" for key, value in words.items()]
         log = self.stack.enter_context((self.directory / "old.log").open("ab"))
-        newest = "select coalesce(max(id), 0) from procrastinate_workers"
-        ((before,),) = self.rows(newest)
+        ((before, at),) = self.rows(
+            "select coalesce(max(id), 0), clock_timestamp() from procrastinate_workers"
+        )
         process = subprocess.Popen(  # noqa: ASYNC220 (it only starts it)
             [*command, "worker", *flags],
             cwd=self.directory,
@@ -154,7 +179,8 @@ class Fleet:
         await self.until("select 1 from procrastinate_workers where id > %s", before)
         await self.until(
             "select 1 from pg_stat_activity where query ilike 'listen%%'"
-            " and datname = current_database()"
+            " and datname = current_database() and backend_start > %s",
+            at,
         )
         return process
 
@@ -182,9 +208,9 @@ class Fleet:
         await asyncio.wait_for(task, PATIENCE)
 
 
-@pytest.fixture
-async def fleet(
-    old_python: pathlib.Path, dsn: str, conn: psycopg.Connection, tmp_path: pathlib.Path
+@contextlib.asynccontextmanager
+async def fleet_on(
+    dsn: str, conn: psycopg.Connection, old_python: pathlib.Path, tmp_path: pathlib.Path
 ) -> AsyncIterator[Fleet]:
     """Workers of both sides; when they have stopped, the database must be sound."""
     conn.execute(tasks.TABLE)
@@ -194,3 +220,12 @@ async def fleet(
         yield Fleet(dsn, conn, old_python, tmp_path, stack, app)
     assert conn.execute("select * from procrastinate_check()").fetchall() == []
     assert conn.execute("select id from procrastinate_workers").fetchall() == []
+
+
+@pytest.fixture
+async def fleet(
+    old_python: pathlib.Path, dsn: str, conn: psycopg.Connection, tmp_path: pathlib.Path
+) -> AsyncIterator[Fleet]:
+    """Workers of both sides, on the database of this test."""
+    async with fleet_on(dsn, conn, old_python, tmp_path) as both:
+        yield both

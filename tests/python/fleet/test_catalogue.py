@@ -24,10 +24,21 @@ left join pg_attrdef as d on d.adrelid = a.attrelid and d.adnum = a.attnum
 where c.relnamespace = 'public'::regnamespace and a.attnum > 0
     and (c.relkind = 'c' or c.relname = any(%s))
 """
+# Their fetch returns a row of the table, ours a row with just those columns, of a type that
+# stays when the table gets more: docs/decisions/0135-a-row-for-the-old-fetch.md.
 FUNCTIONS = """
-select p.proname, pg_get_function_arguments(p.oid), pg_get_function_result(p.oid)
+select p.proname, pg_get_function_arguments(p.oid),
+    replace(pg_get_function_result(p.oid), 'procrastinate_fetched_job_v2', 'procrastinate_jobs')
 from pg_proc as p
 where p.pronamespace = 'public'::regnamespace and p.prorettype <> 'trigger'::regtype
+"""
+FETCHED = """
+select a.attnum, a.attname, format_type(a.atttypid, a.atttypmod)
+from pg_attribute as a
+join pg_type as t on t.typrelid = a.attrelid
+join pg_proc as p on p.prorettype = t.oid
+where p.proname = 'procrastinate_fetch_job_v2' and a.attnum > 0
+order by a.attnum
 """
 LABELS = """
 select t.typname, e.enumsortorder, e.enumlabel
@@ -71,6 +82,15 @@ def test_all_that_3_10_has_in_the_catalogue_is_in_ours(
             ours = set(conn.execute(query.encode(), args).fetchall())
             assert theirs
             assert theirs - ours == (RAISED if query is CHECKS else set())
+
+
+def test_a_fetch_returns_the_columns_that_it_returns_there(
+    old: psycopg.Connection, conn: psycopg.Connection
+) -> None:
+    with old:
+        theirs = old.execute(FETCHED).fetchall()
+    assert len(theirs) == 12
+    assert conn.execute(FETCHED).fetchall() == theirs
 
 
 def test_no_new_column_is_ambiguous_where_two_of_the_old_tables_are_joined(

@@ -120,41 +120,6 @@ async def test_either_cannot_defer_beside_a_queueing_lock_of_the_other(
     raise AssertionError("it was deferred")
 
 
-async def test_a_job_of_an_old_worker_that_died_is_run_by_ours(fleet: Fleet) -> None:
-    process = await fleet.old_worker()
-    job_id = await fleet.app.configure_task("sleep", queue="both").defer_async(seconds=0.5)
-    await fleet.until("select 1 from fleet_runs where job_id = %s", job_id)
-    process.kill()
-    process.wait()
-    fleet.rows("update procrastinate_workers set last_heartbeat = '2020-01-01' returning id")
-    manager = fleet.app.job_manager
-    (job,) = await manager.get_stalled_jobs()
-    assert job.id == job_id
-    await manager.retry_job(job)
-    await fleet.our_worker()  # which prunes the dead one as it starts
-    await fleet.until_status(job_id, "succeeded")
-    assert fleet.ran_at(job_id) == [OLD, NEW]
-    assert fleet.events(job_id) == [*RAN[:2], *AGAIN, "succeeded"]
-
-
-async def test_a_job_of_our_worker_that_died_is_run_by_an_old_one(
-    fleet: Fleet, old_hand: OldHand
-) -> None:
-    (job_id,) = old_hand.defer("work", lock="l")
-    fleet.rows(
-        "select * from procrastinate_fetch_jobs_v1("
-        "procrastinate_register_worker_v2('dead'), array['both'], 10)"
-    )
-    assert old_hand.manager("get_job_status", job_id=job_id) == "doing"
-    fleet.rows("update procrastinate_workers set last_heartbeat = '2020-01-01' returning id")
-    retry = {"job_id": job_id, "retry_at": "2020-01-01T00:00:00+00:00"}
-    old_hand.manager("retry_job_by_id", **retry)
-    await fleet.old_worker()
-    await fleet.until_status(job_id, "succeeded")
-    assert fleet.ran_at(job_id) == [OLD]
-    assert fleet.events(job_id) == [*RAN[:2], *AGAIN, "succeeded"]
-
-
 async def test_a_tick_is_deferred_once_though_both_have_the_periodic_task(
     fleet: Fleet,
 ) -> None:

@@ -3,7 +3,7 @@ select plan(10);
 
 select a_worker() as worker \gset
 select is(
-    (procrastinate_fetch_job_v2(null, :worker)), null::procrastinate_jobs,
+    (procrastinate_fetch_job_v2(null, :worker)), null::procrastinate_fetched_job_v2,
     'where there is no job it is a row of nulls'
 );
 select job as low from a_job(p_queue_name => 'b', p_priority => 1) \gset
