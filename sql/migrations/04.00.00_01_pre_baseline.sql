@@ -958,6 +958,61 @@ comment on function _procrastinate_check_report(
     bigint, integer, bigint[], bigint[], procrastinate_job_status[], boolean[]
 ) is 'Raises PQ003 (invalid argument) for a report of ended jobs that cannot be meant.';
 
+-- Refuses what would make the roles worth nothing, before any is made: whoever may create
+-- objects beside ours can put a function in the way of one that runs as the owner.
+create function _procrastinate_check_roles(p_names text[])
+returns void
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_owner constant oid := (
+        select c.relowner from pg_class as c where c.oid = 'procrastinate_jobs'::regclass
+    );
+    v_schema constant name := current_schema();
+    v_name text;
+begin
+    if not pg_has_role(current_user, v_owner, 'usage') then
+        perform _procrastinate_raise('42501',
+            format('Only the owner of the schema''s tables, "%s", can grant rights on them',
+                pg_get_userbyid(v_owner)),
+            format('You are "%s".', current_user), null);
+    end if;
+    foreach v_name in array array_remove(p_names, null) loop
+        perform _procrastinate_check_text(v_name, 'name of a role', 63, true);
+        if exists (
+            select from pg_roles as r
+            where
+                r.rolname = v_name
+                and (r.rolcreaterole or pg_has_role(r.oid, v_owner, 'member'))
+        ) then
+            perform _procrastinate_raise('PQ003',
+                format('The role "%s" has all rights already', v_name),
+                format('It may create roles, or act as "%s".', pg_get_userbyid(v_owner)),
+                'Name a role that is given no more than what its part needs.');
+        end if;
+    end loop;
+    if exists (
+        select
+        from pg_namespace as n
+        cross join lateral aclexplode(n.nspacl) as x
+        left join pg_roles as r on r.oid = x.grantee
+        where
+            n.nspname = v_schema and x.privilege_type = 'CREATE'
+            and (x.grantee = 0 or r.rolname = any(p_names))
+    ) then
+        perform _procrastinate_raise('PQ003',
+            format('PUBLIC or one of the roles may create objects in schema "%s"',
+                v_schema),
+            'A function there could be called in the place of one of ours, as the owner.',
+            format('REVOKE CREATE ON SCHEMA %I FROM PUBLIC;', v_schema));
+    end if;
+end;
+$$;
+
+comment on function _procrastinate_check_roles(text[]) is
+'Raises PQ003, 42501 unless roles of these names can be given rights that bound them.';
+
 -- Refuses what a column cannot hold, with the name of the argument, before anything is
 -- written.
 create function _procrastinate_check_text(
@@ -3998,6 +4053,128 @@ $$;
 comment on function _procrastinate_retry_many(bigint[], timestamptz) is
 'failed or doing -> todo for many jobs, an outcome each: one refusal leaves the others.';
 
+-- What each of the four roles may call (docs/decisions/0115-roles.md). A function that is
+-- not here is nobody's but the owner's, so that a new one is granted by intent.
+create function _procrastinate_rights()
+returns table (role text, function_name text)
+language plpgsql immutable parallel safe
+set search_path from current
+as $$
+declare
+    v_defers constant text[] := array[
+        'procrastinate_defer_job', 'procrastinate_defer_jobs',
+        'procrastinate_defer_jobs_v1', 'procrastinate_defer_jobs_v2',
+        'procrastinate_defer_jobs_v3', 'procrastinate_find_keys_v1',
+        'procrastinate_try_defer_jobs_v1', 'procrastinate_try_defer_jobs_v2'
+    ];
+    v_clock constant text[] := array[
+        'procrastinate_now', '_procrastinate_travelled_now'
+    ];
+begin
+    return query
+    select x.role, f.function_name
+    from (
+        values
+            ('producer', v_defers || v_clock),
+            ('worker', v_defers || v_clock || array[
+                'procrastinate_channels_v1', 'procrastinate_defer_periodic_job_v2',
+                'procrastinate_defer_periodic_job_v3',
+                'procrastinate_defer_periodic_job_v4', 'procrastinate_expire_jobs_v1',
+                'procrastinate_fail_jobs_v1', 'procrastinate_fetch_job_v2',
+                'procrastinate_fetch_jobs_v1', 'procrastinate_finish_and_fetch_v1',
+                'procrastinate_finish_and_fetch_v2', 'procrastinate_finish_job_v1',
+                'procrastinate_finish_jobs_v1', 'procrastinate_get_result',
+                'procrastinate_get_results_v1', 'procrastinate_heartbeat_v1',
+                'procrastinate_list_jobs_to_abort_v1', 'procrastinate_list_writers_v1',
+                'procrastinate_prune_stalled_workers_v1',
+                'procrastinate_prune_workers_v1', 'procrastinate_recover_jobs_v1',
+                'procrastinate_register_worker_v1', 'procrastinate_register_worker_v2',
+                'procrastinate_release_jobs_v1', 'procrastinate_retire_jobs_v1',
+                'procrastinate_retry_job_v1', 'procrastinate_retry_job_v2',
+                'procrastinate_retry_jobs_v1', 'procrastinate_retry_jobs_v2',
+                'procrastinate_set_quiet_v1', 'procrastinate_sweep_v1',
+                'procrastinate_unregister_worker_v1',
+                'procrastinate_unregister_worker_v2', 'procrastinate_update_heartbeat_v1',
+                'procrastinate_update_jobs_v1', 'procrastinate_version',
+                'procrastinate_watch_job'
+            ]),
+            ('operator', v_clock || array[
+                'procrastinate_abort_job', 'procrastinate_cancel_job',
+                'procrastinate_cancel_job_v1', 'procrastinate_cancel_jobs',
+                'procrastinate_channels_v1', 'procrastinate_check',
+                'procrastinate_explain_job', 'procrastinate_get_result',
+                'procrastinate_get_results_v1', 'procrastinate_pause_queue',
+                'procrastinate_prune_stalled_workers', 'procrastinate_purge_jobs',
+                'procrastinate_recover_stalled_jobs', 'procrastinate_repair',
+                'procrastinate_reschedule_job', 'procrastinate_resume_queue',
+                'procrastinate_retry_job', 'procrastinate_retry_job_v2',
+                'procrastinate_retry_jobs', 'procrastinate_version',
+                'procrastinate_watch_job'
+            ]),
+            ('auditor', v_clock || array[
+                'procrastinate_check', 'procrastinate_explain_job',
+                'procrastinate_version'
+            ])
+    ) as x (role, functions)
+    cross join lateral unnest(x.functions) as f (function_name);
+end;
+$$;
+
+comment on function _procrastinate_rights() is
+'Which functions a producer, a worker, an operator and an auditor may call.';
+
+-- What each of the four roles may read. A producer reads nothing; an auditor reads all but
+-- what tasks were given and what they gave back: arguments, results, errors, metadata.
+create function _procrastinate_rights_on_tables()
+returns table (role text, relation text, columns text[])
+language plpgsql stable parallel safe
+set search_path from current
+as $$
+#variable_conflict use_column
+declare
+    v_of_tasks constant text[] := array[
+        'procrastinate_jobs.args', 'procrastinate_events.error',
+        'procrastinate_events.details'
+    ];
+begin
+    return query
+    select x.role, c.relname::text, array_agg(a.attname::text order by a.attnum)
+    from pg_class as c
+    join pg_attribute as a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+    join (
+        values
+            ('worker', array[
+                'procrastinate_doing', 'procrastinate_events', 'procrastinate_jobs',
+                'procrastinate_results', 'procrastinate_todo', 'procrastinate_workers'
+            ]),
+            ('operator', array[
+                'procrastinate_counts', 'procrastinate_doing', 'procrastinate_events',
+                'procrastinate_jobs', 'procrastinate_keys', 'procrastinate_locks',
+                'procrastinate_migrations', 'procrastinate_overview',
+                'procrastinate_periodic_defers', 'procrastinate_priorities',
+                'procrastinate_queues', 'procrastinate_results', 'procrastinate_stalled',
+                'procrastinate_todo', 'procrastinate_workers'
+            ]),
+            ('auditor', array[
+                'procrastinate_counts', 'procrastinate_doing', 'procrastinate_events',
+                'procrastinate_jobs', 'procrastinate_locks', 'procrastinate_migrations',
+                'procrastinate_overview', 'procrastinate_periodic_defers',
+                'procrastinate_queues', 'procrastinate_stalled', 'procrastinate_todo',
+                'procrastinate_workers'
+            ])
+    ) as x (role, relations) on c.relname = any(x.relations)
+    where
+        c.relnamespace = quote_ident(current_schema())::regnamespace
+        and not (
+            x.role = 'auditor' and format('%s.%s', c.relname, a.attname) = any(v_of_tasks)
+        )
+    group by x.role, c.relname;
+end;
+$$;
+
+comment on function _procrastinate_rights_on_tables() is
+'Which columns of which tables and views a worker, an operator and an auditor may read.';
+
 -- The first ready jobs of one queue and priority, by id, from the marks on, and among them
 -- the heads of locks that this exchange has released: those hold no question, and count as
 -- free.
@@ -4908,7 +5085,7 @@ create function procrastinate_defer_jobs_v2(
     p_scheduled_ats timestamptz[]
 )
 returns setof bigint
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
 as $$
 begin
@@ -4937,7 +5114,7 @@ create function procrastinate_defer_jobs_v3(
     p_options jsonb[]
 )
 returns setof bigint
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
 as $$
 declare
@@ -4977,7 +5154,7 @@ create function procrastinate_defer_periodic_job_v3(
     p_args jsonb
 )
 returns bigint
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
 as $$
 begin
@@ -5009,7 +5186,7 @@ create function procrastinate_defer_periodic_job_v4(
     p_options jsonb
 )
 returns bigint
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
 as $$
 begin
@@ -5036,8 +5213,9 @@ create function procrastinate_expire_jobs_v1(
     p_older_than interval, p_max_jobs integer default 1000
 )
 returns table (job_id bigint, outcome text, status procrastinate_job_status)
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -5115,8 +5293,9 @@ create function procrastinate_fail_jobs_v1(
     p_delete boolean[]
 )
 returns table (job_id bigint, outcome text, status procrastinate_job_status)
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -5172,7 +5351,7 @@ create function procrastinate_fetch_jobs_v1(
     p_marks bigint[] default null
 )
 returns setof procrastinate_exchange_v1
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
 as $$
 begin
@@ -5193,7 +5372,7 @@ comment on function procrastinate_fetch_jobs_v1(bigint, text[], integer, bigint[
 -- The newest job of each of these keys, whatever its status.
 create function procrastinate_find_keys_v1(p_keys text[])
 returns table (key text, job_id bigint)
-language plpgsql stable parallel safe
+language plpgsql stable parallel safe security definer
 set search_path from current
 as $$
 #variable_conflict use_column
@@ -5231,7 +5410,7 @@ create function procrastinate_finish_and_fetch_v1(
     p_delete boolean[]
 )
 returns setof procrastinate_exchange_v1
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
@@ -5381,7 +5560,7 @@ create function procrastinate_finish_and_fetch_v2(
     p_errors jsonb[]
 )
 returns setof procrastinate_exchange_v1
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
@@ -5457,7 +5636,7 @@ create function procrastinate_finish_jobs_v1(
     p_delete boolean[]
 )
 returns table (job_id bigint, outcome text, status procrastinate_job_status)
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
@@ -5512,7 +5691,7 @@ returns table (
     expires_at timestamptz,
     keeps boolean
 )
-language plpgsql stable parallel safe
+language plpgsql stable parallel safe security definer
 set search_path from current
 as $$
 #variable_conflict use_column
@@ -5539,7 +5718,7 @@ comment on function procrastinate_get_results_v1(bigint[]) is
 -- A worker lives; what it holds, for it to compare with what it runs.
 create function procrastinate_heartbeat_v1(p_worker_id bigint)
 returns table (job_id bigint, claim_id bigint, abort_requested boolean)
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
@@ -5582,7 +5761,7 @@ comment on function procrastinate_heartbeat_v1(bigint) is
 -- The jobs that a worker runs and that were asked to abort.
 create function procrastinate_list_jobs_to_abort_v1(p_worker_id bigint)
 returns setof bigint
-language plpgsql stable parallel safe
+language plpgsql stable parallel safe security definer
 set search_path from current
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
@@ -5612,7 +5791,7 @@ comment on function procrastinate_list_jobs_to_abort_v1(bigint) is
 -- A prepared transaction has no pid, and keeps the lock until it is committed.
 create function procrastinate_list_writers_v1()
 returns table (pid integer, virtual_transaction text)
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
 as $$
 begin
@@ -5636,8 +5815,9 @@ comment on function procrastinate_list_writers_v1() is
 -- Removes the workers whose heartbeat stopped.
 create function procrastinate_prune_workers_v1(p_older_than interval)
 returns setof bigint
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -5675,8 +5855,9 @@ create function procrastinate_recover_jobs_v1(
     p_max_jobs integer default 1000
 )
 returns table (job_id bigint, outcome text, status procrastinate_job_status)
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -5778,7 +5959,7 @@ create function procrastinate_register_worker_v2(
     p_description jsonb default '{}'
 )
 returns bigint
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
 as $$
 declare
@@ -5810,8 +5991,9 @@ create function procrastinate_release_jobs_v1(
     p_worker_id bigint, p_job_ids bigint[], p_claim_ids bigint[]
 )
 returns table (job_id bigint, outcome text, status procrastinate_job_status)
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -5866,8 +6048,9 @@ create function procrastinate_retire_jobs_v1(
     p_older_than interval, p_after_id bigint default 0, p_max_jobs integer default 1000
 )
 returns table (retired bigint, next_id bigint)
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -5955,8 +6138,9 @@ create function procrastinate_retry_jobs_v1(
     p_locks text[]
 )
 returns table (job_id bigint, outcome text, status procrastinate_job_status)
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -6020,8 +6204,9 @@ create function procrastinate_retry_jobs_v2(
     p_errors jsonb[]
 )
 returns table (job_id bigint, outcome text, status procrastinate_job_status)
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 as $$
 #variable_conflict use_column
 declare
@@ -6060,7 +6245,7 @@ comment on function procrastinate_retry_jobs_v2(
 -- (docs/decisions/0073-quiet-notify.md). A worker that never calls this is always notified.
 create function procrastinate_set_quiet_v1(p_worker_id bigint, p_quiet boolean)
 returns void
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
@@ -6093,8 +6278,9 @@ comment on function procrastinate_set_quiet_v1(bigint, boolean) is
 -- deleted, a bounded number a call.
 create function procrastinate_sweep_v1(p_max_jobs integer default 1000)
 returns table (promoted bigint, unlinked bigint)
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -6188,7 +6374,7 @@ create function procrastinate_try_defer_jobs_v1(
     p_scheduled_ats timestamptz[]
 )
 returns table (ordinal integer, job_id bigint, conflict text)
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
 as $$
 #variable_conflict use_column
@@ -6285,7 +6471,7 @@ create function procrastinate_try_defer_jobs_v2(
 returns table (
     ordinal integer, job_id bigint, conflict text, reason text, other_job_id bigint
 )
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
 as $$
 #variable_conflict use_column
@@ -6400,8 +6586,9 @@ comment on function procrastinate_try_defer_jobs_v2(
 -- once.
 create function procrastinate_unregister_worker_v2(p_worker_id bigint)
 returns boolean
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -6428,8 +6615,9 @@ create function procrastinate_update_jobs_v1(
     p_meta jsonb[]
 )
 returns table (job_id bigint, outcome text)
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -6513,8 +6701,9 @@ comment on function procrastinate_update_jobs_v1(
 -- todo -> cancelled, or a job in doing asked to abort.
 create function procrastinate_abort_job(job_id bigint)
 returns boolean
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -6534,8 +6723,9 @@ create function procrastinate_cancel_job(
     job_id bigint, abort boolean default false, delete_job boolean default false
 )
 returns boolean
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -6569,8 +6759,9 @@ create function procrastinate_cancel_jobs(
     max_jobs integer default 500
 )
 returns table (job_id bigint, outcome text)
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 as $$
 #variable_conflict use_column
 declare
@@ -6613,7 +6804,7 @@ comment on function procrastinate_cancel_jobs(
 -- Is everything derived true? A row for every breach; none is what it should say.
 create function procrastinate_check()
 returns table (breach text, job_id bigint, detail text)
-language plpgsql stable parallel safe
+language plpgsql stable parallel safe security definer
 set search_path from current
 as $$
 #variable_conflict use_column
@@ -6745,6 +6936,98 @@ comment on function procrastinate_check() is
 'Reads everything and returns a row for each thing derived that is not true; '
 'writes nothing.';
 
+-- Makes the roles that are not there, without a login, and gives each of them the rights of
+-- its part and no other: safe to be called again, and to be after each migration.
+create function procrastinate_create_roles(
+    producer text default 'procrastinate_producer',
+    worker text default 'procrastinate_worker',
+    operator text default 'procrastinate_operator',
+    auditor text default 'procrastinate_auditor'
+)
+returns table (role text, part text, created boolean)
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+#variable_conflict use_column
+declare
+    v_schema constant text := quote_ident(current_schema());
+    v_parts constant text[] := array['producer', 'worker', 'operator', 'auditor'];
+    v_names constant text[] := array[$1, $2, $3, $4];
+    v_created boolean[];
+    v_one record;
+begin
+    perform _procrastinate_check_roles(v_names);
+    for v_nr in 1..4 loop
+        continue when v_names[v_nr] is null;
+        v_created[v_nr] := not exists (
+            select from pg_roles as r where r.rolname = v_names[v_nr]
+        );
+        if v_created[v_nr] then
+            execute format('create role %I nologin', v_names[v_nr]);
+        end if;
+    end loop;
+
+    -- first all that they have: a name may stand for two parts
+    for v_one in
+        select distinct s.statement
+        from unnest(v_names) as n (name)
+        cross join lateral (
+            select format('revoke all on function %s from %I', p.oid::regprocedure, n.name)
+            from pg_proc as p
+            where
+                p.pronamespace = v_schema::regnamespace
+                and p.proname ~ '^_?procrastinate_' and p.prokind = 'f'
+            union all
+            select format('revoke all on %s %s from %I',
+                case c.relkind when 'S' then 'sequence' else 'table' end,
+                c.oid::regclass, n.name)
+            from pg_class as c
+            where
+                c.relnamespace = v_schema::regnamespace
+                and c.relname ^@ 'procrastinate_' and c.relkind in ('r', 'p', 'v', 'm', 'S')
+        ) as s (statement)
+        where n.name is not null
+    loop
+        execute v_one.statement;
+    end loop;
+
+    for v_one in
+        select s.statement
+        from unnest(v_names, v_parts) as n (name, part)
+        cross join lateral (
+            select format('grant usage on schema %s to %I', v_schema, n.name)
+            union all
+            select
+                format('grant execute on function %s to %I', p.oid::regprocedure, n.name)
+            from _procrastinate_rights() as r
+            join pg_proc as p
+                on p.proname = r.function_name and p.pronamespace = v_schema::regnamespace
+            where r.role = n.part
+            union all
+            select format('grant select (%s) on %I to %I',
+                (
+                    select string_agg(quote_ident(c.name), ', ')
+                    from unnest(t.columns) as c (name)
+                ),
+                t.relation, n.name)
+            from _procrastinate_rights_on_tables() as t
+            where t.role = n.part
+        ) as s (statement)
+        where n.name is not null
+    loop
+        execute v_one.statement;
+    end loop;
+
+    return query
+    select u.name, u.part, u.created
+    from unnest(v_names, v_parts, v_created) as u (name, part, created)
+    where u.name is not null;
+end;
+$$;
+
+comment on function procrastinate_create_roles(text, text, text, text) is
+'Creates the roles for producers, workers, operators and auditors; sets their rights.';
+
 -- – -> todo: one job. The positional order is that of 2.x, then what the job's run and its
 -- end are to keep to.
 create function procrastinate_defer_job(
@@ -6768,7 +7051,7 @@ create function procrastinate_defer_job(
     keep_result boolean default null
 )
 returns bigint
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
 as $$
 #variable_conflict use_column
@@ -6817,7 +7100,7 @@ comment on function procrastinate_defer_job(
 -- – -> todo: many jobs, all or none.
 create function procrastinate_defer_jobs(jobs procrastinate_job_to_defer_v1[])
 returns setof bigint
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
 as $$
 begin
@@ -6848,7 +7131,7 @@ comment on function procrastinate_defer_jobs(procrastinate_job_to_defer_v1[]) is
 -- Why does this job not run? One row for each gate that it waits for or has passed.
 create function procrastinate_explain_job(job_id bigint)
 returns table (gate text, open boolean, detail text)
-language plpgsql stable parallel safe
+language plpgsql stable parallel safe security definer
 set search_path from current
 as $$
 #variable_conflict use_column
@@ -7004,7 +7287,7 @@ returns table (
     updated_at timestamptz,
     expires_at timestamptz
 )
-language plpgsql stable parallel safe
+language plpgsql stable parallel safe security definer
 set search_path from current
 as $$
 #variable_conflict use_column
@@ -7042,7 +7325,7 @@ create function procrastinate_pause_queue(
     queue_name text, reason text default null, until timestamptz default null
 )
 returns void
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
 as $$
 begin
@@ -7068,8 +7351,9 @@ create function procrastinate_prune_stalled_workers(
     older_than interval default '30 seconds'
 )
 returns setof bigint
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 as $$
 begin
     return query select w.id from procrastinate_prune_workers_v1($1) as w (id);
@@ -7096,8 +7380,9 @@ create function procrastinate_purge_jobs(
     max_jobs integer default 10000
 )
 returns bigint
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -7186,8 +7471,9 @@ create function procrastinate_recover_stalled_jobs(
     older_than interval default '30 seconds', max_jobs integer default 1000
 )
 returns setof bigint
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -7246,8 +7532,9 @@ comment on function procrastinate_recover_stalled_jobs(interval, integer) is
 -- such.
 create function procrastinate_repair()
 returns bigint
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 as $$
 declare
     v_breaches bigint;
@@ -7386,8 +7673,9 @@ comment on function procrastinate_repair() is
 -- A waiting job gets another time: "run now" is a time that has come.
 create function procrastinate_reschedule_job(job_id bigint, scheduled_at timestamptz)
 returns boolean
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -7413,7 +7701,7 @@ comment on function procrastinate_reschedule_job(bigint, timestamptz) is
 -- A paused queue is fetched from again.
 create function procrastinate_resume_queue(queue_name text)
 returns void
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
 as $$
 begin
@@ -7440,8 +7728,9 @@ create function procrastinate_retry_job(
     lock text default null
 )
 returns boolean
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -7480,8 +7769,9 @@ create function procrastinate_retry_jobs(
     max_jobs integer default 500
 )
 returns table (job_id bigint, outcome text)
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 as $$
 #variable_conflict use_column
 declare
@@ -7517,7 +7807,7 @@ comment on function procrastinate_retry_jobs(
 -- The version of the schema: of the last migration that made it.
 create function procrastinate_version()
 returns text
-language plpgsql stable parallel safe
+language plpgsql stable parallel safe security definer
 set search_path from current
 as $$
 begin
@@ -7538,7 +7828,7 @@ comment on function procrastinate_version() is
 -- then ask: an end between the two is seen by one of them.
 create function procrastinate_watch_job(job_id bigint)
 returns table (channel text, status procrastinate_job_status, over boolean)
-language plpgsql stable parallel safe
+language plpgsql stable parallel safe security definer
 set search_path from current
 as $$
 #variable_conflict use_column
@@ -7560,8 +7850,9 @@ create function procrastinate_cancel_job_v1(
     job_id bigint, abort boolean, delete_job boolean
 )
 returns bigint
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -7579,7 +7870,7 @@ comment on function procrastinate_cancel_job_v1(bigint, boolean, boolean) is
 -- Of 3.x: defers jobs, all or none; their ids in an array.
 create function procrastinate_defer_jobs_v1(jobs procrastinate_job_to_defer_v1[])
 returns bigint[]
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
 as $$
 begin
@@ -7602,7 +7893,7 @@ create function procrastinate_defer_periodic_job_v2(
     _args jsonb
 )
 returns bigint
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
 as $$
 begin
@@ -7622,8 +7913,9 @@ create function procrastinate_fetch_job_v2(
     target_queue_names character varying[], p_worker_id bigint
 )
 returns procrastinate_jobs
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -7656,8 +7948,9 @@ create function procrastinate_finish_job_v1(
     job_id bigint, end_status procrastinate_job_status, delete_job boolean
 )
 returns void
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -7701,8 +7994,9 @@ create function procrastinate_prune_stalled_workers_v1(
     seconds_since_heartbeat double precision
 )
 returns table (worker_id bigint)
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 as $$
 begin
     return query
@@ -7717,7 +8011,7 @@ comment on function procrastinate_prune_stalled_workers_v1(double precision) is
 -- Of 3.x: a new worker.
 create function procrastinate_register_worker_v1()
 returns table (worker_id bigint)
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
 as $$
 begin
@@ -7738,8 +8032,9 @@ create function procrastinate_retry_job_v1(
     new_lock character varying
 )
 returns void
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -7775,8 +8070,9 @@ create function procrastinate_retry_job_v2(
     new_lock character varying
 )
 returns void
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -7798,8 +8094,9 @@ comment on function procrastinate_retry_job_v2(
 -- Of 3.x: a worker ends.
 create function procrastinate_unregister_worker_v1(worker_id bigint)
 returns void
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 as $$
 begin
     perform procrastinate_unregister_worker_v2($1);
@@ -7812,7 +8109,7 @@ comment on function procrastinate_unregister_worker_v1(bigint) is
 -- Of 3.x: a worker lives. An unknown one changes nothing.
 create function procrastinate_update_heartbeat_v1(worker_id bigint)
 returns void
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
 as $$
 begin
@@ -8385,7 +8682,7 @@ to public;
 
 insert into procrastinate_migrations (name, sha256)
 values
-    ('04.00.00_01_pre_baseline', 'cfa797805d995ab8ed713c0e9888f9508b5c27700320c82558a438033eda1888');
+    ('04.00.00_01_pre_baseline', '58f22f4cf52fbc17e7bf80f01b15fa66a0de05416b385553696b46ba9921745f');
 
 -- Back to the caller's search_path.
 do $$

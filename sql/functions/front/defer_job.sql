@@ -21,7 +21,7 @@ create function procrastinate_defer_job(
     keep_result boolean default null
 )
 returns bigint
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
 as $$
 #variable_conflict use_column

@@ -3,8 +3,9 @@ create function procrastinate_finish_job_v1(
     job_id bigint, end_status procrastinate_job_status, delete_job boolean
 )
 returns void
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off

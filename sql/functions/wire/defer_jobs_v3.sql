@@ -10,7 +10,7 @@ create function procrastinate_defer_jobs_v3(
     p_options jsonb[]
 )
 returns setof bigint
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
 as $$
 declare

@@ -10,7 +10,7 @@ create function procrastinate_defer_periodic_job_v3(
     p_args jsonb
 )
 returns bigint
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
 as $$
 begin

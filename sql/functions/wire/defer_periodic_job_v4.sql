@@ -11,7 +11,7 @@ create function procrastinate_defer_periodic_job_v4(
     p_options jsonb
 )
 returns bigint
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
 as $$
 begin

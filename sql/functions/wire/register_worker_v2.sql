@@ -5,7 +5,7 @@ create function procrastinate_register_worker_v2(
     p_description jsonb default '{}'
 )
 returns bigint
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
 as $$
 declare

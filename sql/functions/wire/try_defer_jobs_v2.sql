@@ -16,7 +16,7 @@ create function procrastinate_try_defer_jobs_v2(
 returns table (
     ordinal integer, job_id bigint, conflict text, reason text, other_job_id bigint
 )
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
 as $$
 #variable_conflict use_column
