@@ -752,12 +752,17 @@ end;
 comment on function _procrastinate_channel(text) is
 'NOTIFY channel of a queue: its name, or the hash of a name over 40 bytes.';
 
--- Arguments of a task have names, so they are an object.
+-- Arguments of a task have names, so they are an object. They are as large as a worker
+-- takes in one message, and as deep as json of any language reads: Python's stops short
+-- of 1000. Whoever is near neither is not looked at further: 500 levels have 4000 bytes.
 create function _procrastinate_check_args(p_args jsonb)
 returns void
 language plpgsql volatile parallel unsafe
 set search_path from current
 as $$
+declare
+    v_size constant bigint := pg_column_size(p_args || '{}');  -- not as it was compressed
+    v_most bigint;
 begin
     if p_args is not null and jsonb_typeof(p_args) <> 'object' then
         perform _procrastinate_raise('PQ003',
@@ -765,11 +770,28 @@ begin
                 jsonb_typeof(p_args)),
             null, 'Give named arguments, such as {"order_id": 42}.');
     end if;
+    if v_size <= 4096 then
+        return;
+    end if;
+    v_most := _procrastinate_max_args_size();
+    if v_size > v_most then
+        perform _procrastinate_raise('PQ003',
+            format('The arguments of a job have %s bytes: at most %s are allowed', v_size,
+                v_most),
+            null,
+            'Store the data and give its key, or set procrastinate.max_args_size for the '
+            'database.');
+    end if;
+    if jsonb_path_exists(p_args, '$.**{501}') then
+        perform _procrastinate_raise('PQ003',
+            'The arguments of a job are nested deeper than 500 levels', null,
+            'Give them in a flat form, or as a string of JSON.');
+    end if;
 end;
 $$;
 
 comment on function _procrastinate_check_args(jsonb) is
-'Raises PQ003 (invalid argument) for arguments that are not a JSON object.';
+'Raises PQ003 for arguments that are no JSON object, too large or nested too deep.';
 
 -- – -> todo for jobs in parallel arrays. Bad ones are refused by name before any is
 -- written.
@@ -777,7 +799,8 @@ create function _procrastinate_check_jobs(
     p_queue_names text[],
     p_task_names text[],
     p_args jsonb[],
-    p_lengths integer[] default '{}'
+    p_lengths integer[] default '{}',
+    p_locks text[] default null
 )
 returns void
 language plpgsql volatile parallel unsafe
@@ -785,6 +808,8 @@ set search_path from current
 as $$
 declare
     v_job record;
+    v_lock text;
+    v_most constant integer := 1000000;  -- some seconds, and a gigabyte of memory
 begin
     if cardinality(p_queue_names) <> cardinality(p_task_names)
         or cardinality(p_queue_names) < any(p_lengths || cardinality(p_args))
@@ -794,6 +819,12 @@ begin
                 cardinality(p_task_names)),
             'Give a queue and a task for each job; the other arrays may be shorter.');
     end if;
+    if cardinality(p_queue_names) > v_most then
+        perform _procrastinate_raise('PQ003',
+            format('There are %s jobs to defer: at most %s in one call',
+                cardinality(p_queue_names), v_most),
+            null, 'Defer them in several calls.');
+    end if;
     for v_job in
         select u.queue_name, u.task_name, u.args
         from unnest(p_queue_names, p_task_names, p_args) as u (queue_name, task_name, args)
@@ -801,17 +832,44 @@ begin
             coalesce(length(u.queue_name), 0) not between 1 and 128
             or coalesce(length(u.task_name), 0) not between 1 and 128
             or jsonb_typeof(u.args) <> 'object'
-        limit 1
+            or pg_column_size(u.args || '{}') > 4096
     loop
         perform _procrastinate_check_text(v_job.queue_name, 'queue name', 128, true);
         perform _procrastinate_check_text(v_job.task_name, 'task name', 128, true);
         perform _procrastinate_check_args(v_job.args);
     end loop;
+    if p_locks is not null then  -- of both kinds: an entry of an index has 2704 bytes
+        select l.lock into v_lock
+        from unnest(p_locks) as l (lock) where octet_length(l.lock) > 2000 limit 1;
+        perform _procrastinate_check_lock(v_lock);
+    end if;
 end;
 $$;
 
-comment on function _procrastinate_check_jobs(text[], text[], jsonb[], integer[]) is
+comment on function _procrastinate_check_jobs(
+    text[], text[], jsonb[], integer[], text[]
+) is
 'Raises PQ003 (invalid argument) for the first job whose names or arguments cannot be.';
+
+-- Locks and queueing locks are in indexes, whose entries have at most 2704 bytes with all
+-- that is beside them.
+create function _procrastinate_check_lock(p_lock text)
+returns void
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    if octet_length(p_lock) > 2000 then
+        perform _procrastinate_raise('PQ003',
+            format('A lock or queueing lock has %s bytes: at most 2000 are allowed',
+                octet_length(p_lock)),
+            format('It begins with "%s".', left(p_lock, 40)), 'Use a shorter one.');
+    end if;
+end;
+$$;
+
+comment on function _procrastinate_check_lock(text) is
+'Raises PQ003 for a lock or queueing lock of more than 2000 bytes.';
 
 -- Refuses options of jobs that cannot be meant, the first by name, before anything is
 -- written: an unknown option, a value of another type, a number out of its bounds.
@@ -860,7 +918,10 @@ begin
                         k.name = 'max_attempts'
                         and (o.value #>> '{}')::numeric % 1 <> 0
                     )
-                when 'string' then length(o.value #>> '{}') not between k.least and k.most
+                when 'string' then
+                    length(o.value #>> '{}') not between k.least and k.most
+                    -- part of a lock, and of the entry of an index that has 2704 bytes
+                    or (k.name = 'group_key' and octet_length(o.value::text) > 1802)
             end
         )
     limit 1;
@@ -881,7 +942,9 @@ begin
                         case when v_wrong.name not in ('max_attempts', 'retry_backoff')
                             then ' (seconds)' else '' end)
                 when 'string' then
-                    format('Give %s to %s characters.', v_wrong.least, v_wrong.most)
+                    format('Give %s to %s characters%s.', v_wrong.least, v_wrong.most,
+                        case when v_wrong.name = 'group_key'
+                            then ', 1800 bytes as JSON' else '' end)
                 else format('Give a JSON %s.', v_wrong.kind)
             end);
     end if;
@@ -976,7 +1039,7 @@ begin
         perform _procrastinate_raise('42501',
             format('Only the owner of the schema''s tables, "%s", can grant rights on them',
                 pg_get_userbyid(v_owner)),
-            format('You are "%s".', current_user), null);
+            format('You are "%s".', current_user), 'Call it as that role.');
     end if;
     foreach v_name in array array_remove(p_names, null) loop
         perform _procrastinate_check_text(v_name, 'name of a role', 63, true);
@@ -1091,7 +1154,7 @@ begin
     perform _procrastinate_check_jobs(p_queue_names, p_task_names, p_args, array[
         cardinality(p_priorities), cardinality(p_locks), cardinality(p_queueing_locks),
         cardinality(p_scheduled_ats)
-    ]);
+    ], p_locks || p_queueing_locks);
     return query
     insert into procrastinate_jobs as j (
         queue_name, task_name, priority, lock, queueing_lock, args, scheduled_at
@@ -1343,7 +1406,8 @@ declare
 begin
     with ended as (
         update procrastinate_jobs as j
-        set status = p_status, attempts = j.attempts + 1, abort_requested = false
+        set status = p_status, attempts = least(j.attempts, 2147483646) + 1,
+            abort_requested = false
         from procrastinate_doing as d
         where
             d.job_id = any(p_job_ids)
@@ -1557,7 +1621,7 @@ declare
     v_held boolean;
 begin
     v_job := (select j from procrastinate_jobs as j where j.id = p_job_id);
-    if v_job.attempts + 1 < v_job.max_attempts and not v_job.abort_requested then
+    if v_job.attempts < v_job.max_attempts - 1 and not v_job.abort_requested then
         v_held := _procrastinate_put_back(
             p_worker_id, p_job_id, p_claim_id, 1,
             procrastinate_now() + _procrastinate_retry_delay(v_job), null, null, null
@@ -2247,6 +2311,40 @@ $$;
 
 comment on function _procrastinate_lost_heads(text[]) is
 'Those of these locks that nobody holds and whose head is blocked all the same.';
+
+-- How large the arguments of a job may be, in bytes as jsonb: the setting
+-- procrastinate.max_args_size, or 10 MB. What a session sets counts for members of the
+-- owner; for all others it is what the database was given, which they cannot set.
+create function _procrastinate_max_args_size()
+returns bigint
+language plpgsql stable parallel safe
+set search_path from current
+as $$
+declare
+    v_size text;
+begin
+    if pg_has_role(session_user, (
+        select c.relowner from pg_class as c where c.oid = 'procrastinate_jobs'::regclass
+    ), 'member') then
+        v_size := current_setting('procrastinate.max_args_size', true);
+    else
+        select substr(x.setting, strpos(x.setting, '=') + 1) into v_size
+        from pg_db_role_setting as s
+        left join pg_database as d on d.oid = s.setdatabase
+        cross join lateral unnest(s.setconfig) as x (setting)
+        where
+            s.setrole = 0
+            and (s.setdatabase = 0 or d.datname = current_database())
+            and x.setting ^@ 'procrastinate.max_args_size='
+        order by s.setdatabase desc
+        limit 1;
+    end if;
+    return coalesce(pg_size_bytes(nullif(v_size, '')), 10485760);
+end;
+$$;
+
+comment on function _procrastinate_max_args_size() is
+'The setting procrastinate.max_args_size, such as 64MB; 10 MB if there is none.';
 
 -- How large a result may be, in bytes as jsonb: the setting procrastinate.max_result_size,
 -- else a megabyte.
@@ -3128,7 +3226,8 @@ begin
             status = case
                 when j.abort_requested then 'failed' else 'todo'
             end::procrastinate_job_status,
-            attempts = j.attempts + case when j.abort_requested then 0 else p_counted end,
+            attempts = least(j.attempts, 2147483646)
+                + case when j.abort_requested then 0 else p_counted end,
             scheduled_at = case
                 when j.abort_requested or p_counted = 0 then j.scheduled_at
                 else p_retry_at
@@ -3155,7 +3254,8 @@ begin
     end;
 
     update procrastinate_jobs as j
-    set status = 'failed', attempts = j.attempts + p_counted, abort_requested = false
+    set status = 'failed', attempts = least(j.attempts, 2147483646) + p_counted,
+        abort_requested = false
     from procrastinate_doing as d
     where
         j.id = p_job_id
@@ -3873,6 +3973,7 @@ as $$
 declare
     v_claim record;
 begin
+    perform _procrastinate_check_lock(p_lock);
     select d.claim_id, d.worker_id into v_claim
     from procrastinate_doing as d
     where d.job_id = p_job_id;
@@ -3885,7 +3986,7 @@ begin
     update procrastinate_jobs as j
     set
         status = 'todo',
-        attempts = j.attempts + 1,
+        attempts = least(j.attempts, 2147483646) + 1,
         abort_requested = false,
         scheduled_at = p_retry_at,
         priority = coalesce(p_priority, j.priority),
@@ -4004,7 +4105,7 @@ begin
         update procrastinate_jobs as j
         set
             status = 'todo',
-            attempts = j.attempts + 1,
+            attempts = least(j.attempts, 2147483646) + 1,
             abort_requested = false,
             scheduled_at = p_retry_at
         where j.id = any(v_free) and j.status = 'failed';
@@ -5124,7 +5225,7 @@ begin
         _procrastinate_check_jobs(p_queue_names, p_task_names, p_args, array[
             cardinality(p_priorities), cardinality(p_locks), cardinality(p_queueing_locks),
             cardinality(p_scheduled_ats), cardinality(p_options)
-        ]),
+        ], p_locks || p_queueing_locks),
         _procrastinate_check_options(p_options, p_locks);
     v_ids := array(
         select nextval('procrastinate_jobs_id_seq')
@@ -5158,9 +5259,12 @@ language plpgsql volatile parallel unsafe security definer
 set search_path from current
 as $$
 begin
-    perform _procrastinate_check_tick(
-        p_task_name, p_periodic_id, p_defer_timestamp, p_queue_name, p_args
-    );
+    perform
+        _procrastinate_check_tick(
+            p_task_name, p_periodic_id, p_defer_timestamp, p_queue_name, p_args
+        ),
+        _procrastinate_check_lock(p_lock),
+        _procrastinate_check_lock(p_queueing_lock);
     return _procrastinate_defer_periodic(
         p_task_name, coalesce(p_periodic_id, ''), p_defer_timestamp, p_queue_name,
         p_priority, p_lock, p_queueing_lock, p_args, null
@@ -5194,6 +5298,8 @@ begin
         _procrastinate_check_tick(
             p_task_name, p_periodic_id, p_defer_timestamp, p_queue_name, p_args
         ),
+        _procrastinate_check_lock(p_lock),
+        _procrastinate_check_lock(p_queueing_lock),
         _procrastinate_check_options(array[p_options], array[p_lock]);
     return _procrastinate_defer_periodic(
         p_task_name, coalesce(p_periodic_id, ''), p_defer_timestamp, p_queue_name,
@@ -5971,6 +6077,7 @@ begin
                 jsonb_typeof(p_description)),
             null, 'Give named facts, such as {"version": "1.2"}.');
     end if;
+    perform _procrastinate_check_text(p_name, 'name of a worker', 500, false);
     insert into procrastinate_workers (
         name, queues, description, last_heartbeat, started_at
     )
@@ -6162,6 +6269,7 @@ begin
     perform _procrastinate_check_text(x.queue_name, 'queue name', 128, true)
     from unnest(p_queue_names) as x (queue_name)
     where x.queue_name is not null;
+    perform _procrastinate_check_lock(x.lock) from unnest(p_locks) as x (lock);
     v_held := _procrastinate_lock_jobs(p_job_ids, p_locks);
     for v_job in
         select u.job_id, u.claim_id, u.retry_at, u.priority, u.queue_name, u.lock
@@ -6486,7 +6594,7 @@ begin
         _procrastinate_check_jobs(p_queue_names, p_task_names, p_args, array[
             cardinality(p_priorities), cardinality(p_locks), cardinality(p_queueing_locks),
             cardinality(p_scheduled_ats), cardinality(p_options)
-        ]),
+        ], p_locks || p_queueing_locks),
         _procrastinate_check_options(p_options, p_locks);
     v_ids := array(
         select nextval('procrastinate_jobs_id_seq')
@@ -7060,9 +7168,11 @@ declare
 begin
     if coalesce(length($1), 0) not between 1 and 128
         or coalesce(length($2), 0) not between 1 and 128
-        or jsonb_typeof($6) <> 'object'
+        or jsonb_typeof($6) <> 'object' or pg_column_size($6 || '{}') > 4096
+        or octet_length(concat($4, $5)) > 2000
     then
-        perform _procrastinate_check_jobs(array[$1], array[$2], array[$6]);
+        perform _procrastinate_check_jobs(array[$1], array[$2], array[$6], '{}',
+            array[$4, $5]);
     end if;
     if num_nonnulls($8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) > 0 then
         return (
@@ -7111,7 +7221,8 @@ begin
     perform _procrastinate_check_jobs(
         array(select j.queue_name from unnest(jobs) as j),
         array(select j.task_name from unnest(jobs) as j),
-        array(select j.args from unnest(jobs) as j)
+        array(select j.args from unnest(jobs) as j), '{}',
+        array(select unnest(array[j.lock, j.queueing_lock]) from unnest(jobs) as j)
     );
     return query
     insert into procrastinate_jobs as i (
@@ -7973,7 +8084,8 @@ begin
         set
             status = $2,
             abort_requested = false,
-            attempts = j.attempts + case when j.status = 'doing' then 1 else 0 end
+            attempts = least(j.attempts, 2147483646)
+                + case when j.status = 'doing' then 1 else 0 end
         where j.id = $1 and j.status in ('todo', 'doing');
     end if;
     v_found := found;
@@ -8671,18 +8783,12 @@ begin
 end;
 $$;
 
--- What looks at its arguments alone, so that who may call a function gets its errors.
-grant execute on function
-_procrastinate_raise(text, text, text, text),
-_procrastinate_check_text(text, text, integer, boolean),
-_procrastinate_check_args(jsonb),
-_procrastinate_check_jobs(text[], text[], jsonb[], integer[]),
-_procrastinate_derives()
-to public;
+-- The condition of a trigger is looked at as whoever updates.
+grant execute on function _procrastinate_derives() to public;
 
 insert into procrastinate_migrations (name, sha256)
 values
-    ('04.00.00_01_pre_baseline', '58f22f4cf52fbc17e7bf80f01b15fa66a0de05416b385553696b46ba9921745f');
+    ('04.00.00_01_pre_baseline', 'd40cff006054d362d1e356e371ed95fd81ec9ef59b602277ca65bea256f9580d');
 
 -- Back to the caller's search_path.
 do $$

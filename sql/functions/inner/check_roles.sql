@@ -16,7 +16,7 @@ begin
         perform _procrastinate_raise('42501',
             format('Only the owner of the schema''s tables, "%s", can grant rights on them',
                 pg_get_userbyid(v_owner)),
-            format('You are "%s".', current_user), null);
+            format('You are "%s".', current_user), 'Call it as that role.');
     end if;
     foreach v_name in array array_remove(p_names, null) loop
         perform _procrastinate_check_text(v_name, 'name of a role', 63, true);

@@ -28,7 +28,8 @@ begin
         set
             status = $2,
             abort_requested = false,
-            attempts = j.attempts + case when j.status = 'doing' then 1 else 0 end
+            attempts = least(j.attempts, 2147483646)
+                + case when j.status = 'doing' then 1 else 0 end
         where j.id = $1 and j.status in ('todo', 'doing');
     end if;
     v_found := found;

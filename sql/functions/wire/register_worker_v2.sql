@@ -17,6 +17,7 @@ begin
                 jsonb_typeof(p_description)),
             null, 'Give named facts, such as {"version": "1.2"}.');
     end if;
+    perform _procrastinate_check_text(p_name, 'name of a worker', 500, false);
     insert into procrastinate_workers (
         name, queues, description, last_heartbeat, started_at
     )
