@@ -19,11 +19,5 @@ begin
 end;
 $$;
 
--- What looks at its arguments alone, so that who may call a function gets its errors.
-grant execute on function
-_procrastinate_raise(text, text, text, text),
-_procrastinate_check_text(text, text, integer, boolean),
-_procrastinate_check_args(jsonb),
-_procrastinate_check_jobs(text[], text[], jsonb[], integer[]),
-_procrastinate_derives()
-to public;
+-- The condition of a trigger is looked at as whoever updates.
+grant execute on function _procrastinate_derives() to public;

@@ -774,12 +774,17 @@ end;
 comment on function _procrastinate_channel(text) is
 'NOTIFY channel of a queue: its name, or the hash of a name over 40 bytes.';
 
--- Arguments of a task have names, so they are an object.
+-- Arguments of a task have names, so they are an object. They are as large as a worker
+-- takes in one message, and as deep as json of any language reads: Python's stops short
+-- of 1000. Whoever is near neither is not looked at further: 500 levels have 4000 bytes.
 create function _procrastinate_check_args(p_args jsonb)
 returns void
 language plpgsql volatile parallel unsafe
 set search_path from current
 as $$
+declare
+    v_size constant bigint := pg_column_size(p_args || '{}');  -- not as it was compressed
+    v_most bigint;
 begin
     if p_args is not null and jsonb_typeof(p_args) <> 'object' then
         perform _procrastinate_raise('PQ003',
@@ -787,11 +792,28 @@ begin
                 jsonb_typeof(p_args)),
             null, 'Give named arguments, such as {"order_id": 42}.');
     end if;
+    if v_size <= 4096 then
+        return;
+    end if;
+    v_most := _procrastinate_max_args_size();
+    if v_size > v_most then
+        perform _procrastinate_raise('PQ003',
+            format('The arguments of a job have %s bytes: at most %s are allowed', v_size,
+                v_most),
+            null,
+            'Store the data and give its key, or set procrastinate.max_args_size for the '
+            'database.');
+    end if;
+    if jsonb_path_exists(p_args, '$.**{501}') then
+        perform _procrastinate_raise('PQ003',
+            'The arguments of a job are nested deeper than 500 levels', null,
+            'Give them in a flat form, or as a string of JSON.');
+    end if;
 end;
 $$;
 
 comment on function _procrastinate_check_args(jsonb) is
-'Raises PQ003 (invalid argument) for arguments that are not a JSON object.';
+'Raises PQ003 for arguments that are no JSON object, too large or nested too deep.';
 
 -- – -> todo for jobs in parallel arrays. Bad ones are refused by name before any is
 -- written.
@@ -799,7 +821,8 @@ create function _procrastinate_check_jobs(
     p_queue_names text[],
     p_task_names text[],
     p_args jsonb[],
-    p_lengths integer[] default '{}'
+    p_lengths integer[] default '{}',
+    p_locks text[] default null
 )
 returns void
 language plpgsql volatile parallel unsafe
@@ -807,6 +830,8 @@ set search_path from current
 as $$
 declare
     v_job record;
+    v_lock text;
+    v_most constant integer := 1000000;  -- some seconds, and a gigabyte of memory
 begin
     if cardinality(p_queue_names) <> cardinality(p_task_names)
         or cardinality(p_queue_names) < any(p_lengths || cardinality(p_args))
@@ -816,6 +841,12 @@ begin
                 cardinality(p_task_names)),
             'Give a queue and a task for each job; the other arrays may be shorter.');
     end if;
+    if cardinality(p_queue_names) > v_most then
+        perform _procrastinate_raise('PQ003',
+            format('There are %s jobs to defer: at most %s in one call',
+                cardinality(p_queue_names), v_most),
+            null, 'Defer them in several calls.');
+    end if;
     for v_job in
         select u.queue_name, u.task_name, u.args
         from unnest(p_queue_names, p_task_names, p_args) as u (queue_name, task_name, args)
@@ -823,17 +854,44 @@ begin
             coalesce(length(u.queue_name), 0) not between 1 and 128
             or coalesce(length(u.task_name), 0) not between 1 and 128
             or jsonb_typeof(u.args) <> 'object'
-        limit 1
+            or pg_column_size(u.args || '{}') > 4096
     loop
         perform _procrastinate_check_text(v_job.queue_name, 'queue name', 128, true);
         perform _procrastinate_check_text(v_job.task_name, 'task name', 128, true);
         perform _procrastinate_check_args(v_job.args);
     end loop;
+    if p_locks is not null then  -- of both kinds: an entry of an index has 2704 bytes
+        select l.lock into v_lock
+        from unnest(p_locks) as l (lock) where octet_length(l.lock) > 2000 limit 1;
+        perform _procrastinate_check_lock(v_lock);
+    end if;
 end;
 $$;
 
-comment on function _procrastinate_check_jobs(text[], text[], jsonb[], integer[]) is
+comment on function _procrastinate_check_jobs(
+    text[], text[], jsonb[], integer[], text[]
+) is
 'Raises PQ003 (invalid argument) for the first job whose names or arguments cannot be.';
+
+-- Locks and queueing locks are in indexes, whose entries have at most 2704 bytes with all
+-- that is beside them.
+create function _procrastinate_check_lock(p_lock text)
+returns void
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    if octet_length(p_lock) > 2000 then
+        perform _procrastinate_raise('PQ003',
+            format('A lock or queueing lock has %s bytes: at most 2000 are allowed',
+                octet_length(p_lock)),
+            format('It begins with "%s".', left(p_lock, 40)), 'Use a shorter one.');
+    end if;
+end;
+$$;
+
+comment on function _procrastinate_check_lock(text) is
+'Raises PQ003 for a lock or queueing lock of more than 2000 bytes.';
 
 -- Refuses options of jobs that cannot be meant, the first by name, before anything is
 -- written: an unknown option, a value of another type, a number out of its bounds.
@@ -882,7 +940,10 @@ begin
                         k.name = 'max_attempts'
                         and (o.value #>> '{}')::numeric % 1 <> 0
                     )
-                when 'string' then length(o.value #>> '{}') not between k.least and k.most
+                when 'string' then
+                    length(o.value #>> '{}') not between k.least and k.most
+                    -- part of a lock, and of the entry of an index that has 2704 bytes
+                    or (k.name = 'group_key' and octet_length(o.value::text) > 1802)
             end
         )
     limit 1;
@@ -903,7 +964,9 @@ begin
                         case when v_wrong.name not in ('max_attempts', 'retry_backoff')
                             then ' (seconds)' else '' end)
                 when 'string' then
-                    format('Give %s to %s characters.', v_wrong.least, v_wrong.most)
+                    format('Give %s to %s characters%s.', v_wrong.least, v_wrong.most,
+                        case when v_wrong.name = 'group_key'
+                            then ', 1800 bytes as JSON' else '' end)
                 else format('Give a JSON %s.', v_wrong.kind)
             end);
     end if;
@@ -979,6 +1042,61 @@ $$;
 comment on function _procrastinate_check_report(
     bigint, integer, bigint[], bigint[], procrastinate_job_status[], boolean[]
 ) is 'Raises PQ003 (invalid argument) for a report of ended jobs that cannot be meant.';
+
+-- Refuses what would make the roles worth nothing, before any is made: whoever may create
+-- objects beside ours can put a function in the way of one that runs as the owner.
+create function _procrastinate_check_roles(p_names text[])
+returns void
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_owner constant oid := (
+        select c.relowner from pg_class as c where c.oid = 'procrastinate_jobs'::regclass
+    );
+    v_schema constant name := current_schema();
+    v_name text;
+begin
+    if not pg_has_role(current_user, v_owner, 'usage') then
+        perform _procrastinate_raise('42501',
+            format('Only the owner of the schema''s tables, "%s", can grant rights on them',
+                pg_get_userbyid(v_owner)),
+            format('You are "%s".', current_user), 'Call it as that role.');
+    end if;
+    foreach v_name in array array_remove(p_names, null) loop
+        perform _procrastinate_check_text(v_name, 'name of a role', 63, true);
+        if exists (
+            select from pg_roles as r
+            where
+                r.rolname = v_name
+                and (r.rolcreaterole or pg_has_role(r.oid, v_owner, 'member'))
+        ) then
+            perform _procrastinate_raise('PQ003',
+                format('The role "%s" has all rights already', v_name),
+                format('It may create roles, or act as "%s".', pg_get_userbyid(v_owner)),
+                'Name a role that is given no more than what its part needs.');
+        end if;
+    end loop;
+    if exists (
+        select
+        from pg_namespace as n
+        cross join lateral aclexplode(n.nspacl) as x
+        left join pg_roles as r on r.oid = x.grantee
+        where
+            n.nspname = v_schema and x.privilege_type = 'CREATE'
+            and (x.grantee = 0 or r.rolname = any(p_names))
+    ) then
+        perform _procrastinate_raise('PQ003',
+            format('PUBLIC or one of the roles may create objects in schema "%s"',
+                v_schema),
+            'A function there could be called in the place of one of ours, as the owner.',
+            format('REVOKE CREATE ON SCHEMA %I FROM PUBLIC;', v_schema));
+    end if;
+end;
+$$;
+
+comment on function _procrastinate_check_roles(text[]) is
+'Raises PQ003, 42501 unless roles of these names can be given rights that bound them.';
 
 -- Refuses what a column cannot hold, with the name of the argument, before anything is
 -- written.
@@ -1058,7 +1176,7 @@ begin
     perform _procrastinate_check_jobs(p_queue_names, p_task_names, p_args, array[
         cardinality(p_priorities), cardinality(p_locks), cardinality(p_queueing_locks),
         cardinality(p_scheduled_ats)
-    ]);
+    ], p_locks || p_queueing_locks);
     return query
     insert into procrastinate_jobs as j (
         queue_name, task_name, priority, lock, queueing_lock, args, scheduled_at
@@ -1310,7 +1428,8 @@ declare
 begin
     with ended as (
         update procrastinate_jobs as j
-        set status = p_status, attempts = j.attempts + 1, abort_requested = false
+        set status = p_status, attempts = least(j.attempts, 2147483646) + 1,
+            abort_requested = false
         from procrastinate_doing as d
         where
             d.job_id = any(p_job_ids)
@@ -1524,7 +1643,7 @@ declare
     v_held boolean;
 begin
     v_job := (select j from procrastinate_jobs as j where j.id = p_job_id);
-    if v_job.attempts + 1 < v_job.max_attempts and not v_job.abort_requested then
+    if v_job.attempts < v_job.max_attempts - 1 and not v_job.abort_requested then
         v_held := _procrastinate_put_back(
             p_worker_id, p_job_id, p_claim_id, 1,
             procrastinate_now() + _procrastinate_retry_delay(v_job), null, null, null
@@ -2214,6 +2333,40 @@ $$;
 
 comment on function _procrastinate_lost_heads(text[]) is
 'Those of these locks that nobody holds and whose head is blocked all the same.';
+
+-- How large the arguments of a job may be, in bytes as jsonb: the setting
+-- procrastinate.max_args_size, or 10 MB. What a session sets counts for members of the
+-- owner; for all others it is what the database was given, which they cannot set.
+create function _procrastinate_max_args_size()
+returns bigint
+language plpgsql stable parallel safe
+set search_path from current
+as $$
+declare
+    v_size text;
+begin
+    if pg_has_role(session_user, (
+        select c.relowner from pg_class as c where c.oid = 'procrastinate_jobs'::regclass
+    ), 'member') then
+        v_size := current_setting('procrastinate.max_args_size', true);
+    else
+        select substr(x.setting, strpos(x.setting, '=') + 1) into v_size
+        from pg_db_role_setting as s
+        left join pg_database as d on d.oid = s.setdatabase
+        cross join lateral unnest(s.setconfig) as x (setting)
+        where
+            s.setrole = 0
+            and (s.setdatabase = 0 or d.datname = current_database())
+            and x.setting ^@ 'procrastinate.max_args_size='
+        order by s.setdatabase desc
+        limit 1;
+    end if;
+    return coalesce(pg_size_bytes(nullif(v_size, '')), 10485760);
+end;
+$$;
+
+comment on function _procrastinate_max_args_size() is
+'The setting procrastinate.max_args_size, such as 64MB; 10 MB if there is none.';
 
 -- How large a result may be, in bytes as jsonb: the setting procrastinate.max_result_size,
 -- else a megabyte.
@@ -3095,7 +3248,8 @@ begin
             status = case
                 when j.abort_requested then 'failed' else 'todo'
             end::procrastinate_job_status,
-            attempts = j.attempts + case when j.abort_requested then 0 else p_counted end,
+            attempts = least(j.attempts, 2147483646)
+                + case when j.abort_requested then 0 else p_counted end,
             scheduled_at = case
                 when j.abort_requested or p_counted = 0 then j.scheduled_at
                 else p_retry_at
@@ -3122,7 +3276,8 @@ begin
     end;
 
     update procrastinate_jobs as j
-    set status = 'failed', attempts = j.attempts + p_counted, abort_requested = false
+    set status = 'failed', attempts = least(j.attempts, 2147483646) + p_counted,
+        abort_requested = false
     from procrastinate_doing as d
     where
         j.id = p_job_id
@@ -3840,6 +3995,7 @@ as $$
 declare
     v_claim record;
 begin
+    perform _procrastinate_check_lock(p_lock);
     select d.claim_id, d.worker_id into v_claim
     from procrastinate_doing as d
     where d.job_id = p_job_id;
@@ -3852,7 +4008,7 @@ begin
     update procrastinate_jobs as j
     set
         status = 'todo',
-        attempts = j.attempts + 1,
+        attempts = least(j.attempts, 2147483646) + 1,
         abort_requested = false,
         scheduled_at = p_retry_at,
         priority = coalesce(p_priority, j.priority),
@@ -3971,7 +4127,7 @@ begin
         update procrastinate_jobs as j
         set
             status = 'todo',
-            attempts = j.attempts + 1,
+            attempts = least(j.attempts, 2147483646) + 1,
             abort_requested = false,
             scheduled_at = p_retry_at
         where j.id = any(v_free) and j.status = 'failed';
@@ -4019,6 +4175,128 @@ $$;
 
 comment on function _procrastinate_retry_many(bigint[], timestamptz) is
 'failed or doing -> todo for many jobs, an outcome each: one refusal leaves the others.';
+
+-- What each of the four roles may call (docs/decisions/0115-roles.md). A function that is
+-- not here is nobody's but the owner's, so that a new one is granted by intent.
+create function _procrastinate_rights()
+returns table (role text, function_name text)
+language plpgsql immutable parallel safe
+set search_path from current
+as $$
+declare
+    v_defers constant text[] := array[
+        'procrastinate_defer_job', 'procrastinate_defer_jobs',
+        'procrastinate_defer_jobs_v1', 'procrastinate_defer_jobs_v2',
+        'procrastinate_defer_jobs_v3', 'procrastinate_find_keys_v1',
+        'procrastinate_try_defer_jobs_v1', 'procrastinate_try_defer_jobs_v2'
+    ];
+    v_clock constant text[] := array[
+        'procrastinate_now', '_procrastinate_travelled_now'
+    ];
+begin
+    return query
+    select x.role, f.function_name
+    from (
+        values
+            ('producer', v_defers || v_clock),
+            ('worker', v_defers || v_clock || array[
+                'procrastinate_channels_v1', 'procrastinate_defer_periodic_job_v2',
+                'procrastinate_defer_periodic_job_v3',
+                'procrastinate_defer_periodic_job_v4', 'procrastinate_expire_jobs_v1',
+                'procrastinate_fail_jobs_v1', 'procrastinate_fetch_job_v2',
+                'procrastinate_fetch_jobs_v1', 'procrastinate_finish_and_fetch_v1',
+                'procrastinate_finish_and_fetch_v2', 'procrastinate_finish_job_v1',
+                'procrastinate_finish_jobs_v1', 'procrastinate_get_result',
+                'procrastinate_get_results_v1', 'procrastinate_heartbeat_v1',
+                'procrastinate_list_jobs_to_abort_v1', 'procrastinate_list_writers_v1',
+                'procrastinate_prune_stalled_workers_v1',
+                'procrastinate_prune_workers_v1', 'procrastinate_recover_jobs_v1',
+                'procrastinate_register_worker_v1', 'procrastinate_register_worker_v2',
+                'procrastinate_release_jobs_v1', 'procrastinate_retire_jobs_v1',
+                'procrastinate_retry_job_v1', 'procrastinate_retry_job_v2',
+                'procrastinate_retry_jobs_v1', 'procrastinate_retry_jobs_v2',
+                'procrastinate_set_quiet_v1', 'procrastinate_sweep_v1',
+                'procrastinate_unregister_worker_v1',
+                'procrastinate_unregister_worker_v2', 'procrastinate_update_heartbeat_v1',
+                'procrastinate_update_jobs_v1', 'procrastinate_version',
+                'procrastinate_watch_job'
+            ]),
+            ('operator', v_clock || array[
+                'procrastinate_abort_job', 'procrastinate_cancel_job',
+                'procrastinate_cancel_job_v1', 'procrastinate_cancel_jobs',
+                'procrastinate_channels_v1', 'procrastinate_check',
+                'procrastinate_explain_job', 'procrastinate_get_result',
+                'procrastinate_get_results_v1', 'procrastinate_pause_queue',
+                'procrastinate_prune_stalled_workers', 'procrastinate_purge_jobs',
+                'procrastinate_recover_stalled_jobs', 'procrastinate_repair',
+                'procrastinate_reschedule_job', 'procrastinate_resume_queue',
+                'procrastinate_retry_job', 'procrastinate_retry_job_v2',
+                'procrastinate_retry_jobs', 'procrastinate_version',
+                'procrastinate_watch_job'
+            ]),
+            ('auditor', v_clock || array[
+                'procrastinate_check', 'procrastinate_explain_job',
+                'procrastinate_version'
+            ])
+    ) as x (role, functions)
+    cross join lateral unnest(x.functions) as f (function_name);
+end;
+$$;
+
+comment on function _procrastinate_rights() is
+'Which functions a producer, a worker, an operator and an auditor may call.';
+
+-- What each of the four roles may read. A producer reads nothing; an auditor reads all but
+-- what tasks were given and what they gave back: arguments, results, errors, metadata.
+create function _procrastinate_rights_on_tables()
+returns table (role text, relation text, columns text[])
+language plpgsql stable parallel safe
+set search_path from current
+as $$
+#variable_conflict use_column
+declare
+    v_of_tasks constant text[] := array[
+        'procrastinate_jobs.args', 'procrastinate_events.error',
+        'procrastinate_events.details'
+    ];
+begin
+    return query
+    select x.role, c.relname::text, array_agg(a.attname::text order by a.attnum)
+    from pg_class as c
+    join pg_attribute as a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+    join (
+        values
+            ('worker', array[
+                'procrastinate_doing', 'procrastinate_events', 'procrastinate_jobs',
+                'procrastinate_results', 'procrastinate_todo', 'procrastinate_workers'
+            ]),
+            ('operator', array[
+                'procrastinate_counts', 'procrastinate_doing', 'procrastinate_events',
+                'procrastinate_jobs', 'procrastinate_keys', 'procrastinate_locks',
+                'procrastinate_migrations', 'procrastinate_overview',
+                'procrastinate_periodic_defers', 'procrastinate_priorities',
+                'procrastinate_queues', 'procrastinate_results', 'procrastinate_stalled',
+                'procrastinate_todo', 'procrastinate_workers'
+            ]),
+            ('auditor', array[
+                'procrastinate_counts', 'procrastinate_doing', 'procrastinate_events',
+                'procrastinate_jobs', 'procrastinate_locks', 'procrastinate_migrations',
+                'procrastinate_overview', 'procrastinate_periodic_defers',
+                'procrastinate_queues', 'procrastinate_stalled', 'procrastinate_todo',
+                'procrastinate_workers'
+            ])
+    ) as x (role, relations) on c.relname = any(x.relations)
+    where
+        c.relnamespace = quote_ident(current_schema())::regnamespace
+        and not (
+            x.role = 'auditor' and format('%s.%s', c.relname, a.attname) = any(v_of_tasks)
+        )
+    group by x.role, c.relname;
+end;
+$$;
+
+comment on function _procrastinate_rights_on_tables() is
+'Which columns of which tables and views a worker, an operator and an auditor may read.';
 
 -- The first ready jobs of one queue and priority, by id, from the marks on, and among them
 -- the heads of locks that this exchange has released: those hold no question, and count as
@@ -4930,7 +5208,7 @@ create function procrastinate_defer_jobs_v2(
     p_scheduled_ats timestamptz[]
 )
 returns setof bigint
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
 as $$
 begin
@@ -4959,7 +5237,7 @@ create function procrastinate_defer_jobs_v3(
     p_options jsonb[]
 )
 returns setof bigint
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
 as $$
 declare
@@ -4969,7 +5247,7 @@ begin
         _procrastinate_check_jobs(p_queue_names, p_task_names, p_args, array[
             cardinality(p_priorities), cardinality(p_locks), cardinality(p_queueing_locks),
             cardinality(p_scheduled_ats), cardinality(p_options)
-        ]),
+        ], p_locks || p_queueing_locks),
         _procrastinate_check_options(p_options, p_locks);
     v_ids := array(
         select nextval('procrastinate_jobs_id_seq')
@@ -4999,13 +5277,16 @@ create function procrastinate_defer_periodic_job_v3(
     p_args jsonb
 )
 returns bigint
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
 as $$
 begin
-    perform _procrastinate_check_tick(
-        p_task_name, p_periodic_id, p_defer_timestamp, p_queue_name, p_args
-    );
+    perform
+        _procrastinate_check_tick(
+            p_task_name, p_periodic_id, p_defer_timestamp, p_queue_name, p_args
+        ),
+        _procrastinate_check_lock(p_lock),
+        _procrastinate_check_lock(p_queueing_lock);
     return _procrastinate_defer_periodic(
         p_task_name, coalesce(p_periodic_id, ''), p_defer_timestamp, p_queue_name,
         p_priority, p_lock, p_queueing_lock, p_args, null
@@ -5031,7 +5312,7 @@ create function procrastinate_defer_periodic_job_v4(
     p_options jsonb
 )
 returns bigint
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
 as $$
 begin
@@ -5039,6 +5320,8 @@ begin
         _procrastinate_check_tick(
             p_task_name, p_periodic_id, p_defer_timestamp, p_queue_name, p_args
         ),
+        _procrastinate_check_lock(p_lock),
+        _procrastinate_check_lock(p_queueing_lock),
         _procrastinate_check_options(array[p_options], array[p_lock]);
     return _procrastinate_defer_periodic(
         p_task_name, coalesce(p_periodic_id, ''), p_defer_timestamp, p_queue_name,
@@ -5058,8 +5341,9 @@ create function procrastinate_expire_jobs_v1(
     p_older_than interval, p_max_jobs integer default 1000
 )
 returns table (job_id bigint, outcome text, status procrastinate_job_status)
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -5137,8 +5421,9 @@ create function procrastinate_fail_jobs_v1(
     p_delete boolean[]
 )
 returns table (job_id bigint, outcome text, status procrastinate_job_status)
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -5194,7 +5479,7 @@ create function procrastinate_fetch_jobs_v1(
     p_marks bigint[] default null
 )
 returns setof procrastinate_exchange_v1
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
 as $$
 begin
@@ -5215,7 +5500,7 @@ comment on function procrastinate_fetch_jobs_v1(bigint, text[], integer, bigint[
 -- The newest job of each of these keys, whatever its status.
 create function procrastinate_find_keys_v1(p_keys text[])
 returns table (key text, job_id bigint)
-language plpgsql stable parallel safe
+language plpgsql stable parallel safe security definer
 set search_path from current
 as $$
 #variable_conflict use_column
@@ -5253,7 +5538,7 @@ create function procrastinate_finish_and_fetch_v1(
     p_delete boolean[]
 )
 returns setof procrastinate_exchange_v1
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
@@ -5404,7 +5689,7 @@ create function procrastinate_finish_and_fetch_v2(
     p_errors jsonb[]
 )
 returns setof procrastinate_exchange_v1
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
@@ -5490,7 +5775,7 @@ create function procrastinate_finish_jobs_v1(
     p_delete boolean[]
 )
 returns table (job_id bigint, outcome text, status procrastinate_job_status)
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
@@ -5545,7 +5830,7 @@ returns table (
     expires_at timestamptz,
     keeps boolean
 )
-language plpgsql stable parallel safe
+language plpgsql stable parallel safe security definer
 set search_path from current
 as $$
 #variable_conflict use_column
@@ -5572,7 +5857,7 @@ comment on function procrastinate_get_results_v1(bigint[]) is
 -- A worker lives; what it holds, for it to compare with what it runs.
 create function procrastinate_heartbeat_v1(p_worker_id bigint)
 returns table (job_id bigint, claim_id bigint, abort_requested boolean)
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
@@ -5615,7 +5900,7 @@ comment on function procrastinate_heartbeat_v1(bigint) is
 -- The jobs that a worker runs and that were asked to abort.
 create function procrastinate_list_jobs_to_abort_v1(p_worker_id bigint)
 returns setof bigint
-language plpgsql stable parallel safe
+language plpgsql stable parallel safe security definer
 set search_path from current
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
@@ -5645,7 +5930,7 @@ comment on function procrastinate_list_jobs_to_abort_v1(bigint) is
 -- A prepared transaction has no pid, and keeps the lock until it is committed.
 create function procrastinate_list_writers_v1()
 returns table (pid integer, virtual_transaction text)
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
 as $$
 begin
@@ -5669,8 +5954,9 @@ comment on function procrastinate_list_writers_v1() is
 -- Removes the workers whose heartbeat stopped.
 create function procrastinate_prune_workers_v1(p_older_than interval)
 returns setof bigint
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -5708,8 +5994,9 @@ create function procrastinate_recover_jobs_v1(
     p_max_jobs integer default 1000
 )
 returns table (job_id bigint, outcome text, status procrastinate_job_status)
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -5811,7 +6098,7 @@ create function procrastinate_register_worker_v2(
     p_description jsonb default '{}'
 )
 returns bigint
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
 as $$
 declare
@@ -5823,6 +6110,7 @@ begin
                 jsonb_typeof(p_description)),
             null, 'Give named facts, such as {"version": "1.2"}.');
     end if;
+    perform _procrastinate_check_text(p_name, 'name of a worker', 500, false);
     insert into procrastinate_workers (
         name, queues, description, last_heartbeat, started_at
     )
@@ -5843,8 +6131,9 @@ create function procrastinate_release_jobs_v1(
     p_worker_id bigint, p_job_ids bigint[], p_claim_ids bigint[]
 )
 returns table (job_id bigint, outcome text, status procrastinate_job_status)
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -5899,8 +6188,9 @@ create function procrastinate_retire_jobs_v1(
     p_older_than interval, p_after_id bigint default 0, p_max_jobs integer default 1000
 )
 returns table (retired bigint, next_id bigint)
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -5988,8 +6278,9 @@ create function procrastinate_retry_jobs_v1(
     p_locks text[]
 )
 returns table (job_id bigint, outcome text, status procrastinate_job_status)
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -6011,6 +6302,7 @@ begin
     perform _procrastinate_check_text(x.queue_name, 'queue name', 128, true)
     from unnest(p_queue_names) as x (queue_name)
     where x.queue_name is not null;
+    perform _procrastinate_check_lock(x.lock) from unnest(p_locks) as x (lock);
     v_held := _procrastinate_lock_jobs(p_job_ids, p_locks);
     for v_job in
         select u.job_id, u.claim_id, u.retry_at, u.priority, u.queue_name, u.lock
@@ -6053,8 +6345,9 @@ create function procrastinate_retry_jobs_v2(
     p_errors jsonb[]
 )
 returns table (job_id bigint, outcome text, status procrastinate_job_status)
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 as $$
 #variable_conflict use_column
 declare
@@ -6093,7 +6386,7 @@ comment on function procrastinate_retry_jobs_v2(
 -- (docs/decisions/0073-quiet-notify.md). A worker that never calls this is always notified.
 create function procrastinate_set_quiet_v1(p_worker_id bigint, p_quiet boolean)
 returns void
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
@@ -6126,8 +6419,9 @@ comment on function procrastinate_set_quiet_v1(bigint, boolean) is
 -- deleted, a bounded number a call.
 create function procrastinate_sweep_v1(p_max_jobs integer default 1000)
 returns table (promoted bigint, unlinked bigint)
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -6221,7 +6515,7 @@ create function procrastinate_try_defer_jobs_v1(
     p_scheduled_ats timestamptz[]
 )
 returns table (ordinal integer, job_id bigint, conflict text)
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
 as $$
 #variable_conflict use_column
@@ -6318,7 +6612,7 @@ create function procrastinate_try_defer_jobs_v2(
 returns table (
     ordinal integer, job_id bigint, conflict text, reason text, other_job_id bigint
 )
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
 as $$
 #variable_conflict use_column
@@ -6333,7 +6627,7 @@ begin
         _procrastinate_check_jobs(p_queue_names, p_task_names, p_args, array[
             cardinality(p_priorities), cardinality(p_locks), cardinality(p_queueing_locks),
             cardinality(p_scheduled_ats), cardinality(p_options)
-        ]),
+        ], p_locks || p_queueing_locks),
         _procrastinate_check_options(p_options, p_locks);
     v_ids := array(
         select nextval('procrastinate_jobs_id_seq')
@@ -6433,8 +6727,9 @@ comment on function procrastinate_try_defer_jobs_v2(
 -- once.
 create function procrastinate_unregister_worker_v2(p_worker_id bigint)
 returns boolean
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -6461,8 +6756,9 @@ create function procrastinate_update_jobs_v1(
     p_meta jsonb[]
 )
 returns table (job_id bigint, outcome text)
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -6546,8 +6842,9 @@ comment on function procrastinate_update_jobs_v1(
 -- todo -> cancelled, or a job in doing asked to abort.
 create function procrastinate_abort_job(job_id bigint)
 returns boolean
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -6567,8 +6864,9 @@ create function procrastinate_cancel_job(
     job_id bigint, abort boolean default false, delete_job boolean default false
 )
 returns boolean
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -6602,8 +6900,9 @@ create function procrastinate_cancel_jobs(
     max_jobs integer default 500
 )
 returns table (job_id bigint, outcome text)
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 as $$
 #variable_conflict use_column
 declare
@@ -6646,7 +6945,7 @@ comment on function procrastinate_cancel_jobs(
 -- Is everything derived true? A row for every breach; none is what it should say.
 create function procrastinate_check()
 returns table (breach text, job_id bigint, detail text)
-language plpgsql stable parallel safe
+language plpgsql stable parallel safe security definer
 set search_path from current
 as $$
 #variable_conflict use_column
@@ -6778,6 +7077,98 @@ comment on function procrastinate_check() is
 'Reads everything and returns a row for each thing derived that is not true; '
 'writes nothing.';
 
+-- Makes the roles that are not there, without a login, and gives each of them the rights of
+-- its part and no other: safe to be called again, and to be after each migration.
+create function procrastinate_create_roles(
+    producer text default 'procrastinate_producer',
+    worker text default 'procrastinate_worker',
+    operator text default 'procrastinate_operator',
+    auditor text default 'procrastinate_auditor'
+)
+returns table (role text, part text, created boolean)
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+#variable_conflict use_column
+declare
+    v_schema constant text := quote_ident(current_schema());
+    v_parts constant text[] := array['producer', 'worker', 'operator', 'auditor'];
+    v_names constant text[] := array[$1, $2, $3, $4];
+    v_created boolean[];
+    v_one record;
+begin
+    perform _procrastinate_check_roles(v_names);
+    for v_nr in 1..4 loop
+        continue when v_names[v_nr] is null;
+        v_created[v_nr] := not exists (
+            select from pg_roles as r where r.rolname = v_names[v_nr]
+        );
+        if v_created[v_nr] then
+            execute format('create role %I nologin', v_names[v_nr]);
+        end if;
+    end loop;
+
+    -- first all that they have: a name may stand for two parts
+    for v_one in
+        select distinct s.statement
+        from unnest(v_names) as n (name)
+        cross join lateral (
+            select format('revoke all on function %s from %I', p.oid::regprocedure, n.name)
+            from pg_proc as p
+            where
+                p.pronamespace = v_schema::regnamespace
+                and p.proname ~ '^_?procrastinate_' and p.prokind = 'f'
+            union all
+            select format('revoke all on %s %s from %I',
+                case c.relkind when 'S' then 'sequence' else 'table' end,
+                c.oid::regclass, n.name)
+            from pg_class as c
+            where
+                c.relnamespace = v_schema::regnamespace
+                and c.relname ^@ 'procrastinate_' and c.relkind in ('r', 'p', 'v', 'm', 'S')
+        ) as s (statement)
+        where n.name is not null
+    loop
+        execute v_one.statement;
+    end loop;
+
+    for v_one in
+        select s.statement
+        from unnest(v_names, v_parts) as n (name, part)
+        cross join lateral (
+            select format('grant usage on schema %s to %I', v_schema, n.name)
+            union all
+            select
+                format('grant execute on function %s to %I', p.oid::regprocedure, n.name)
+            from _procrastinate_rights() as r
+            join pg_proc as p
+                on p.proname = r.function_name and p.pronamespace = v_schema::regnamespace
+            where r.role = n.part
+            union all
+            select format('grant select (%s) on %I to %I',
+                (
+                    select string_agg(quote_ident(c.name), ', ')
+                    from unnest(t.columns) as c (name)
+                ),
+                t.relation, n.name)
+            from _procrastinate_rights_on_tables() as t
+            where t.role = n.part
+        ) as s (statement)
+        where n.name is not null
+    loop
+        execute v_one.statement;
+    end loop;
+
+    return query
+    select u.name, u.part, u.created
+    from unnest(v_names, v_parts, v_created) as u (name, part, created)
+    where u.name is not null;
+end;
+$$;
+
+comment on function procrastinate_create_roles(text, text, text, text) is
+'Creates the roles for producers, workers, operators and auditors; sets their rights.';
+
 -- – -> todo: one job. The positional order is that of 2.x, then what the job's run and its
 -- end are to keep to.
 create function procrastinate_defer_job(
@@ -6801,7 +7192,7 @@ create function procrastinate_defer_job(
     keep_result boolean default null
 )
 returns bigint
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
 as $$
 #variable_conflict use_column
@@ -6810,9 +7201,11 @@ declare
 begin
     if coalesce(length($1), 0) not between 1 and 128
         or coalesce(length($2), 0) not between 1 and 128
-        or jsonb_typeof($6) <> 'object'
+        or jsonb_typeof($6) <> 'object' or pg_column_size($6 || '{}') > 4096
+        or octet_length(concat($4, $5)) > 2000
     then
-        perform _procrastinate_check_jobs(array[$1], array[$2], array[$6]);
+        perform _procrastinate_check_jobs(array[$1], array[$2], array[$6], '{}',
+            array[$4, $5]);
     end if;
     if num_nonnulls($8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) > 0 then
         return (
@@ -6850,7 +7243,7 @@ comment on function procrastinate_defer_job(
 -- – -> todo: many jobs, all or none.
 create function procrastinate_defer_jobs(jobs procrastinate_job_to_defer_v1[])
 returns setof bigint
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
 as $$
 begin
@@ -6861,7 +7254,8 @@ begin
     perform _procrastinate_check_jobs(
         array(select j.queue_name from unnest(jobs) as j),
         array(select j.task_name from unnest(jobs) as j),
-        array(select j.args from unnest(jobs) as j)
+        array(select j.args from unnest(jobs) as j), '{}',
+        array(select unnest(array[j.lock, j.queueing_lock]) from unnest(jobs) as j)
     );
     return query
     insert into procrastinate_jobs as i (
@@ -6881,7 +7275,7 @@ comment on function procrastinate_defer_jobs(procrastinate_job_to_defer_v1[]) is
 -- Why does this job not run? One row for each gate that it waits for or has passed.
 create function procrastinate_explain_job(job_id bigint)
 returns table (gate text, open boolean, detail text)
-language plpgsql stable parallel safe
+language plpgsql stable parallel safe security definer
 set search_path from current
 as $$
 #variable_conflict use_column
@@ -7037,7 +7431,7 @@ returns table (
     updated_at timestamptz,
     expires_at timestamptz
 )
-language plpgsql stable parallel safe
+language plpgsql stable parallel safe security definer
 set search_path from current
 as $$
 #variable_conflict use_column
@@ -7075,7 +7469,7 @@ create function procrastinate_pause_queue(
     queue_name text, reason text default null, until timestamptz default null
 )
 returns void
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
 as $$
 begin
@@ -7101,8 +7495,9 @@ create function procrastinate_prune_stalled_workers(
     older_than interval default '30 seconds'
 )
 returns setof bigint
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 as $$
 begin
     return query select w.id from procrastinate_prune_workers_v1($1) as w (id);
@@ -7129,8 +7524,9 @@ create function procrastinate_purge_jobs(
     max_jobs integer default 10000
 )
 returns bigint
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -7219,8 +7615,9 @@ create function procrastinate_recover_stalled_jobs(
     older_than interval default '30 seconds', max_jobs integer default 1000
 )
 returns setof bigint
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -7279,8 +7676,9 @@ comment on function procrastinate_recover_stalled_jobs(interval, integer) is
 -- such.
 create function procrastinate_repair()
 returns bigint
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 as $$
 declare
     v_breaches bigint;
@@ -7419,8 +7817,9 @@ comment on function procrastinate_repair() is
 -- A waiting job gets another time: "run now" is a time that has come.
 create function procrastinate_reschedule_job(job_id bigint, scheduled_at timestamptz)
 returns boolean
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -7446,7 +7845,7 @@ comment on function procrastinate_reschedule_job(bigint, timestamptz) is
 -- A paused queue is fetched from again.
 create function procrastinate_resume_queue(queue_name text)
 returns void
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
 as $$
 begin
@@ -7473,8 +7872,9 @@ create function procrastinate_retry_job(
     lock text default null
 )
 returns boolean
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -7513,8 +7913,9 @@ create function procrastinate_retry_jobs(
     max_jobs integer default 500
 )
 returns table (job_id bigint, outcome text)
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 as $$
 #variable_conflict use_column
 declare
@@ -7550,7 +7951,7 @@ comment on function procrastinate_retry_jobs(
 -- The version of the schema: of the last migration that made it.
 create function procrastinate_version()
 returns text
-language plpgsql stable parallel safe
+language plpgsql stable parallel safe security definer
 set search_path from current
 as $$
 begin
@@ -7571,7 +7972,7 @@ comment on function procrastinate_version() is
 -- then ask: an end between the two is seen by one of them.
 create function procrastinate_watch_job(job_id bigint)
 returns table (channel text, status procrastinate_job_status, over boolean)
-language plpgsql stable parallel safe
+language plpgsql stable parallel safe security definer
 set search_path from current
 as $$
 #variable_conflict use_column
@@ -7593,8 +7994,9 @@ create function procrastinate_cancel_job_v1(
     job_id bigint, abort boolean, delete_job boolean
 )
 returns bigint
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -7612,7 +8014,7 @@ comment on function procrastinate_cancel_job_v1(bigint, boolean, boolean) is
 -- Of 3.x: defers jobs, all or none; their ids in an array.
 create function procrastinate_defer_jobs_v1(jobs procrastinate_job_to_defer_v1[])
 returns bigint[]
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
 as $$
 begin
@@ -7635,7 +8037,7 @@ create function procrastinate_defer_periodic_job_v2(
     _args jsonb
 )
 returns bigint
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
 as $$
 begin
@@ -7655,8 +8057,9 @@ create function procrastinate_fetch_job_v2(
     target_queue_names character varying[], p_worker_id bigint
 )
 returns procrastinate_fetched_job_v2
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -7694,8 +8097,9 @@ create function procrastinate_finish_job_v1(
     job_id bigint, end_status procrastinate_job_status, delete_job boolean
 )
 returns void
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -7718,7 +8122,8 @@ begin
         set
             status = $2,
             abort_requested = false,
-            attempts = j.attempts + case when j.status = 'doing' then 1 else 0 end
+            attempts = least(j.attempts, 2147483646)
+                + case when j.status = 'doing' then 1 else 0 end
         where j.id = $1 and j.status in ('todo', 'doing');
     end if;
     v_found := found;
@@ -7739,8 +8144,9 @@ create function procrastinate_prune_stalled_workers_v1(
     seconds_since_heartbeat double precision
 )
 returns table (worker_id bigint)
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 as $$
 begin
     return query
@@ -7755,7 +8161,7 @@ comment on function procrastinate_prune_stalled_workers_v1(double precision) is
 -- Of 3.x: a new worker.
 create function procrastinate_register_worker_v1()
 returns table (worker_id bigint)
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
 as $$
 begin
@@ -7776,8 +8182,9 @@ create function procrastinate_retry_job_v1(
     new_lock character varying
 )
 returns void
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -7813,8 +8220,9 @@ create function procrastinate_retry_job_v2(
     new_lock character varying
 )
 returns void
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -7836,8 +8244,9 @@ comment on function procrastinate_retry_job_v2(
 -- Of 3.x: a worker ends.
 create function procrastinate_unregister_worker_v1(worker_id bigint)
 returns void
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 as $$
 begin
     perform procrastinate_unregister_worker_v2($1);
@@ -7850,7 +8259,7 @@ comment on function procrastinate_unregister_worker_v1(bigint) is
 -- Of 3.x: a worker lives. An unknown one changes nothing.
 create function procrastinate_update_heartbeat_v1(worker_id bigint)
 returns void
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
 as $$
 begin
@@ -8412,18 +8821,12 @@ begin
 end;
 $$;
 
--- What looks at its arguments alone, so that who may call a function gets its errors.
-grant execute on function
-_procrastinate_raise(text, text, text, text),
-_procrastinate_check_text(text, text, integer, boolean),
-_procrastinate_check_args(jsonb),
-_procrastinate_check_jobs(text[], text[], jsonb[], integer[]),
-_procrastinate_derives()
-to public;
+-- The condition of a trigger is looked at as whoever updates.
+grant execute on function _procrastinate_derives() to public;
 
 insert into procrastinate_migrations (name, sha256)
 values
-    ('04.00.00_01_pre_baseline', '7a8f40d15b91fd1577e9a83b54bd442bfb4b30c9d4ce63314072c5f203f11dcb');
+    ('04.00.00_01_pre_baseline', '543d24a60000629eeaac586716ce38c6c676f1f71e8284a4bd47ea52a5ed9719');
 
 -- Back to the caller's search_path.
 do $$

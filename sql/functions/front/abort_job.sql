@@ -1,8 +1,9 @@
 -- todo -> cancelled, or a job in doing asked to abort.
 create function procrastinate_abort_job(job_id bigint)
 returns boolean
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off

@@ -1,7 +1,7 @@
 -- Is everything derived true? A row for every breach; none is what it should say.
 create function procrastinate_check()
 returns table (breach text, job_id bigint, detail text)
-language plpgsql stable parallel safe
+language plpgsql stable parallel safe security definer
 set search_path from current
 as $$
 #variable_conflict use_column

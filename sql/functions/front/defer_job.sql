@@ -21,7 +21,7 @@ create function procrastinate_defer_job(
     keep_result boolean default null
 )
 returns bigint
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
 as $$
 #variable_conflict use_column
@@ -30,9 +30,11 @@ declare
 begin
     if coalesce(length($1), 0) not between 1 and 128
         or coalesce(length($2), 0) not between 1 and 128
-        or jsonb_typeof($6) <> 'object'
+        or jsonb_typeof($6) <> 'object' or pg_column_size($6 || '{}') > 4096
+        or octet_length(concat($4, $5)) > 2000
     then
-        perform _procrastinate_check_jobs(array[$1], array[$2], array[$6]);
+        perform _procrastinate_check_jobs(array[$1], array[$2], array[$6], '{}',
+            array[$4, $5]);
     end if;
     if num_nonnulls($8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) > 0 then
         return (

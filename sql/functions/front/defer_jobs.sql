@@ -1,7 +1,7 @@
 -- – -> todo: many jobs, all or none.
 create function procrastinate_defer_jobs(jobs procrastinate_job_to_defer_v1[])
 returns setof bigint
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
 as $$
 begin
@@ -12,7 +12,8 @@ begin
     perform _procrastinate_check_jobs(
         array(select j.queue_name from unnest(jobs) as j),
         array(select j.task_name from unnest(jobs) as j),
-        array(select j.args from unnest(jobs) as j)
+        array(select j.args from unnest(jobs) as j), '{}',
+        array(select unnest(array[j.lock, j.queueing_lock]) from unnest(jobs) as j)
     );
     return query
     insert into procrastinate_jobs as i (

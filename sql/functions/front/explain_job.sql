@@ -1,7 +1,7 @@
 -- Why does this job not run? One row for each gate that it waits for or has passed.
 create function procrastinate_explain_job(job_id bigint)
 returns table (gate text, open boolean, detail text)
-language plpgsql stable parallel safe
+language plpgsql stable parallel safe security definer
 set search_path from current
 as $$
 #variable_conflict use_column

@@ -11,7 +11,7 @@ returns table (
     updated_at timestamptz,
     expires_at timestamptz
 )
-language plpgsql stable parallel safe
+language plpgsql stable parallel safe security definer
 set search_path from current
 as $$
 #variable_conflict use_column

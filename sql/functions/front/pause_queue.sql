@@ -4,7 +4,7 @@ create function procrastinate_pause_queue(
     queue_name text, reason text default null, until timestamptz default null
 )
 returns void
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
 as $$
 begin

@@ -3,8 +3,9 @@ create function procrastinate_prune_stalled_workers(
     older_than interval default '30 seconds'
 )
 returns setof bigint
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 as $$
 begin
     return query select w.id from procrastinate_prune_workers_v1($1) as w (id);

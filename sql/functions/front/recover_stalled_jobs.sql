@@ -5,8 +5,9 @@ create function procrastinate_recover_stalled_jobs(
     older_than interval default '30 seconds', max_jobs integer default 1000
 )
 returns setof bigint
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off

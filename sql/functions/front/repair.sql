@@ -4,8 +4,9 @@
 -- such.
 create function procrastinate_repair()
 returns bigint
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 as $$
 declare
     v_breaches bigint;

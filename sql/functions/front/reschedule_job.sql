@@ -1,8 +1,9 @@
 -- A waiting job gets another time: "run now" is a time that has come.
 create function procrastinate_reschedule_job(job_id bigint, scheduled_at timestamptz)
 returns boolean
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off

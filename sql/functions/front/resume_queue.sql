@@ -1,7 +1,7 @@
 -- A paused queue is fetched from again.
 create function procrastinate_resume_queue(queue_name text)
 returns void
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
 as $$
 begin

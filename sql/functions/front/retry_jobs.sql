@@ -16,8 +16,9 @@ create function procrastinate_retry_jobs(
     max_jobs integer default 500
 )
 returns table (job_id bigint, outcome text)
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 as $$
 #variable_conflict use_column
 declare

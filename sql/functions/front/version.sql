@@ -1,7 +1,7 @@
 -- The version of the schema: of the last migration that made it.
 create function procrastinate_version()
 returns text
-language plpgsql stable parallel safe
+language plpgsql stable parallel safe security definer
 set search_path from current
 as $$
 begin

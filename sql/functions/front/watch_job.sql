@@ -3,7 +3,7 @@
 -- then ask: an end between the two is seen by one of them.
 create function procrastinate_watch_job(job_id bigint)
 returns table (channel text, status procrastinate_job_status, over boolean)
-language plpgsql stable parallel safe
+language plpgsql stable parallel safe security definer
 set search_path from current
 as $$
 #variable_conflict use_column

@@ -45,7 +45,10 @@ begin
                         k.name = 'max_attempts'
                         and (o.value #>> '{}')::numeric % 1 <> 0
                     )
-                when 'string' then length(o.value #>> '{}') not between k.least and k.most
+                when 'string' then
+                    length(o.value #>> '{}') not between k.least and k.most
+                    -- part of a lock, and of the entry of an index that has 2704 bytes
+                    or (k.name = 'group_key' and octet_length(o.value::text) > 1802)
             end
         )
     limit 1;
@@ -66,7 +69,9 @@ begin
                         case when v_wrong.name not in ('max_attempts', 'retry_backoff')
                             then ' (seconds)' else '' end)
                 when 'string' then
-                    format('Give %s to %s characters.', v_wrong.least, v_wrong.most)
+                    format('Give %s to %s characters%s.', v_wrong.least, v_wrong.most,
+                        case when v_wrong.name = 'group_key'
+                            then ', 1800 bytes as JSON' else '' end)
                 else format('Give a JSON %s.', v_wrong.kind)
             end);
     end if;

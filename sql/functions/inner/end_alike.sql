@@ -27,7 +27,8 @@ declare
 begin
     with ended as (
         update procrastinate_jobs as j
-        set status = p_status, attempts = j.attempts + 1, abort_requested = false
+        set status = p_status, attempts = least(j.attempts, 2147483646) + 1,
+            abort_requested = false
         from procrastinate_doing as d
         where
             d.job_id = any(p_job_ids)

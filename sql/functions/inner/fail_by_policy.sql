@@ -18,7 +18,7 @@ declare
     v_held boolean;
 begin
     v_job := (select j from procrastinate_jobs as j where j.id = p_job_id);
-    if v_job.attempts + 1 < v_job.max_attempts and not v_job.abort_requested then
+    if v_job.attempts < v_job.max_attempts - 1 and not v_job.abort_requested then
         v_held := _procrastinate_put_back(
             p_worker_id, p_job_id, p_claim_id, 1,
             procrastinate_now() + _procrastinate_retry_delay(v_job), null, null, null

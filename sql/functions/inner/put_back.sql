@@ -24,7 +24,8 @@ begin
             status = case
                 when j.abort_requested then 'failed' else 'todo'
             end::procrastinate_job_status,
-            attempts = j.attempts + case when j.abort_requested then 0 else p_counted end,
+            attempts = least(j.attempts, 2147483646)
+                + case when j.abort_requested then 0 else p_counted end,
             scheduled_at = case
                 when j.abort_requested or p_counted = 0 then j.scheduled_at
                 else p_retry_at
@@ -51,7 +52,8 @@ begin
     end;
 
     update procrastinate_jobs as j
-    set status = 'failed', attempts = j.attempts + p_counted, abort_requested = false
+    set status = 'failed', attempts = least(j.attempts, 2147483646) + p_counted,
+        abort_requested = false
     from procrastinate_doing as d
     where
         j.id = p_job_id

@@ -15,6 +15,7 @@ as $$
 declare
     v_claim record;
 begin
+    perform _procrastinate_check_lock(p_lock);
     select d.claim_id, d.worker_id into v_claim
     from procrastinate_doing as d
     where d.job_id = p_job_id;
@@ -27,7 +28,7 @@ begin
     update procrastinate_jobs as j
     set
         status = 'todo',
-        attempts = j.attempts + 1,
+        attempts = least(j.attempts, 2147483646) + 1,
         abort_requested = false,
         scheduled_at = p_retry_at,
         priority = coalesce(p_priority, j.priority),

@@ -69,7 +69,7 @@ begin
         update procrastinate_jobs as j
         set
             status = 'todo',
-            attempts = j.attempts + 1,
+            attempts = least(j.attempts, 2147483646) + 1,
             abort_requested = false,
             scheduled_at = p_retry_at
         where j.id = any(v_free) and j.status = 'failed';

@@ -3,8 +3,9 @@ create function procrastinate_cancel_job_v1(
     job_id bigint, abort boolean, delete_job boolean
 )
 returns bigint
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off

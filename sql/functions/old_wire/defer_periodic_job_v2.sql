@@ -10,7 +10,7 @@ create function procrastinate_defer_periodic_job_v2(
     _args jsonb
 )
 returns bigint
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
 as $$
 begin

@@ -3,8 +3,9 @@ create function procrastinate_fetch_job_v2(
     target_queue_names character varying[], p_worker_id bigint
 )
 returns procrastinate_fetched_job_v2
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off

@@ -3,8 +3,9 @@ create function procrastinate_finish_job_v1(
     job_id bigint, end_status procrastinate_job_status, delete_job boolean
 )
 returns void
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -27,7 +28,8 @@ begin
         set
             status = $2,
             abort_requested = false,
-            attempts = j.attempts + case when j.status = 'doing' then 1 else 0 end
+            attempts = least(j.attempts, 2147483646)
+                + case when j.status = 'doing' then 1 else 0 end
         where j.id = $1 and j.status in ('todo', 'doing');
     end if;
     v_found := found;

@@ -3,8 +3,9 @@ create function procrastinate_prune_stalled_workers_v1(
     seconds_since_heartbeat double precision
 )
 returns table (worker_id bigint)
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 as $$
 begin
     return query

@@ -1,7 +1,7 @@
 -- Of 3.x: a new worker.
 create function procrastinate_register_worker_v1()
 returns table (worker_id bigint)
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
 as $$
 begin

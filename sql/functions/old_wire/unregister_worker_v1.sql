@@ -1,8 +1,9 @@
 -- Of 3.x: a worker ends.
 create function procrastinate_unregister_worker_v1(worker_id bigint)
 returns void
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 as $$
 begin
     perform procrastinate_unregister_worker_v2($1);

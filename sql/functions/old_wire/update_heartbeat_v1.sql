@@ -1,7 +1,7 @@
 -- Of 3.x: a worker lives. An unknown one changes nothing.
 create function procrastinate_update_heartbeat_v1(worker_id bigint)
 returns void
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
 as $$
 begin

@@ -9,7 +9,7 @@ create function procrastinate_defer_jobs_v2(
     p_scheduled_ats timestamptz[]
 )
 returns setof bigint
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
 as $$
 begin

@@ -10,13 +10,16 @@ create function procrastinate_defer_periodic_job_v3(
     p_args jsonb
 )
 returns bigint
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
 as $$
 begin
-    perform _procrastinate_check_tick(
-        p_task_name, p_periodic_id, p_defer_timestamp, p_queue_name, p_args
-    );
+    perform
+        _procrastinate_check_tick(
+            p_task_name, p_periodic_id, p_defer_timestamp, p_queue_name, p_args
+        ),
+        _procrastinate_check_lock(p_lock),
+        _procrastinate_check_lock(p_queueing_lock);
     return _procrastinate_defer_periodic(
         p_task_name, coalesce(p_periodic_id, ''), p_defer_timestamp, p_queue_name,
         p_priority, p_lock, p_queueing_lock, p_args, null

@@ -5,8 +5,9 @@ create function procrastinate_expire_jobs_v1(
     p_older_than interval, p_max_jobs integer default 1000
 )
 returns table (job_id bigint, outcome text, status procrastinate_job_status)
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off

@@ -6,7 +6,7 @@ create function procrastinate_fetch_jobs_v1(
     p_marks bigint[] default null
 )
 returns setof procrastinate_exchange_v1
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
 as $$
 begin

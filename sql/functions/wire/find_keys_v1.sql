@@ -1,7 +1,7 @@
 -- The newest job of each of these keys, whatever its status.
 create function procrastinate_find_keys_v1(p_keys text[])
 returns table (key text, job_id bigint)
-language plpgsql stable parallel safe
+language plpgsql stable parallel safe security definer
 set search_path from current
 as $$
 #variable_conflict use_column

@@ -14,7 +14,7 @@ create function procrastinate_finish_and_fetch_v2(
     p_errors jsonb[]
 )
 returns setof procrastinate_exchange_v1
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off

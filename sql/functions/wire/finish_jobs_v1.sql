@@ -8,7 +8,7 @@ create function procrastinate_finish_jobs_v1(
     p_delete boolean[]
 )
 returns table (job_id bigint, outcome text, status procrastinate_job_status)
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off

@@ -14,7 +14,7 @@ returns table (
     expires_at timestamptz,
     keeps boolean
 )
-language plpgsql stable parallel safe
+language plpgsql stable parallel safe security definer
 set search_path from current
 as $$
 #variable_conflict use_column

@@ -1,7 +1,7 @@
 -- A worker lives; what it holds, for it to compare with what it runs.
 create function procrastinate_heartbeat_v1(p_worker_id bigint)
 returns table (job_id bigint, claim_id bigint, abort_requested boolean)
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off

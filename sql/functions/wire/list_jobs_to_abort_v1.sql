@@ -1,7 +1,7 @@
 -- The jobs that a worker runs and that were asked to abort.
 create function procrastinate_list_jobs_to_abort_v1(p_worker_id bigint)
 returns setof bigint
-language plpgsql stable parallel safe
+language plpgsql stable parallel safe security definer
 set search_path from current
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off

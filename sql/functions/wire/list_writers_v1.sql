@@ -4,7 +4,7 @@
 -- A prepared transaction has no pid, and keeps the lock until it is committed.
 create function procrastinate_list_writers_v1()
 returns table (pid integer, virtual_transaction text)
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
 as $$
 begin

@@ -1,8 +1,9 @@
 -- Removes the workers whose heartbeat stopped.
 create function procrastinate_prune_workers_v1(p_older_than interval)
 returns setof bigint
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off

@@ -5,7 +5,7 @@ create function procrastinate_register_worker_v2(
     p_description jsonb default '{}'
 )
 returns bigint
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
 as $$
 declare
@@ -17,6 +17,7 @@ begin
                 jsonb_typeof(p_description)),
             null, 'Give named facts, such as {"version": "1.2"}.');
     end if;
+    perform _procrastinate_check_text(p_name, 'name of a worker', 500, false);
     insert into procrastinate_workers (
         name, queues, description, last_heartbeat, started_at
     )

@@ -3,8 +3,9 @@ create function procrastinate_release_jobs_v1(
     p_worker_id bigint, p_job_ids bigint[], p_claim_ids bigint[]
 )
 returns table (job_id bigint, outcome text, status procrastinate_job_status)
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off

@@ -9,8 +9,9 @@ create function procrastinate_retire_jobs_v1(
     p_older_than interval, p_after_id bigint default 0, p_max_jobs integer default 1000
 )
 returns table (retired bigint, next_id bigint)
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off

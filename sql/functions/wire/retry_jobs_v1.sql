@@ -11,8 +11,9 @@ create function procrastinate_retry_jobs_v1(
     p_locks text[]
 )
 returns table (job_id bigint, outcome text, status procrastinate_job_status)
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -34,6 +35,7 @@ begin
     perform _procrastinate_check_text(x.queue_name, 'queue name', 128, true)
     from unnest(p_queue_names) as x (queue_name)
     where x.queue_name is not null;
+    perform _procrastinate_check_lock(x.lock) from unnest(p_locks) as x (lock);
     v_held := _procrastinate_lock_jobs(p_job_ids, p_locks);
     for v_job in
         select u.job_id, u.claim_id, u.retry_at, u.priority, u.queue_name, u.lock

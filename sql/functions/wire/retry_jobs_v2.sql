@@ -10,8 +10,9 @@ create function procrastinate_retry_jobs_v2(
     p_errors jsonb[]
 )
 returns table (job_id bigint, outcome text, status procrastinate_job_status)
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 as $$
 #variable_conflict use_column
 declare

@@ -6,7 +6,7 @@
 -- (docs/decisions/0073-quiet-notify.md). A worker that never calls this is always notified.
 create function procrastinate_set_quiet_v1(p_worker_id bigint, p_quiet boolean)
 returns void
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off

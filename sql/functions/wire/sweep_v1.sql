@@ -4,8 +4,9 @@
 -- deleted, a bounded number a call.
 create function procrastinate_sweep_v1(p_max_jobs integer default 1000)
 returns table (promoted bigint, unlinked bigint)
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off

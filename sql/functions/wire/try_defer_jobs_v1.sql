@@ -10,7 +10,7 @@ create function procrastinate_try_defer_jobs_v1(
     p_scheduled_ats timestamptz[]
 )
 returns table (ordinal integer, job_id bigint, conflict text)
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
 as $$
 #variable_conflict use_column

@@ -2,8 +2,9 @@
 -- once.
 create function procrastinate_unregister_worker_v2(p_worker_id bigint)
 returns boolean
-language plpgsql volatile parallel unsafe
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
