@@ -82,13 +82,23 @@ class RetryDecision:
     ) -> None:
         if retry_at is not None and retry_in is not None:
             raise ValueError("Cannot set both retry_at and retry_in")
+        self._delay: tuple[datetime.datetime, datetime.timedelta] | None = None
         if retry_in is not None:
-            retry_at = utils.datetime_from_timedelta_params(retry_in)
+            delay = datetime.timedelta(**retry_in)
+            retry_at = utils.utcnow() + delay
+            self._delay = (retry_at, delay)
         # None means the moment at which the worker reports it.
         self.retry_at = retry_at
         self.priority = priority
         self.queue = queue
         self.lock = lock
+
+    @property
+    def retry_in(self) -> datetime.timedelta | None:
+        """The delay if one was given, by the database's clock; None if a time holds."""
+        if self._delay is None or self._delay[0] != self.retry_at:
+            return None
+        return self._delay[1]
 
 
 class BaseRetryStrategy:
@@ -243,9 +253,19 @@ class RetryStrategy(BaseRetryStrategy):
             self.retry_exceptions = tuple(self.retry_exceptions)
         if self.retry_exceptions and not isinstance(exception, tuple(self.retry_exceptions)):
             return None
-        return RetryDecision(retry_at=self._retry_at(job.attempts))
+        delay = self._delay_after(job.attempts)
+        if delay is None:
+            return RetryDecision(retry_at=_NEVER)
+        return RetryDecision(
+            retry_in={
+                "days": delay.days,
+                "seconds": delay.seconds,
+                "microseconds": delay.microseconds,
+            }
+        )
 
-    def _retry_at(self, attempts: int) -> datetime.datetime:
+    def _delay_after(self, attempts: int) -> datetime.timedelta | None:
+        """Return how long to wait; None if that is longer than there are years."""
         try:
             # In floats: an int power of a job that has been tried a million times would have
             # a million digits.
@@ -253,10 +273,11 @@ class RetryStrategy(BaseRetryStrategy):
                 float(self.exponential_wait) ** (attempts + 1) if self.exponential_wait else 0
             )
             total = self.wait + self.linear_wait * attempts + exponential
-            retry_at = utils.utcnow() + datetime.timedelta(seconds=total)
+            delay = datetime.timedelta(seconds=total)
+            retry_at = utils.utcnow() + delay
         except OverflowError:
-            return _NEVER
-        return min(retry_at, _NEVER)
+            return None
+        return delay if retry_at < _NEVER else None
 
 
 def get_retry_strategy(retry: RetryValue) -> BaseRetryStrategy | None:

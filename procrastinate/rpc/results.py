@@ -48,6 +48,7 @@ _RETRY_JOBS = Function(
         "p_queue_names": "text[]",
         "p_locks": "text[]",
         "p_errors": "jsonb[]",
+        "p_retry_ins": "interval[]",
     },
     columns=wire.OUTCOME_COLUMNS,
 )

@@ -92,6 +92,7 @@ _RETRY_JOBS = Function(
         "p_priorities": "integer[]",
         "p_queue_names": "text[]",
         "p_locks": "text[]",
+        "p_retry_ins": "interval[]",
     },
     columns=OUTCOME_COLUMNS,
 )
@@ -192,10 +193,12 @@ class Retry:
     job_id: int
     claim_id: int
     retry_at: datetime.datetime | None
-    """None: at once, whatever this process takes for now."""
+    """None: after ``retry_in``."""
     priority: int | None = None
     queue: str | None = None
     lock: str | None = None
+    retry_in: datetime.timedelta | None = None
+    """Counted from now by the clock of the database, and no other; None: at once."""
     error: types.JSONDict | None = None
     """What the run raised: :meth:`.values.ErrorRecord.as_json`."""
 
@@ -377,6 +380,7 @@ def retry_jobs_v1(*, worker_id: int, retries: Sequence[Retry]) -> Call[list[valu
             "p_priorities": [retry.priority for retry in retries],
             "p_queue_names": [retry.queue for retry in retries],
             "p_locks": [retry.lock for retry in retries],
+            "p_retry_ins": [retry.retry_in for retry in retries],
         },
         decode=outcomes,
     )

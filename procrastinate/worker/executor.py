@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import functools
 import inspect
 import logging
@@ -19,7 +20,6 @@ from procrastinate.worker.running import RunningJob
 from procrastinate.worker.threads import OnEnd, Threads
 
 if TYPE_CHECKING:
-    import datetime
     from collections.abc import Awaitable, Callable
 
     from procrastinate import retry as retry_module
@@ -64,15 +64,20 @@ class _Plan:
     middlewares: tuple[Callable[..., Any], ...]
 
 
-def _when(retry: retry_module.RetryDecision) -> datetime.datetime | None:
+def _when(
+    retry: retry_module.RetryDecision,
+) -> tuple[datetime.datetime | None, datetime.timedelta | None]:
     """
-    Return when a job is to be tried again; None for at once.
+    Return when a job is to be tried again: a time, or a delay; neither: at once.
 
-    "Now" of a clock that is ahead of the database's would be a delay there, and a worker that
-    is to run all that can run now would end without it.
+    A delay is one by the clock of the database. And "now" of a clock that is ahead of that
+    would be a delay there: a worker that is to run all that can run now would end without it.
     """
+    delay = retry.retry_in
+    if delay is not None:
+        return None, delay if delay > datetime.timedelta() else None
     retry_at = retry.retry_at
-    return None if retry_at is None or retry_at <= utils.utcnow() else retry_at
+    return (None if retry_at is None or retry_at <= utils.utcnow() else retry_at), None
 
 
 def _has_policy(running: RunningJob, *, aborted: bool) -> bool:
@@ -386,10 +391,12 @@ class Executor:
         if error is not None and status is jobs.Status.FAILED:
             record = records.error_of(error, job.attempts + 1).as_json()
         if retry is not None:
+            retry_at, retry_in = _when(retry)
             running.retry = wire.Retry(
                 job_id=job.id,
                 claim_id=running.claim_id,
-                retry_at=_when(retry),
+                retry_at=retry_at,
+                retry_in=retry_in,
                 priority=retry.priority,
                 queue=retry.queue,
                 lock=retry.lock,

@@ -6266,8 +6266,9 @@ comment on function procrastinate_retire_jobs_v1(interval, bigint, integer) is
 'Deletes what ended long ago among the next jobs by id; where to go on. Raises PQ003.';
 
 -- doing -> todo: runs that failed and are to be tried again, with a new schedule, priority,
--- queue or lock where given. A job asked to abort, or whose queueing lock is taken by a
--- waiting job, ends as failed instead.
+-- queue or lock where given. A delay, where no time is given, counts from now by the clock
+-- of the database. A job asked to abort, or whose queueing lock is taken by a waiting job,
+-- ends as failed instead.
 create function procrastinate_retry_jobs_v1(
     p_worker_id bigint,
     p_job_ids bigint[],
@@ -6275,7 +6276,8 @@ create function procrastinate_retry_jobs_v1(
     p_retry_ats timestamptz[],
     p_priorities integer[],
     p_queue_names text[],
-    p_locks text[]
+    p_locks text[],
+    p_retry_ins interval[] default null
 )
 returns table (job_id bigint, outcome text, status procrastinate_job_status)
 language plpgsql volatile parallel unsafe security definer
@@ -6289,6 +6291,7 @@ set jit = off
 as $$
 #variable_conflict use_column
 declare
+    v_now constant timestamptz := procrastinate_now();
     v_job record;
     v_held boolean;
 begin
@@ -6305,18 +6308,20 @@ begin
     perform _procrastinate_check_lock(x.lock) from unnest(p_locks) as x (lock);
     v_held := _procrastinate_lock_jobs(p_job_ids, p_locks);
     for v_job in
-        select u.job_id, u.claim_id, u.retry_at, u.priority, u.queue_name, u.lock
+        select
+            u.job_id, u.claim_id, u.priority, u.queue_name, u.lock,
+            coalesce(u.retry_at, v_now + u.retry_in, v_now) as retry_at
         from unnest(
-            p_job_ids, p_claim_ids, p_retry_ats, p_priorities, p_queue_names, p_locks
-        ) as u (job_id, claim_id, retry_at, priority, queue_name, lock)
+            p_job_ids, p_claim_ids, p_retry_ats, p_priorities, p_queue_names, p_locks,
+            p_retry_ins
+        ) as u (job_id, claim_id, retry_at, priority, queue_name, lock, retry_in)
         where u.job_id is not null
         order by u.job_id
     loop
         job_id := v_job.job_id;
         v_held := _procrastinate_put_back(
             p_worker_id, v_job.job_id, v_job.claim_id, 1,
-            coalesce(v_job.retry_at, procrastinate_now()), v_job.priority, v_job.queue_name,
-            v_job.lock
+            v_job.retry_at, v_job.priority, v_job.queue_name, v_job.lock
         );
         select j.status into status from procrastinate_jobs as j where j.id = v_job.job_id;
         outcome := case
@@ -6330,7 +6335,8 @@ end;
 $$;
 
 comment on function procrastinate_retry_jobs_v1(
-    bigint, bigint[], bigint[], timestamptz[], integer[], text[], text[]
+    bigint, bigint[], bigint[], timestamptz[], integer[], text[], text[],
+    interval[]
 ) is 'doing -> todo for these claims, attempts + 1; an outcome for each job. Raises PQ003.';
 
 -- As v1, with the error of each attempt, which its history keeps.
@@ -6342,7 +6348,8 @@ create function procrastinate_retry_jobs_v2(
     p_priorities integer[],
     p_queue_names text[],
     p_locks text[],
-    p_errors jsonb[]
+    p_errors jsonb[],
+    p_retry_ins interval[] default null
 )
 returns table (job_id bigint, outcome text, status procrastinate_job_status)
 language plpgsql volatile parallel unsafe security definer
@@ -6357,7 +6364,7 @@ begin
         select r.job_id, r.outcome, r.status
         from procrastinate_retry_jobs_v1(
             p_worker_id, p_job_ids, p_claim_ids, p_retry_ats, p_priorities, p_queue_names,
-            p_locks
+            p_locks, p_retry_ins
         ) as r
     loop
         if v_row.outcome <> 'not_held' then
@@ -6375,7 +6382,8 @@ end;
 $$;
 
 comment on function procrastinate_retry_jobs_v2(
-    bigint, bigint[], bigint[], timestamptz[], integer[], text[], text[], jsonb[]
+    bigint, bigint[], bigint[], timestamptz[], integer[], text[], text[], jsonb[],
+    interval[]
 ) is 'doing -> todo for these claims, with the errors; an outcome for each. Raises PQ003.';
 
 -- A worker says whether it looks for jobs by itself, so that nobody need notify it.
@@ -8826,7 +8834,7 @@ grant execute on function _procrastinate_derives() to public;
 
 insert into procrastinate_migrations (name, sha256)
 values
-    ('04.00.00_01_pre_baseline', '543d24a60000629eeaac586716ce38c6c676f1f71e8284a4bd47ea52a5ed9719');
+    ('04.00.00_01_pre_baseline', 'be0f87b661981ee85c339aef4eda995776063d4e423a953008ed45387bb09066');
 
 -- Back to the caller's search_path.
 do $$

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import datetime
 from typing import TYPE_CHECKING, Any
 
 from procrastinate import exceptions
 from procrastinate.connectors.memory import listing, refusals, results, transitions, upkeep
 
 if TYPE_CHECKING:
-    import datetime
     from collections.abc import Mapping, Sequence
 
     from procrastinate.connectors.memory.store import JobRow, Store
@@ -171,6 +171,7 @@ def retry_jobs(
     p_priorities: Sequence[int | None],
     p_queue_names: Sequence[str | None],
     p_locks: Sequence[str | None],
+    p_retry_ins: Sequence[datetime.timedelta | None] | None = None,
     p_errors: Sequence[Mapping[str, Any] | None] | None = None,
 ) -> Rows:
     """Doing -> todo for these claims, attempts + 1; an outcome for each."""
@@ -186,10 +187,12 @@ def retry_jobs(
         p_priorities,
         p_queue_names,
         p_locks,
+        p_retry_ins or [None] * len(p_job_ids),
         p_errors or [None] * len(p_job_ids),
         strict=True,
     )
-    for job_id, claim_id, retry_at, priority, queue_name, lock, error in sorted(
+    now = store.clock()
+    for job_id, claim_id, retry_at, priority, queue_name, lock, retry_in, error in sorted(
         retries, key=lambda retry: retry[0]
     ):
         job = transitions.held(store, worker_id=p_worker_id, job_id=job_id, claim_id=claim_id)
@@ -198,7 +201,7 @@ def retry_jobs(
                 store,
                 job,
                 counted=1,
-                retry_at=retry_at or store.clock(),
+                retry_at=retry_at or now + (retry_in or datetime.timedelta()),
                 priority=priority,
                 queue_name=queue_name,
                 lock=lock,

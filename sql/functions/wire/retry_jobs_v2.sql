@@ -7,7 +7,8 @@ create function procrastinate_retry_jobs_v2(
     p_priorities integer[],
     p_queue_names text[],
     p_locks text[],
-    p_errors jsonb[]
+    p_errors jsonb[],
+    p_retry_ins interval[] default null
 )
 returns table (job_id bigint, outcome text, status procrastinate_job_status)
 language plpgsql volatile parallel unsafe security definer
@@ -22,7 +23,7 @@ begin
         select r.job_id, r.outcome, r.status
         from procrastinate_retry_jobs_v1(
             p_worker_id, p_job_ids, p_claim_ids, p_retry_ats, p_priorities, p_queue_names,
-            p_locks
+            p_locks, p_retry_ins
         ) as r
     loop
         if v_row.outcome <> 'not_held' then
@@ -40,5 +41,6 @@ end;
 $$;
 
 comment on function procrastinate_retry_jobs_v2(
-    bigint, bigint[], bigint[], timestamptz[], integer[], text[], text[], jsonb[]
+    bigint, bigint[], bigint[], timestamptz[], integer[], text[], text[], jsonb[],
+    interval[]
 ) is 'doing -> todo for these claims, with the errors; an outcome for each. Raises PQ003.';

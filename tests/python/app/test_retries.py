@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime
 from typing import TYPE_CHECKING
 
+import pytest
+
 from procrastinate import App, BaseRetryStrategy, RetryDecision, RetryStrategy, utils
 
 if TYPE_CHECKING:
@@ -51,3 +53,34 @@ async def test_a_decision_without_a_time_retries_now(open_app: App) -> None:
     assert (job.status, job.attempts, job.priority) == ("failed", 2, 3)
     assert job.scheduled_at is not None
     assert abs(job.scheduled_at - utils.utcnow()) < datetime.timedelta(minutes=5)
+
+
+@pytest.mark.parametrize("ahead", [-24, 24])
+async def test_a_delay_is_one_by_the_clock_of_the_database(
+    open_app: App, monkeypatch: pytest.MonkeyPatch, ahead: int
+) -> None:
+    real, hour = utils.utcnow, datetime.timedelta(hours=1)
+
+    @open_app.task(name="t", retry=RetryStrategy(max_attempts=1, wait=3600))
+    async def task() -> None:
+        raise ValueError
+
+    await task.defer_async()
+    monkeypatch.setattr(utils, "utcnow", lambda: real() + datetime.timedelta(hours=ahead))
+    before = real()
+    await open_app.run_worker_async(wait=False)
+
+    (job,) = await open_app.job_manager.list_jobs_async()
+    assert (job.status, job.attempts) == ("todo", 1)
+    assert job.scheduled_at is not None
+    assert before + hour <= job.scheduled_at <= real() + hour
+
+
+def test_a_decision_has_a_delay_as_long_as_its_time_is_the_one_of_that_delay() -> None:
+    decision = RetryDecision(retry_in={"minutes": 2})
+    assert decision.retry_in == datetime.timedelta(minutes=2)
+
+    decision.retry_at = utils.utcnow()
+    assert decision.retry_in is None
+    assert RetryDecision(retry_at=utils.utcnow()).retry_in is None
+    assert RetryDecision().retry_in is None

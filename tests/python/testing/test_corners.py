@@ -113,6 +113,23 @@ def test_a_retry_by_a_lost_claim_changes_nothing(sides: list[Side]) -> None:
     assert (outcomes[0].outcome, status) == ("not_held", "doing")
 
 
+def test_a_delay_counts_from_the_moment_of_the_report(sides: list[Side]) -> None:
+    delay = datetime.timedelta(hours=1)
+
+    def act(side: Side) -> Any:
+        claimed = side.claim()
+        retries = [retry_of(claimed, retry_in=delay)]
+        before = datetime.datetime.now(datetime.UTC)
+        side.call(wire.retry_jobs_v1(worker_id=side.worker_id, retries=retries))
+        (job,) = side.call(listing.list_jobs(id=claimed.job.id))
+        assert job.scheduled_at is not None
+        scheduled_at = job.scheduled_at
+        after = datetime.datetime.now(datetime.UTC)
+        return before + delay <= scheduled_at <= after + delay
+
+    assert same(sides, act)
+
+
 @pytest.mark.parametrize("queue", ["", "q" * 129, "other"])
 def test_a_retry_goes_to_a_queue_that_can_be(sides: list[Side], queue: str) -> None:
     def act(side: Side) -> Any:

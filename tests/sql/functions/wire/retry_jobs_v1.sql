@@ -1,5 +1,5 @@
 \ir ../../setup.psql
-select plan(38);
+select plan(40);
 
 create function fixtures.retry(
     p_job bigint, p_claim bigint, p_worker bigint, p_at timestamptz default null,
@@ -51,6 +51,21 @@ select results_eq(
 );
 select is(derived(:job), 'todo:ready', 'it may run');
 select is(fetched('{another queue}'), array[:job]::bigint[], 'and is fetched from its new queue');
+
+select job, claim, worker from a_job('doing') \gset
+select job as other, claim as other_claim from a_job('doing', p_worker => :worker) \gset
+select procrastinate_retry_jobs_v1(
+    :worker, array[:job, :other], array[:claim, :other_claim],
+    array[null, '2999-01-01Z'::timestamptz], '{}', '{}', '{}', '{1 min,1 min}'
+) \g /dev/null
+select is(
+    (select scheduled_at from procrastinate_jobs where id = :job),
+    procrastinate_now() + interval '1 min', 'a delay counts from now, by this clock'
+);
+select is(
+    (select scheduled_at from procrastinate_jobs where id = :other),
+    '2999-01-01Z'::timestamptz, 'a time is more than a delay'
+);
 
 -- Who holds (I10) -----------------------------------------------------------------------------------------
 
