@@ -53,15 +53,17 @@ def python(version: str = VERSION) -> pathlib.Path:
     """Find the interpreter of a version's environment, which the first call makes."""
     home = CACHE / f"upstream-{version}"
     interpreter = home / "bin" / "python"
-    ready = home / "ready"  # set last: an installation that was cut short is begun anew
-    if not ready.exists():
+    extras = "[django]" if version == VERSION else ""
+    packages = (f"procrastinate{extras}=={version}", "psycopg[binary]")
+    # set last: an installation that was cut short, or of other packages, is begun anew
+    ready = home / "ready"
+    if not ready.exists() or ready.read_text() != f"{packages}":
         print(f"installing procrastinate {version} into .cache/{home.name} …", flush=True)
         # our pip fills it: an interpreter without ensurepip can make it all the same
         venv.create(home, with_pip=False, clear=True)
-        packages = (f"procrastinate=={version}", "psycopg[binary]")
         pip = (sys.executable, "-m", "pip", "--python", str(interpreter))
         _run([*pip, "install", "--quiet", *packages])
-        ready.touch()
+        ready.write_text(f"{packages}")
     return interpreter
 
 

@@ -85,7 +85,7 @@ class Meddler:
                 )
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [1])
 async def test_whatever_both_do_each_job_ends_once_with_the_history_that_3_10_writes(
     fleet: Fleet, old_hand: OldHand, seed: int
 ) -> None:
@@ -93,7 +93,7 @@ async def test_whatever_both_do_each_job_ends_once_with_the_history_that_3_10_wr
     meddler = Meddler(fleet, old_hand, chance)
     await fleet.old_worker(poll=0.1)
     await fleet.our_worker(fetch_job_polling_interval=0.1)
-    for _ in range(60):
+    for _ in range(80):
         action = chance.choice([meddler.defer] * 4 + [meddler.cancel, meddler.retry])
         await action()
     await fleet.until(f"select 1 where not exists ({OPEN})")
