@@ -71,7 +71,8 @@ class Listener:
             self._worker.logger.debug("Received a notification that is not ours: %r", payload)
             return
         # Every queue of this database uses these channels, and in another schema another job
-        # has this number: what was asked for is in our tables (docs/decisions/0130-a-schema-is-a-tenants.md).
+        # has this number: what was asked for is in our tables
+        # (docs/decisions/0130-a-schema-is-a-tenants.md).
         if self._worker.running.may_have(job_id):
             self._worker.aborts.look()
 
