@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import pathlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import psycopg
@@ -181,7 +181,7 @@ def test_numbers_that_the_future_has_given_are_not_given_again(
 
 
 @contextlib.contextmanager
-def logical_server() -> Iterator[EmbeddedServer]:
+def logical_server() -> Generator[EmbeddedServer]:
     settings = {"wal_level": "logical", "max_logical_replication_workers": "4"}
     with EmbeddedServer(durable=False, settings=settings) as server:
         yield server

@@ -6,7 +6,7 @@ import contextlib
 import os
 import pathlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 import psycopg
@@ -21,7 +21,7 @@ Connection = psycopg.Connection[Any]
 
 
 @contextlib.contextmanager
-def directory() -> Iterator[pathlib.Path]:
+def directory() -> Generator[pathlib.Path]:
     """A directory that a server of another account may write to: not one of pytest's."""
     with tempfile.TemporaryDirectory(prefix="recovery_") as name:
         path = pathlib.Path(name)

@@ -11,7 +11,7 @@ import pytest
 
 from procrastinate import App
 
-from .conftest import StartApp, StartWorker, breaches, value
+from .conftest import Run, StartApp, StartWorker, breaches, value
 
 NEVER = 1000.0
 
@@ -123,7 +123,7 @@ async def test_one_process_serves_two_databases(
     schemas: Callable[[str], str], dsn: str, start_app: StartApp, start_worker: StartWorker
 ) -> None:
     ran: list[str] = []
-    runs = []
+    runs: list[Run] = []
     for name, where in (("own", dsn), ("red", schemas("red")), ("blue", schemas("blue"))):
         app: App = await start_app(where)
 
