@@ -21,8 +21,10 @@ from benchmarks import (
     producers,
     purge,
     saq,
+    sizes,
     snapshot,
     soak,
+    tenants,
     triggers,
 )
 from benchmarks import server as servers
@@ -45,6 +47,8 @@ CASES: Mapping[str, Case] = {
     "producers": producers.run,
     "memory": memory.run,
     "saq": saq.run,
+    "sizes": sizes.run,
+    "tenants": tenants.run,
     "import": import_time.run,
 }
 

@@ -34,7 +34,17 @@ HELPS = "<!-- On the site, the help of each command stands here. -->\n"
 
 # The order of those pages that have one. Any other page of a directory follows, by its name.
 BEGIN = ("sql", "quickstart", "python")
-OPERATE = ("operations", "worker", "schema", "errors", "benchmarks")
+OPERATE = (
+    "operations",
+    "disasters",
+    "alerts",
+    "backup",
+    "sizing",
+    "worker",
+    "schema",
+    "errors",
+    "benchmarks",
+)
 MOVE = ("coming-from-procrastinate", "differences", "coming-from-saq")
 HOWTO = (
     "tasks",
@@ -60,6 +70,7 @@ HOWTO = (
     "monitoring",
     "retention",
     "schema-in-deployments",
+    "tenants",
     "testing",
     "asgi",
     "django",

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 class Listener:
     """
-    Wakes the claim loop and aborts jobs as notifications say.
+    Wakes the claim loop as notifications say, and has aborts looked for.
 
     Parameters
     ----------
@@ -70,12 +70,16 @@ class Listener:
         except (ValueError, KeyError, TypeError):
             self._worker.logger.debug("Received a notification that is not ours: %r", payload)
             return
-        self._worker.running.abort_by_id(job_id)
+        # Every queue of this database uses these channels, and in another schema another job
+        # has this number: what was asked for is in our tables
+        # (docs/decisions/0130-a-schema-is-a-tenants.md).
+        if self._worker.running.may_have(job_id):
+            self._worker.aborts.look()
 
 
 class AbortPoller:
     """
-    Looks for aborts that no notification told of.
+    Looks which jobs are asked to abort: when a notification says so, and now and then.
 
     Parameters
     ----------
@@ -85,15 +89,21 @@ class AbortPoller:
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
-        self._never = asyncio.Event()
+        self._told = asyncio.Event()
+
+    def look(self) -> None:
+        """Look at once."""
+        self._told.set()
 
     async def run(self) -> None:
         """Poll until cancelled."""
         worker = self._worker
         while True:
-            await waiting.event_or_deadline(self._never, worker.abort_job_polling_interval)
-            if not worker.running:
+            await waiting.event_or_deadline(self._told, worker.abort_job_polling_interval)
+            if not self._told.is_set() and not worker.running:
                 continue
+            # Before the look: who is told of after this may have been missed by it.
+            self._told.clear()
             try:
                 job_ids = await worker.outage.call(
                     wire.list_jobs_to_abort_v1(worker_id=worker.registration.worker_id)

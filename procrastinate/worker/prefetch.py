@@ -65,6 +65,10 @@ class Prefetched:
         finally:
             self._is_beginning = False
 
+    def has_job(self, job_id: int) -> bool:
+        """Whether a job waits here."""
+        return any(claim.job.id == job_id for claim in self._by_claim.values())
+
     def abort_by_id(self, job_id: int) -> bool:
         """Let a job end as aborted without beginning it; False if it does not wait here."""
         found = [claim for claim in self._by_claim.values() if claim.job.id == job_id]

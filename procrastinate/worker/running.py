@@ -99,6 +99,14 @@ class RunningJobs:
         """No answer is awaited: who asked for the abort of another job meant another worker."""
         self._early_aborts.clear()
 
+    def may_have(self, job_id: int) -> bool:
+        """Whether a job runs here, waits here, or may be on its way here."""
+        return (
+            any(running.job.id == job_id for running in self)
+            or self._worker.prefetched.has_job(job_id)
+            or self._worker.claims.under_way
+        )
+
     def abort_by_id(self, job_id: int) -> None:
         """Ask a job to abort, at a user's request; if it may be on its way here, remember it."""
         found = [running for running in self if running.job.id == job_id]

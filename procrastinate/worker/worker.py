@@ -113,6 +113,7 @@ class Worker:
 
     def _make_parts(self) -> None:
         self.running: running.RunningJobs = running.RunningJobs(self)
+        self.aborts: listener.AbortPoller = listener.AbortPoller(self)
         self.claims: claim.Claims = claim.Claims(self)
         self.executor: executor.Executor = executor.Executor(self)
         self.heartbeat: heartbeat.Heartbeat = heartbeat.Heartbeat(self)
@@ -280,7 +281,7 @@ class Worker:
     ) -> Iterable[tuple[str, Coroutine[Any, Any, None]]]:
         yield "shutdown", self.shutdown.run(claims)
         yield "heartbeat", self.heartbeat.run()
-        yield "abort poller", listener.AbortPoller(self).run()
+        yield "abort poller", self.aborts.run()
         yield "updates", self.updates.run()
         if self.listen_notify:
             yield "listener", listener.Listener(self).run()
