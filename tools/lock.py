@@ -263,7 +263,7 @@ def draft(what: str, version: str) -> list[migrations.Migration]:
                 f"-- Rather fail than make every worker wait behind this.\n"
                 f"set local lock_timeout = '5s';\n\n{body}",
                 after=[name for name in last if name is not None],
-                removes=[found[1] for name in gone if (found := _WIRE.fullmatch(name))]
+                removes=[wire[1] for name in gone if (wire := _WIRE.fullmatch(name))]
                 if phase == "post"
                 else [],
             )

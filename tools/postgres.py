@@ -20,9 +20,13 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from typing import TYPE_CHECKING
 
 from procrastinate.contrib.embedded import find_programs
 from tools import debian, running
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".cache" / "postgres"
@@ -163,19 +167,16 @@ def environment(programs: pathlib.Path) -> dict[str, str]:
     }
 
 
-def main(arguments: list[str]) -> int:
-    versions = [each for each in arguments if each.isdecimal()] or list(VERSIONS)
-    options = [each for each in arguments if not each.isdecimal()]
-    parts: list[running.Part] = []
-    missing: list[str] = []
+def parts(versions: Sequence[str], options: Sequence[str]) -> tuple[list[running.Part], int]:
+    """The tests on each of these versions that this machine can have; how many it can't."""
+    found: list[running.Part] = []
     for version in versions:
         programs = programs_of(version)
         if programs is None:
-            print(f"PostgreSQL {version}: this machine can't have it, nothing was tested on it")
-            missing.append(version)
+            print(f"PostgreSQL {version}: this machine can't have it, nothing is tested on it")
             continue
         print(f"PostgreSQL {version}: {programs}")
-        parts.append(
+        found.append(
             running.Part(
                 name=f"PostgreSQL {version}",
                 command=(sys.executable, "-m", "pytest", *options, *TESTS),
@@ -183,13 +184,18 @@ def main(arguments: list[str]) -> int:
                 environment=environment(programs),
             )
         )
-    done = running.run(parts)
-    required = bool(os.environ.get(REQUIRED))
-    for version in missing:
-        print(
-            f"PostgreSQL {version}: {'FAILED, it is required' if required else 'not to be had'}"
-        )
-    return done or (required and bool(missing))
+    return found, len(versions) - len(found)
+
+
+def main(arguments: Sequence[str]) -> int:
+    versions = [each for each in arguments if each.isdecimal()] or list(VERSIONS)
+    begin = next((n for n, each in enumerate(arguments) if not each.isdecimal()), None)
+    found, missing = parts(versions, [] if begin is None else arguments[begin:])
+    status = running.run(found)
+    if missing and os.environ.get(REQUIRED):
+        print(f"FAILED: {missing} versions are not to be had, and {REQUIRED} is set")
+        return 1
+    return status
 
 
 if __name__ == "__main__":

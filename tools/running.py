@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, NoReturn
 import attrs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 #: pytest's last line, and those of the parts that are no tests.
@@ -60,13 +60,20 @@ class Outcome:
         return f"{self.part.name}: {became} ({self.seconds:.0f} s): {self.said}"
 
 
-def run(parts: Sequence[Part]) -> int:
-    """Run all parts, whatever one finds; the summary is last. The status says if all passed."""
+def run(parts: Sequence[Part], *, limit: float | None = None) -> int:
+    """
+    Run all parts, whatever one finds; the summary is last. The status says if all passed.
+
+    All together may take ``limit`` seconds.
+    """
+    began = time.monotonic()
     # Whoever ends this program ends what it has started; a shell's background ignores SIGINT.
     signal.signal(signal.SIGTERM, _leave)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     outcomes: list[Outcome] = []
-    for number, part in enumerate(parts, 1):
+    for number, each in enumerate(parts, 1):
+        left = each.limit if limit is None else began + limit - time.monotonic()
+        part = attrs.evolve(each, limit=max(min(each.limit, left), 0.0))
         print(f"\n--- {number} of {len(parts)}: {part.name}", flush=True)
         outcomes.append(run_one(part, lambda line: print(line, flush=True)))
         print(f"--- {outcomes[-1]}", flush=True)
@@ -111,7 +118,7 @@ def run_one(part: Part, show: Callable[[str], object]) -> Outcome:
 
 
 @contextlib.contextmanager
-def _group(part: Part) -> Iterator[subprocess.Popen[str]]:
+def _group(part: Part) -> Generator[subprocess.Popen[str]]:
     with subprocess.Popen(
         list(part.command),
         stdin=subprocess.DEVNULL,
