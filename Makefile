@@ -13,18 +13,22 @@ SPLIT := -n 2 --dist loadfile
 VENV := .venv
 RUN := $(VENV)/bin/python
 # What these test is SQL, pages and tools, not the Python of the package.
-OTHERS := docs fleet histories plans races sqllint tooling typing
+OTHERS := docs fleet histories plans races sqllint tooling typing upgrade
 COVERED = tests/api $(filter-out $(OTHERS:%=tests/python/%),$(wildcard tests/python/*))
 
-.PHONY: help venv demo test test-pythons check coverage docs bench bench-full mutate mutate-python \
-	migration clean
+.PHONY: help venv demo test test-pythons test-postgres test-upgrade check check-long coverage docs \
+	bench bench-full mutate mutate-python migration clean
 
 help:
 	@echo 'make demo       set up all, then do the main job on real input, and show it'
 	@echo 'make test       set up all, then run the tests, SQL and Python'
 	@echo 'make check      test, and format, lint, types, imports, SQL style and lock'
+	@echo 'make check-long  what is too long for check: forty-five minutes at most'
 	@echo 'make coverage   run the tests of the Python, and fail if too many branches are missed'
 	@echo 'make test-pythons  run the tests with each Python >= 3.11 that there is'
+	@echo 'make test-postgres  run the tests that meet the server on PostgreSQL 15, 16, 17 and 18'
+	@echo 'make test-postgres POSTGRES=16  on one of them'
+	@echo 'make test-upgrade  run the version before this one on the schema of this one'
 	@echo 'make docs       build the site of docs/ into build/site; a warning is an error'
 	@echo 'make bench      ours beside 3.10 and graphile-worker, six cases: ten minutes at most'
 	@echo 'make bench BENCH=exchange  a case of the engine alone: the figures that decisions quote'
@@ -54,8 +58,17 @@ test-pythons:
 	|| failed="$$failed $$python"; done; \
 	[ -z "$$failed" ] || { echo "FAILED:$$failed"; exit 1; }
 
+test-postgres: venv
+	@$(RUN) -m tools.postgres $(POSTGRES) $(SPLIT) $(PYTEST)
+
+test-upgrade: venv
+	@PROCRASTINATE_REQUIRE_UPGRADE=1 $(RUN) -m pytest tests/python/upgrade $(PYTEST)
+
 check: venv
 	@$(RUN) -m tools.check $(SPLIT) $(PYTEST)
+
+check-long: venv
+	@$(RUN) -m tools.check_long $(COVERED)
 
 coverage: venv
 	@$(RUN) -m pytest $(SPLIT) --cov --cov-report=term $(PYTEST) $(COVERED)

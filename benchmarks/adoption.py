@@ -122,7 +122,12 @@ def measure(
             failures += [f"{name}: {error}" for error in watch["errors"][:5]]
             failures += [f"{name}: {took:.3f} s" for took in watch["longest"] if took > BLOCK]
         found = verify(dsn)
-        yield f"jobs: {found.pop('jobs')}"
+        deferred = said["defer"]["calls"] - len(said["defer"]["errors"])
+        jobs, expected = found.pop("jobs"), waiting + finished + deferred
+        if jobs != expected:
+            failures.append(f"{jobs} jobs are there, and {expected} were deferred")
+        longest = max(took for watch in said.values() for took in watch["longest"])
+        yield f"{jobs} jobs, none lost: {jobs == expected}; longest block {longest:.3f} s"
         failures += [f"{name}: {value}" for name, value in found.items() if value]
 
 

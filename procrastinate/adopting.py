@@ -266,7 +266,7 @@ def explaining(have: Sequence[migrations.Migration]) -> Steps[list[str]]:
     Say in sentences what `migrating` would do, and change nothing.
     """
     if not (yield from migrations.holds_3_x()):
-        return (yield from migrations.planning(have))
+        return (yield from migrations.explaining(have))
     plan = adoption.Adoption(found=(yield from describing()))
     plan.refuse()
     sizes = {row["name"]: row for row in migrations.rows((yield migrations.Query(text=_SIZES)))}

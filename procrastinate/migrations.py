@@ -27,6 +27,7 @@ NAME = re.compile(r"\d{2}\.\d{2}\.\d{2}_\d{2}_(?:pre|post)_[a-z0-9_]+")
 #: Where a script puts what must hold before it runs.
 GUARD_MARK = "    -- guard\n"
 _DIGEST = re.compile(r"'([0-9a-f]{64})'\)")
+_REMOVES = re.compile(r"_procrastinate_refuse_removal\('\{([a-z0-9_,]+)\}'\)")
 _NO_DIGEST = "0" * 64
 
 
@@ -38,6 +39,21 @@ class Migration:
 
     name: str
     text: str
+
+    @property
+    def is_post(self) -> bool:
+        """
+        Whether it removes what older versions need; else it only adds.
+        """
+        return self.name[12:].startswith("post_")
+
+    @property
+    def removes(self) -> list[str]:
+        """
+        The versioned functions that it removes, without ``procrastinate_``.
+        """
+        found = _REMOVES.search(self.text)
+        return found[1].split(",") if found else []
 
     @property
     def recorded_digest(self) -> str | None:
@@ -99,10 +115,22 @@ def _own_name(described: str) -> str:
 # The text of things
 
 
-def compose(name: str, body: str, *, after: str | None = None) -> Migration:
+def compose(
+    name: str,
+    body: str,
+    *,
+    after: str | Sequence[str] | None = None,
+    removes: Sequence[str] = (),
+) -> Migration:
     """
-    Return the migration that does ``body``, once the one named ``after`` was applied.
+    Return the migration that does ``body``, once those named ``after`` were applied.
+
+    It refuses to run while a live worker calls a function among ``removes``, which are named
+    without ``procrastinate_``.
     """
+    after = [after] if isinstance(after, str) else list(after or ())
+    if removes:
+        body = f"{_removal(removes)}\n{body.strip()}"
     head = sql.read("head.sql")
     title, _, pins = head.partition("\n\n")
     guard = _guard(name, after)
@@ -119,7 +147,17 @@ def compose(name: str, body: str, *, after: str | None = None) -> Migration:
     ).stamped()
 
 
-def _guard(name: str, after: str | None) -> str:
+def _removal(removes: Sequence[str]) -> str:
+    names = ",".join(sorted(removes))
+    return (
+        "-- What goes below is needed by no live worker; nobody registers until the end.\n"
+        "do $$\nbegin\n"
+        f"    perform _procrastinate_refuse_removal('{{{names}}}');\n"
+        "end;\n$$;\n"
+    )
+
+
+def _guard(name: str, after: Sequence[str]) -> str:
     # The first migration makes the table of migrations: before it there is nothing to read.
     lines = [
         "declare",
@@ -133,16 +171,16 @@ def _guard(name: str, after: str | None) -> str:
         "            using errcode = 'PQ008';",
         "    end if;",
     ]
-    if after is not None:
+    for each in after:
         lines += [
-            "    if not '{after}' = any(v_applied) then",
-            "        raise exception 'migration {after} is missing'",
+            f"    if not '{each}' = any(v_applied) then",
+            f"        raise exception 'migration {each} is missing'",
             "            using errcode = 'PQ008',",
             "                detail = '{name} builds upon it.',",
             "                hint = 'Apply the migrations in the order of their names.';",
             "    end if;",
         ]
-    return "".join(f"    {line}\n" for line in [*lines, "end;"]).format(name=name, after=after)
+    return "".join(f"    {line}\n" for line in [*lines, "end;"]).format(name=name)
 
 
 def _record(done: Sequence[tuple[str, str]]) -> str:
@@ -219,16 +257,21 @@ def pending(have: Sequence[Migration], applied: Mapping[str, str]) -> list[Migra
             if name > newest
             else f"migration {name} was applied to this database, and its file is missing"
         )
-    left = [migration for migration in have if migration.name not in applied]
+    left: list[Migration] = []
     for migration in have:
-        if migration.name in applied and applied[migration.name] != migration.digest:
+        if migration.name not in applied:
+            left.append(migration)
+            continue
+        if applied[migration.name] != migration.digest:
             raise exceptions.SchemaMismatch(
                 f"migration {migration.name} was edited since it was applied: the database "
                 f"has the digest {applied[migration.name]}, the file {migration.digest}"
             )
-        if migration.name in applied and left and left[0].name < migration.name:
+        # What only adds may come before a removal that has to wait for old workers.
+        gap = next((each for each in left if migration.is_post or not each.is_post), None)
+        if gap is not None:
             raise exceptions.SchemaMismatch(
-                f"migration {left[0].name} is missing in this database, though "
+                f"migration {gap.name} is missing in this database, though "
                 f"{migration.name} was applied after it"
             )
     return left
@@ -277,6 +320,9 @@ select
     to_regclass(quote_ident(current_schema()) || '.procrastinate_migrations') is not null
     as migrations"""
 
+_NEEDING = """\
+select n.sentence from _procrastinate_needing('{{{}}}') as n where n.alive order by n.worker_id"""
+
 _APPLIED = "select name, sha256 from procrastinate_migrations"
 
 
@@ -321,13 +367,20 @@ def migrating(
     """
     Apply what is pending, one transaction each; return the names of what was applied here.
 
+    What would remove functions that live workers call is held back, and so is each removal
+    after it; what only adds is applied all the same, and then the first of them is refused.
     ``on_begin`` is told the name of each before it is applied.
     """
     done: list[str] = []
     while True:
         applied = yield from _read_applied()
         todo = pending(have, applied or {})
+        refusal = yield from _refusal(todo, applied or {})
+        if refusal is not None:
+            todo = [each for each in todo if each.name < refusal.name or not each.is_post]
         if not todo:
+            if refusal is not None:
+                raise exceptions.SchemaMismatch(str(refusal))
             return done
         if on_begin is not None:
             on_begin(todo[0].name)
@@ -342,12 +395,54 @@ def migrating(
             raise answer
 
 
+@attrs.frozen(kw_only=True)
+class Refusal:
+    """
+    A migration that has to wait for workers to go.
+    """
+
+    name: str
+    sentences: list[str]
+
+    def __str__(self) -> str:
+        return (
+            f"migration {self.name} is held back: it removes what live workers need: "
+            f"{'; '.join(self.sentences)}. Stop them, or start them in a version that does "
+            "not call it; then migrate again"
+        )
+
+
+def _refusal(
+    todo: Sequence[Migration], applied: Mapping[str, str]
+) -> Generator[Query | Script, Answer, Refusal | None]:
+    if not applied:
+        return None  # nobody can have registered
+    for migration in todo:
+        if migration.removes:
+            found = rows((yield Query(text=_NEEDING.format(",".join(migration.removes)))))
+            if found:
+                return Refusal(
+                    name=migration.name, sentences=[row["sentence"] for row in found]
+                )
+    return None
+
+
 def planning(have: Sequence[Migration]) -> Generator[Query | Script, Answer, list[str]]:
     """
     Return the names of what is pending.
     """
     applied = yield from _read_applied()
     return [migration.name for migration in pending(have, applied or {})]
+
+
+def explaining(have: Sequence[Migration]) -> Generator[Query | Script, Answer, list[str]]:
+    """
+    Say what is pending, and who is in the way of it.
+    """
+    applied = yield from _read_applied()
+    todo = pending(have, applied or {})
+    refusal = yield from _refusal(todo, applied or {})
+    return [each.name for each in todo] + ([f"  {refusal}"] if refusal is not None else [])
 
 
 def checking(

@@ -81,7 +81,9 @@ class SchemaManager:
         ------
         exceptions.SchemaMismatch
             A migration was edited, is missing, or is newer than this version; or the tables
-            are those of procrastinate 2.x. Nothing was changed.
+            are those of procrastinate 2.x. Nothing was changed. Or a migration would remove
+            functions that live workers call: the message names them, and what only adds was
+            applied.
         """
         return self._drive(adopting.migrating(migrations.known(), on_begin))
 

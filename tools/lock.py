@@ -35,6 +35,12 @@ if TYPE_CHECKING:
 
 BASELINE = "04.00.00_01_pre_baseline"
 HAND = "-- by hand: "
+#: A function that workers call, without "procrastinate_".
+DROPPED = re.compile(
+    r"\bdrop\s+(?:function|procedure|routine)\s+(?:if\s+exists\s+)?procrastinate_(\w+_v\d+)",
+    re.I,
+)
+_WIRE = re.compile(r"sql/functions/(?:old_)?wire/(\w+)\.sql")
 
 
 @attrs.frozen(kw_only=True)
@@ -115,6 +121,7 @@ def problems() -> list[str]:
             said.append(f"{migration.name}: was edited and says another digest")
         if HAND in migration.text:
             said.append(f"{migration.name}: a part is still to be written by hand")
+        said += _undeclared(migration)
         digest, released = lock.migrations.get(migration.name, (None, False))
         if digest != migration.digest:
             why = "was released, and has changed" if released else "differs from the lock"
@@ -138,6 +145,16 @@ def _unsorted(have: Iterable[migrations.Migration]) -> list[str]:
         for each in have
         if migrations.NAME.fullmatch(each.name)
         and (int(each.name[9:11]) < 50) != (each.name[12:].startswith("pre_"))
+    ]
+
+
+def _undeclared(migration: migrations.Migration) -> list[str]:
+    # What only adds drops no function that somebody may call; a removal says which it drops.
+    dropped = {each[1] for each in DROPPED.finditer(migration.text)}
+    declared = set(migration.removes) if migration.is_post else set[str]()
+    return [
+        f"{migration.name}: drops procrastinate_{name} and does not declare it"
+        for name in sorted(dropped - declared)
     ]
 
 
@@ -230,7 +247,13 @@ def draft(what: str, version: str) -> list[migrations.Migration]:
         ("post", 50, "\n\n".join(f"{HAND}drop what {name} defined" for name in gone)),
     ):
         if body:
-            names = [each.name for each in migrations.known()]
+            have = migrations.known()
+            names = [each.name for each in have]
+            # A removal may come late: what is added builds upon what was added alone.
+            last = [
+                max((each.name for each in have if each.is_post == is_post), default=None)
+                for is_post in ([False, True] if phase == "post" else [False])
+            ]
             number = 1 + max(
                 [int(name[9:11]) for name in names if name.startswith(f"{version}_")
                  and name[12:].startswith(phase)], default=first - 1,
@@ -239,7 +262,10 @@ def draft(what: str, version: str) -> list[migrations.Migration]:
                 f"{version}_{number:02}_{phase}_{what}",
                 f"-- Rather fail than make every worker wait behind this.\n"
                 f"set local lock_timeout = '5s';\n\n{body}",
-                after=names[-1],
+                after=[name for name in last if name is not None],
+                removes=[wire[1] for name in gone if (wire := _WIRE.fullmatch(name))]
+                if phase == "post"
+                else [],
             )
             _write(migration)
             drafted.append(migration)

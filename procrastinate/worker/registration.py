@@ -9,7 +9,7 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from procrastinate import exceptions, metadata
-from procrastinate.rpc import wire
+from procrastinate.rpc import spoken, wire
 
 if TYPE_CHECKING:
     from procrastinate.worker.worker import Worker
@@ -97,4 +97,5 @@ def _describe(worker: Worker) -> dict[str, Any]:
         "procrastinate": metadata.extract_metadata()["version"],
         "concurrency": worker.concurrency,
         **worker.description,
+        "wire": spoken.functions(),  # no migration removes these while this worker lives
     }

@@ -1158,6 +1158,46 @@ $$;
 comment on function _procrastinate_check_tick(text, text, bigint, text, jsonb) is
 'Raises PQ003 (invalid argument) for a tick of a periodic task that cannot be meant.';
 
+-- What a worker says that it calls is there. To be called after the insert of its row: a
+-- migration that removes something holds the table, and is over or will see the row.
+create function _procrastinate_check_wire(p_wire jsonb)
+returns void
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_missing text;
+begin
+    if p_wire is null then
+        return;
+    end if;
+    if jsonb_typeof(p_wire) <> 'array' or p_wire @? '$[*] ? (@.type() != "string")' then
+        perform _procrastinate_raise('PQ003',
+            'What a worker calls ("wire") is a JSON array of names', null,
+            'Give names of functions without "procrastinate_", such as "fetch_jobs_v1".');
+    end if;
+    select string_agg(n.name, ', ' order by n.name) into v_missing
+    from jsonb_array_elements_text(p_wire) as n (name)
+    where not exists (
+        select
+        from pg_proc as p
+        where
+            p.pronamespace = quote_ident(current_schema())::regnamespace
+            and p.proname = 'procrastinate_' || n.name
+    );
+    if v_missing is not null then
+        perform _procrastinate_raise('PQ008',
+            format('The worker calls what the schema does not have: %s', v_missing),
+            null,
+            'An older worker: start it in the version that the schema was migrated to. '
+            'A newer one: procrastinate schema --migrate.');
+    end if;
+end;
+$$;
+
+comment on function _procrastinate_check_wire(jsonb) is
+'Raises PQ008 if a worker calls a function that is not there, PQ003 if it is no list.';
+
 -- The ids come in the order given: they are drawn in it, and the rows are inserted in it.
 create function _procrastinate_defer_jobs(
     p_queue_names text[],
@@ -2379,6 +2419,41 @@ return coalesce(
 
 comment on function _procrastinate_max_result_size() is
 'Most bytes that a result may have as jsonb.';
+
+-- Which workers call any of these functions, by their names without "procrastinate_". One
+-- that did not say what it calls, as 3.x before it was adopted, is taken to call all.
+create function _procrastinate_needing(p_functions text[])
+returns table (worker_id bigint, alive boolean, functions text[], sentence text)
+language plpgsql stable parallel safe
+set search_path from current
+as $$
+begin
+    return query
+    select
+        w.id,
+        w.last_heartbeat >= procrastinate_now() - interval '30 seconds',
+        n.functions,
+        format('worker %s (%s) calls %s',
+            w.id,
+            concat_ws(', ',
+                w.name,
+                'version ' || coalesce(w.description ->> 'procrastinate', 'unknown'),
+                'host ' || (w.description ->> 'hostname'),
+                'process ' || (w.description ->> 'pid')),
+            array_to_string(n.functions, ', '))
+    from procrastinate_workers as w
+    cross join lateral (
+        select array_agg(f.name order by f.name) as functions
+        from unnest(p_functions) as f (name)
+        where not w.description ? 'wire' or w.description -> 'wire' ? f.name
+    ) as n
+    where n.functions is not null
+    order by w.id;
+end;
+$$;
+
+comment on function _procrastinate_needing(text[]) is
+'Workers that call any of these functions, which of them, and whether they live.';
 
 -- Seconds until something in these queues may run that may not run now: p_open are those
 -- among them that are not paused.
@@ -3797,6 +3872,44 @@ $$;
 
 comment on function _procrastinate_refuse_old_snapshot(text) is
 'Raises PQ005 (wrong isolation) in REPEATABLE READ or stricter.';
+
+-- A migration is about to remove these functions, named without "procrastinate_". From here
+-- to its end nobody registers or beats: who waits in register_worker_v2 looks afterwards
+-- whether all that it calls is there. An old snapshot would lack who has just registered.
+--
+-- A worker that is taken for dead may be asleep only. Its row goes, so that it has to
+-- register when it wakes, and is refused then instead of failing at its next job.
+create function _procrastinate_refuse_removal(p_functions text[])
+returns void
+language plpgsql volatile parallel unsafe
+set search_path from current
+set lock_timeout = '5s'
+as $$
+declare
+    v_found record;
+begin
+    perform _procrastinate_refuse_old_snapshot('A removal');
+    lock table procrastinate_workers in share row exclusive mode;
+    select
+        count(*) filter (where n.alive) as living,
+        string_agg(n.sentence, '; ' order by n.worker_id)
+            filter (where n.alive) as sentences,
+        array_agg(n.worker_id) filter (where not n.alive) as dead
+    into v_found
+    from _procrastinate_needing(p_functions) as n;
+    if v_found.living > 0 then
+        perform _procrastinate_raise('PQ008',
+            format('What this migration removes is needed by %s live workers: %s',
+                v_found.living, v_found.sentences),
+            null,
+            'Stop them, or start them in a version without it; then migrate again.');
+    end if;
+    perform _procrastinate_remove_workers(v_found.dead, null);
+end;
+$$;
+
+comment on function _procrastinate_refuse_removal(text[]) is
+'Raises PQ008, naming them, while live workers call these; removes dead workers that did.';
 
 -- Refuses a change of status that the state machine does not know.
 create function _procrastinate_refuse_transition(
@@ -6091,7 +6204,8 @@ $$;
 comment on function procrastinate_recover_jobs_v1(interval, text[], integer[], integer) is
 'doing -> todo or failed for stalled jobs of these tasks, an outcome each. Raises PQ003.';
 
--- A new worker, with what it says of itself.
+-- A new worker, with what it says of itself. "wire" is what it calls: names of versioned
+-- functions, without "procrastinate_"; no migration removes them while it lives.
 create function procrastinate_register_worker_v2(
     p_name text default null,
     p_queues text[] default null,
@@ -6119,12 +6233,13 @@ begin
         procrastinate_now()
     )
     returning id into v_id;
+    perform _procrastinate_check_wire(p_description -> 'wire');
     return v_id;
 end;
 $$;
 
 comment on function procrastinate_register_worker_v2(text, text[], jsonb) is
-'Registers a worker and returns its id.';
+'Registers a worker and returns its id. Raises PQ008 (what it calls is not there), PQ003.';
 
 -- doing -> todo: a worker gives back what it holds and has not run. No attempt is counted.
 create function procrastinate_release_jobs_v1(
@@ -8166,14 +8281,21 @@ $$;
 comment on function procrastinate_prune_stalled_workers_v1(double precision) is
 'Called by 3.x: removes workers whose heartbeat is older than these seconds.';
 
--- Of 3.x: a new worker.
+-- Of 3.x: a new worker. It does not say what it calls, and we know: this directory.
 create function procrastinate_register_worker_v1()
 returns table (worker_id bigint)
 language plpgsql volatile parallel unsafe security definer
 set search_path from current
 as $$
 begin
-    worker_id := procrastinate_register_worker_v2();
+    worker_id := procrastinate_register_worker_v2(
+        p_description => jsonb_build_object('wire', jsonb_build_array(
+            'cancel_job_v1', 'defer_jobs_v1', 'defer_periodic_job_v2',
+            'fetch_job_v2', 'finish_job_v1', 'prune_stalled_workers_v1',
+            'register_worker_v1', 'retry_job_v1', 'retry_job_v2',
+            'unregister_worker_v1', 'update_heartbeat_v1'
+        ))
+    );
     return next;
 end;
 $$;
@@ -8834,7 +8956,7 @@ grant execute on function _procrastinate_derives() to public;
 
 insert into procrastinate_migrations (name, sha256)
 values
-    ('04.00.00_01_pre_baseline', 'be0f87b661981ee85c339aef4eda995776063d4e423a953008ed45387bb09066');
+    ('04.00.00_01_pre_baseline', '97424afcd54f069b5748e5dff12e7919991d2542b40f6b959295cbdaa56cc6ba');
 
 -- Back to the caller's search_path.
 do $$

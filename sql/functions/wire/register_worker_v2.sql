@@ -1,4 +1,5 @@
--- A new worker, with what it says of itself.
+-- A new worker, with what it says of itself. "wire" is what it calls: names of versioned
+-- functions, without "procrastinate_"; no migration removes them while it lives.
 create function procrastinate_register_worker_v2(
     p_name text default null,
     p_queues text[] default null,
@@ -26,9 +27,10 @@ begin
         procrastinate_now()
     )
     returning id into v_id;
+    perform _procrastinate_check_wire(p_description -> 'wire');
     return v_id;
 end;
 $$;
 
 comment on function procrastinate_register_worker_v2(text, text[], jsonb) is
-'Registers a worker and returns its id.';
+'Registers a worker and returns its id. Raises PQ008 (what it calls is not there), PQ003.';

@@ -14,7 +14,7 @@ import attrs
 import pytest
 
 from procrastinate import App
-from procrastinate.rpc import front, wire
+from procrastinate.rpc import front, spoken, wire
 
 from .conftest import PATIENCE, Database, Drain, StartWorker, actions, intercept
 
@@ -405,6 +405,7 @@ async def test_a_worker_says_who_it_is_while_it_runs(
         "python": platform.python_version(),
         "procrastinate": importlib.metadata.version("procrastinate"),
         "concurrency": 3,
+        "wire": spoken.functions(),
     }
     assert row == (run.worker.worker_id, "me", ["a", "b"], described)
     await run.stop()

@@ -1,5 +1,5 @@
 \ir ../../setup.psql
-select plan(5);
+select plan(8);
 
 set local procrastinate.now = '2030-01-01Z';
 select procrastinate_register_worker_v2(
@@ -32,6 +32,18 @@ select is(
 select is(
     outcome_of($$select procrastinate_register_worker_v2('w', null, '[1]')$$), 'PQ003',
     'a description is an object'
+);
+select lives_ok(
+    $$select procrastinate_register_worker_v2('w', null, '{"wire": ["fetch_jobs_v1"]}')$$,
+    'a worker may say what it calls'
+);
+select is(
+    outcome_of($$select procrastinate_register_worker_v2('w', null, '{"wire": ["gone_v1"]}')$$),
+    'PQ008', 'what it calls is there'
+);
+select is(
+    outcome_of($$select procrastinate_register_worker_v2('w', null, '{"wire": "gone_v1"}')$$),
+    'PQ003', 'and is a list'
 );
 
 select * from finish();
