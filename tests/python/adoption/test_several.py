@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import attrs
@@ -42,7 +42,7 @@ def copy_of_3_x(server: Server, make_database: Callable[..., Janitor]) -> Iterat
     kept = f"{TEMPLATE}_kept"
 
     @contextlib.contextmanager
-    def copy() -> Iterator[str]:
+    def copy() -> Generator[str]:
         name = f"{TEMPLATE}_copy"
         with make_database(name, template=kept):
             yield server.database(name)

@@ -9,7 +9,7 @@ import os
 import pathlib
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Sequence
 from typing import Any
 
 import attrs
@@ -86,7 +86,7 @@ class OldHand:
 
 
 @contextlib.contextmanager
-def hand_on(dsn: str, old_python: pathlib.Path, tmp_path: pathlib.Path) -> Iterator[OldHand]:
+def hand_on(dsn: str, old_python: pathlib.Path, tmp_path: pathlib.Path) -> Generator[OldHand]:
     """A client of 3.10 on a database."""
     with subprocess.Popen(
         [old_python, HERE / "old_hand.py", dsn],
@@ -211,7 +211,7 @@ class Fleet:
 @contextlib.asynccontextmanager
 async def fleet_on(
     dsn: str, conn: psycopg.Connection, old_python: pathlib.Path, tmp_path: pathlib.Path
-) -> AsyncIterator[Fleet]:
+) -> AsyncGenerator[Fleet]:
     """Workers of both sides; when they have stopped, the database must be sound."""
     conn.execute(tasks.TABLE)
     app = tasks.make_app(dsn, periodic=False)

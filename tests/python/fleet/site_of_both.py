@@ -19,6 +19,7 @@ import psycopg.conninfo
 from django import conf, db, test, urls
 from django.contrib import admin, auth
 from django.core import management
+from django.db import transaction
 from django.db.migrations import executor
 
 parts = psycopg.conninfo.conninfo_to_dict(os.environ["FLEET_DSN"])
@@ -103,7 +104,7 @@ def pages() -> dict[str, int]:
         if model._meta.app_label == "procrastinate":
             listed = urls.reverse(f"admin:procrastinate_{name}_changelist")
             answered[f"{name} list"] = client.get(listed).status_code
-            for row in model.objects.all()[:1]:  # type: ignore[attr-defined] # of any model
+            for row in model.objects.all()[:1]:
                 one = urls.reverse(f"admin:procrastinate_{name}_change", args=[row.pk])
                 answered[f"{name} row"] = client.get(one).status_code
     return answered
@@ -119,17 +120,17 @@ def play() -> dict[str, Any]:
         management.call_command("procrastinate", "healthchecks")
 
     task = app.configure_task("count", queue="django")
-    with contextlib.suppress(ZeroDivisionError), db.transaction.atomic():
+    with contextlib.suppress(ZeroDivisionError), transaction.atomic():
         task.defer(n="rolled back")
         raise ZeroDivisionError
-    with db.transaction.atomic():
+    with transaction.atomic():
         job_id = app.configure_task("count", queue="django").defer()
         within = models.ProcrastinateJob.objects.get(id=job_id).status
     asyncio.run(app.configure_task("count", queue="ours").defer_async(n="async"))
     app.configure_task("count", queue="ours", queueing_lock="once").defer()
     refused = ""
     try:
-        with db.transaction.atomic():
+        with transaction.atomic():
             app.configure_task("count", queue="ours", queueing_lock="once").defer()
     except procrastinate.exceptions.AlreadyEnqueued as error:
         refused = str(error)

@@ -13,6 +13,8 @@ import procrastinate
 from tools import upstream
 
 if TYPE_CHECKING:
+    from procrastinate.types import JSONDict
+
     from .conftest import Fleet, OldHand
 
 OLD, NEW = upstream.VERSION, procrastinate.__version__
@@ -46,7 +48,7 @@ class Meddler:
             options["schedule_at"] = PAST
         if self.chance.random() < 0.1:
             options["queueing_lock"] = "one"
-        arguments = {"seconds": 0.05} if task == "sleep" else {}
+        arguments: JSONDict = {"seconds": 0.05} if task == "sleep" else {}
         jobs = [arguments] * (1 if "queueing_lock" in options else self.chance.randint(1, 4))
         kind = self.chance.choice(["defer", "defer_async", "ours"])
         if kind != "ours":

@@ -189,6 +189,7 @@ def test_the_published_queries_and_the_manager_go_on(
             manager.list_tasks,
             manager.list_locks,
         )
+        before: list[list[object]] = []
         for _ in range(7):  # psycopg prepares what comes more than five times
             before = [list(read()) for read in reads]
         conn.execute(NEXT)
