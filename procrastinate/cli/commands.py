@@ -13,7 +13,7 @@ import pathlib
 import sys
 from typing import TYPE_CHECKING, Any, cast
 
-from procrastinate import exceptions, types, utils
+from procrastinate import disclosure, exceptions, types, utils
 from procrastinate.cli import progress
 
 if TYPE_CHECKING:
@@ -63,6 +63,8 @@ async def defer(
 
     # A job that is not deferred has no id, which its call string would show.
     arguments = ", ".join(f"{key}={value!r}" for key, value in args.items())
+    if args and not disclosure.args_are_shown():
+        arguments = disclosure.HIDDEN
     print_stderr(f"Launching a job: {task}({arguments})")
     try:
         await job_deferrer.defer_async(**args)
@@ -111,6 +113,8 @@ async def schema(
     read: bool,
     migrations_path: bool,
     revert: str | None,
+    roles: bool = False,
+    role: list[tuple[str, str | None]] | None = None,
 ) -> None:
     """Read, apply, migrate or check the schema; apply it if nothing else is asked."""
     manager = app.schema_manager
@@ -134,6 +138,9 @@ async def schema(
         if differences:
             raise CommandError("The database does not have the schema of this version.")
         print_stderr("Done")
+    elif roles or role:
+        for made in await manager.create_roles_async(**dict(role or ())):
+            print(f"{made.name}: {made.part}{', created' if made.is_new else ''}")
     elif migrate:
         print_stderr("Applying migrations")
         async with progress.progress() as shown:
