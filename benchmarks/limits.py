@@ -65,6 +65,7 @@ class World:
 
 ONE_JOB = ("defer", "exchange", "heartbeat", "sweep")
 ALL = ("overview", "locks")
+BARS = {"sweep": 40}
 
 
 def timed(work: Callable[[], object], calls: int) -> float:
@@ -94,8 +95,8 @@ def compare(
     with server.database("few") as few, server.database("many") as lot:
         worlds = [world(server, few, name, FEW), world(server, lot, name, many)]
         for call in calls:
-            # what shows all grows with all, and no faster
-            bar = figures.at_most(many / FEW * 1.5 if call in ALL else 3)
+            # what shows all grows with all, and no faster; a sweep looks at a part of it
+            bar = figures.at_most(many / FEW * 1.5 if call in ALL else BARS.get(call, 3))
             times: list[list[float]] = [[], []]
             for _ in range(options.rounds):
                 for values, place in zip(times, worlds, strict=True):

@@ -13,7 +13,7 @@ import pathlib
 import sys
 from typing import TYPE_CHECKING, Any, cast
 
-from procrastinate import disclosure, exceptions, types, utils
+from procrastinate import exceptions, types, utils
 from procrastinate.cli import progress
 
 if TYPE_CHECKING:
@@ -63,8 +63,6 @@ async def defer(
 
     # A job that is not deferred has no id, which its call string would show.
     arguments = ", ".join(f"{key}={value!r}" for key, value in args.items())
-    if args and not disclosure.args_are_shown():
-        arguments = disclosure.HIDDEN
     print_stderr(f"Launching a job: {task}({arguments})")
     try:
         await job_deferrer.defer_async(**args)

@@ -122,8 +122,8 @@ def test_deferring_is_logged_once_per_call(
     actions = [record.__dict__["action"] for record in caplog.records]
     assert actions == ["about_to_defer_jobs", "jobs_deferred"] * 2
     assert [record.__dict__["jobs"][0]["call_string"] for record in caplog.records[:2]] == [
-        "add[None](a=1, b=2)",
-        "add[1](a=1, b=2)",
+        "add[None](...)",
+        "add[1](...)",
     ]
 
 

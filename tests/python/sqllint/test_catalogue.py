@@ -25,7 +25,9 @@ PURE = {
 
 # Anyone may call these: they read and write nothing, and say what is wrong with an argument to
 # whoever may call a function that takes it.
-OPEN = {"_procrastinate_derives"}  # the condition of a trigger: whoever may update jobs calls it
+OPEN = {
+    "_procrastinate_derives"
+}  # the condition of a trigger: whoever may update jobs calls it
 
 FILTERS = [
     "queue_name",
@@ -157,7 +159,9 @@ def test_a_comment_is_one_sentence_or_two(conn: psycopg.Connection) -> None:
         assert len(comment) <= 120, name
 
 
-def test_nothing_is_open_to_public_but_the_condition_of_a_trigger(conn: psycopg.Connection) -> None:
+def test_nothing_is_open_to_public_but_the_condition_of_a_trigger(
+    conn: psycopg.Connection,
+) -> None:
     assert set(names(conn, "has_function_privilege('public', p.oid, 'execute')")) == OPEN
     assert not rows(
         conn,

@@ -277,7 +277,7 @@ async def test_a_tick_becomes_a_job_with_its_options_and_timestamp(
     assert await rows(conn) == [("t", "q", 7, "l", "ql", {"a": 1, "timestamp": START}, None)]
     record = caplog.records[-1]
     assert record.message == (
-        f"Periodic job t[1](a=1, timestamp={START}) deferred for timestamp {START} with id 1"
+        f"Periodic job t[1](...) deferred for timestamp {START} with id 1"
     )
     assert {
         key: record.__dict__[key]
@@ -295,7 +295,7 @@ async def test_a_tick_becomes_a_job_with_its_options_and_timestamp(
             "task_kwargs": {"a": 1, "timestamp": START},
         },
     }
-    assert record.__dict__["job"]["call_string"] == f"t[1](a=1, timestamp={START})"
+    assert record.__dict__["job"]["call_string"] == "t[1](...)"
 
 
 async def test_a_tick_becomes_one_job_whatever_the_number_of_workers_and_restarts(
