@@ -23,7 +23,7 @@ WORKERS = 1_000
 CONNECTIONS = 200
 FEW_CONNECTIONS = 10
 CALLS = 50  # of each kind in a round; their median counts
-EXCHANGES = 20  # of each connection
+EXCHANGES = 3  # of each connection
 
 PER_QUEUE = (
     "insert into procrastinate_jobs (queue_name, task_name) select 'queue ' || i, 'task'"

@@ -183,7 +183,7 @@ def test_the_script_for_psql_makes_them_too(
     logins: Logins, psql: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
     arguments = [f"--set={part}={name}" for part, name in logins.roles.items()]
-    done = psql(logins.owner, "-A", "-t", *arguments, "-f", "sql/roles.sql")
+    done = psql(logins.owner, "-A", "-t", *arguments, "-f", "procrastinate/sql/roles.sql")
     assert done.stderr == ""
     assert done.stdout.splitlines() == [
         f"{name}|{part}|f" for part, name in logins.roles.items()

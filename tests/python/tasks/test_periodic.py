@@ -365,7 +365,7 @@ async def test_a_taken_queueing_lock_skips_the_tick_and_nothing_else(
         if record.__dict__["action"] == "skip_periodic_task_queueing_lock"
     )
     assert record.message == (
-        f"Periodic job locked[None](timestamp={START}) cannot be enqueued: there is already "
+        "Periodic job locked[None](...) cannot be enqueued: there is already "
         "a job in the queue with the queueing lock ql"
     )
     assert record.__dict__["queueing_lock"] == record.__dict__["job"]["queueing_lock"] == "ql"
