@@ -154,10 +154,14 @@ def all_at_once(server: Server, database: str, number: int) -> float:
     """Milliseconds a job while so many workers drain the queue, tens of jobs at a time."""
     workers = list(opened(server, database, number))
     with futures.ThreadPoolExecutor(number) as pool:
-        taken = figures.seconds(lambda: list(pool.map(lambda w: w.drain(10), workers)))
+        taken = figures.seconds(lambda: list(pool.map(drained, workers)))
     for worker in workers:
         worker.conn.close()
     return taken * 1e3 / (number * EXCHANGES * 10)
+
+
+def drained(worker: wires.OurWorker) -> int:
+    return worker.drain(10)
 
 
 def opened(server: Server, database: str, number: int) -> Iterator[wires.OurWorker]:

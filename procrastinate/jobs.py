@@ -239,7 +239,7 @@ class Job:
         if not disclosure.args_are_shown():
             given: Any = self.task_kwargs
             context["task_kwargs"] = (
-                dict.fromkeys(given, disclosure.HIDDEN)
+                dict.fromkeys(self.task_kwargs, disclosure.HIDDEN)
                 if isinstance(given, dict)
                 else disclosure.HIDDEN
             )

@@ -97,7 +97,8 @@ async def work(dsn: str) -> None:
     async with app.open_async():
         for name in (*NAMES, "unknown"):
             await app.configure_task(name, allow_unknown=True).defer_async(card=SECRET)
-        await app.tasks["ends"].batch_defer_async(*[{"card": SECRET}] * 3)
+        cards: Any = [{"card": SECRET}] * 3
+        await app.tasks["ends"].batch_defer_async(*cards)
         await app.run_worker_async(wait=False, install_signal_handlers=False)
         errors = await refused(app)
     assert SECRET not in errors
@@ -108,7 +109,7 @@ async def refused(app: procrastinate.App) -> str:
     texts: list[str] = []
     task = app.tasks["ends"]
     await app.configure_task("ends", queueing_lock="ql", key="k").defer_async(card=SECRET)
-    for deferrer, args in (
+    cases: Any = (
         (app.configure_task("ends", queueing_lock="ql"), {"card": SECRET}),
         (app.configure_task("ends", key="k"), {"card": SECRET}),
         (app.configure_task("ends", queue="q" * 129), {"card": SECRET}),
@@ -117,7 +118,8 @@ async def refused(app: procrastinate.App) -> str:
         (task.configure(), {"card": SECRET + "x" * 11_000_000}),
         (task.configure(), {"card": {SECRET}}),
         (task.configure(), {"card": SECRET + "\x00"}),
-    ):
+    )
+    for deferrer, args in cases:
         try:
             await deferrer.defer_async(**args)
         except Exception as exc:

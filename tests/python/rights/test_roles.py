@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
@@ -67,7 +67,8 @@ async def test_a_producer_defers_in_each_way_and_does_nothing_else(logins: Login
         ).defer_async(a=1, b=2)
         with pytest.raises(exceptions.AlreadyEnqueued):
             await app.configure_task("add", queueing_lock="ql").defer_async(a=1, b=2)
-        await task.batch_defer_async(*[{"a": 1, "b": 2}] * 2000)
+        sums: Any = [{"a": 1, "b": 2}] * 2000
+        await task.batch_defer_async(*sums)
         with pytest.raises(exceptions.InvalidArgument):
             await app.configure_task("add", queue="q" * 129).defer_async(a=1, b=2)
         for refused in (
