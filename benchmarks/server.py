@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Connection: TypeAlias = psycopg.Connection[tuple[object, ...]]
 
 # of the embedded server: a run is about the engine, not about checkpoints every few seconds
-SETTINGS = {"shared_buffers": "512MB", "max_wal_size": "8GB"}
+SETTINGS = {"shared_buffers": "512MB", "max_wal_size": "8GB", "max_connections": "260"}
 CHECKOUT = pathlib.Path(__file__).resolve().parent.parent
 
 

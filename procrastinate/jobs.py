@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import attrs
 
-from procrastinate import exceptions
+from procrastinate import disclosure, exceptions
 
 if TYPE_CHECKING:
     import datetime
@@ -230,11 +230,22 @@ class Job:
         return fields
 
     def log_context(self) -> types.JSONDict:
-        """Return what log records carry as ``job``: the fields and the call string."""
+        """
+        Return what log records carry as ``job``: the fields and the call string.
+
+        Arguments have their names and no values, unless :func:`disclosure.show_args` was asked.
+        """
         context: types.JSONDict = self.asdict()
+        if not disclosure.args_are_shown():
+            given: Any = self.task_kwargs
+            context["task_kwargs"] = (
+                dict.fromkeys(self.task_kwargs, disclosure.HIDDEN)
+                if isinstance(given, dict)
+                else disclosure.HIDDEN
+            )
         if self.scheduled_at is not None:
             context["scheduled_at"] = self.scheduled_at.isoformat()
-        context["call_string"] = self.call_string
+        context["call_string"] = self.log_string
         return context
 
     def evolve(self, **kwargs: Any) -> Job:
@@ -250,6 +261,13 @@ class Job:
         fields = {**self.__dict__, **kwargs}
         fields.pop("call_string", None)  # cached, and no field
         return type(self)(**fields)
+
+    @property
+    def log_string(self) -> str:
+        """The job as log records and errors name it: ``task[id](...)``."""
+        if disclosure.args_are_shown() or not self.task_kwargs:
+            return self.call_string
+        return f"{self.task_name}[{self.id}]({disclosure.HIDDEN})"
 
     @functools.cached_property
     def call_string(self) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar,
 
 import attrs
 
-from procrastinate import exceptions, types
+from procrastinate import disclosure, exceptions, types
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -137,7 +137,7 @@ class PeriodicRegistry:
                 "task": task.name,
                 "cron": cron,
                 "periodic_id": periodic_id,
-                "kwargs": str(configure_kwargs),
+                "kwargs": str(_without_args(configure_kwargs)),
             },
         )
         periodic_task = PeriodicTask(
@@ -324,7 +324,7 @@ class PeriodicDeferrer:
             logger.debug(
                 "Periodic job %s cannot be enqueued: there is already a job in the queue "
                 "with the queueing lock %s",
-                job_deferrer.job.call_string,
+                job_deferrer.job.log_string,
                 job_deferrer.job.queueing_lock,
                 extra={
                     "action": "skip_periodic_task_queueing_lock",
@@ -339,14 +339,14 @@ class PeriodicDeferrer:
         if job_id is None:
             logger.debug(
                 "Periodic job %s skipped for timestamp %s: already deferred",
-                job.call_string,
+                job.log_string,
                 timestamp,
                 extra={"action": "periodic_task_already_deferred", **description},
             )
             return
         logger.info(
             "Periodic job %s deferred for timestamp %s with id %s",
-            job.call_string,
+            job.log_string,
             timestamp,
             job_id,
             extra={"action": "periodic_task_deferred", **description},
@@ -360,3 +360,10 @@ class PeriodicDeferrer:
             extra={"action": "wait_next_tick", "next_tick": next_tick},
         )
         await asyncio.sleep(next_tick)
+
+
+def _without_args(configure_kwargs: tasks.ConfigureTaskOptions) -> dict[str, Any]:
+    shown: dict[str, Any] = {**configure_kwargs}
+    if shown.get("task_kwargs") and not disclosure.args_are_shown():
+        shown["task_kwargs"] = dict.fromkeys(shown["task_kwargs"], disclosure.HIDDEN)
+    return shown

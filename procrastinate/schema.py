@@ -8,12 +8,14 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, LiteralString, TypeVar, cast
 
 from procrastinate import adopting, exceptions, migrations, reversion, sql
+from procrastinate.rpc import front
 
 if TYPE_CHECKING:
     import pathlib
     from collections.abc import Callable
 
     from procrastinate import connector as connector_module
+    from procrastinate.rpc import values
 
 T = TypeVar("T")
 Steps = Generator[migrations.Query | migrations.Script, migrations.Answer, T]
@@ -129,6 +131,60 @@ class SchemaManager:
         """
         return await self._drive_async(
             migrations.checking(migrations.known(), migrations.locked_objects())
+        )
+
+    def create_roles(
+        self,
+        *,
+        producer: str | None = "procrastinate_producer",
+        worker: str | None = "procrastinate_worker",
+        operator: str | None = "procrastinate_operator",
+        auditor: str | None = "procrastinate_auditor",
+    ) -> list[values.Role]:
+        """
+        Create the roles that are not there, and give each the rights of its part, and no other.
+
+        The connector's user must own the schema and be able to create roles. Do this again
+        after each migration: what is new is granted then.
+
+        Parameters
+        ----------
+        producer
+            Name of the role that may defer jobs and sees no table; None leaves it out.
+        worker
+            Name of the role that a worker needs.
+        operator
+            Name of the role that looks, pauses, cancels, retries and purges.
+        auditor
+            Name of the role that looks, at all but what tasks were given and gave back.
+
+        Raises
+        ------
+        exceptions.InvalidArgument
+            A role has all rights already, or everybody may create objects in the schema.
+            Nothing was changed.
+        """
+        return self.connector.get_sync_connector().call(
+            front.create_roles(
+                producer=producer, worker=worker, operator=operator, auditor=auditor
+            )
+        )
+
+    async def create_roles_async(
+        self,
+        *,
+        producer: str | None = "procrastinate_producer",
+        worker: str | None = "procrastinate_worker",
+        operator: str | None = "procrastinate_operator",
+        auditor: str | None = "procrastinate_auditor",
+    ) -> list[values.Role]:
+        """
+        Create the roles that are not there, and set their rights: see `create_roles`.
+        """
+        return await self.connector.call_async(
+            front.create_roles(
+                producer=producer, worker=worker, operator=operator, auditor=auditor
+            )
         )
 
     def revert(self, schema_of_3_x: str) -> None:

@@ -43,6 +43,7 @@ OPERATE = (
     "worker",
     "schema",
     "errors",
+    "limits",
     "benchmarks",
 )
 MOVE = ("coming-from-procrastinate", "differences", "coming-from-saq")

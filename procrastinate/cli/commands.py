@@ -111,6 +111,8 @@ async def schema(
     read: bool,
     migrations_path: bool,
     revert: str | None,
+    roles: bool = False,
+    role: list[tuple[str, str | None]] | None = None,
 ) -> None:
     """Read, apply, migrate or check the schema; apply it if nothing else is asked."""
     manager = app.schema_manager
@@ -134,6 +136,9 @@ async def schema(
         if differences:
             raise CommandError("The database does not have the schema of this version.")
         print_stderr("Done")
+    elif roles or role:
+        for made in await manager.create_roles_async(**dict(role or ())):
+            print(f"{made.name}: {made.part}{', created' if made.is_new else ''}")
     elif migrate:
         print_stderr("Applying migrations")
         async with progress.progress() as shown:

@@ -7,7 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from procrastinate import exceptions, loops, utils
+from procrastinate import disclosure, exceptions, loops, utils
 from procrastinate.cli import commands, loading, logs, options, parser
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ async def cli(args: Sequence[str]) -> None:
         app = loading.load_app(parsed.pop("app"))
     except exceptions.LoadFromPathError as exc:
         top_parser.error(str(exc))
+    if parsed.pop("log_args"):
+        disclosure.show_args()
     try:
         logs.configure_logging(
             verbosity=parsed.pop("verbose"),

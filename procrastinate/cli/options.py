@@ -43,6 +43,23 @@ def env_bool(value: str) -> bool:
     )
 
 
+def role(value: str) -> tuple[str, str | None]:
+    """
+    Read which part a role of the database is to have, as in ``worker=shop_worker``.
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        There is no such part.
+    """
+    part, equals, name = value.partition("=")
+    if not equals or part not in {"producer", "worker", "operator", "auditor"}:
+        raise argparse.ArgumentTypeError(
+            f"Invalid role: {value!r}. Expected producer, worker, operator or auditor=NAME"
+        )
+    return part, name or None
+
+
 class ActionWithNegative(argparse.Action):
     """A flag that is true, unless it is spelled the other way."""
 

@@ -72,6 +72,15 @@ def _add_logging_options(top: options.OptionGroup) -> None:
         default=None,
     )
     group.add(
+        "--log-args",
+        action="store_true",
+        help="Show the arguments of jobs in the log and in errors",
+        env="LOG_ARGS",
+        env_type=options.env_bool,
+        env_help="use 0/n/f or 1/y/t",
+        default=False,
+    )
+    group.add(
         "--log-format",
         help="Defines the format used for logging (see "
         "https://docs.python.org/3/library/logging.html#logrecord-attributes)",
@@ -343,6 +352,7 @@ def configure_schema_parser(subparsers: Any) -> None:
         ("--migrate", "Apply the migrations that the DB does not have yet"),
         ("--plan", "Say what --migrate would do, and change nothing"),
         ("--check", "Compare the DB with the schema of this version"),
+        ("--roles", "Create roles for producers, workers, operators and auditors"),
         ("--read", "Read the schema SQL and output it"),
         (
             "--migrations-path",
@@ -350,6 +360,13 @@ def configure_schema_parser(subparsers: Any) -> None:
         ),
     ):
         parser.add_argument(name, action="store_true", help=help_text)
+    parser.add_argument(
+        "--role",
+        metavar="PART=NAME",
+        type=options.role,
+        action="append",
+        help="With --roles: the name of that role; none leaves it out",
+    )
     parser.add_argument(
         "--revert",
         metavar="FILE",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 def translate(exc: psycopg.Error) -> exceptions.ConnectorException:
     """Return what an error of psycopg's is in our words."""
+    errors.keep_data(exc, sqlstate=exc.sqlstate, message=exc.diag.message_primary)
     return errors.exception_for(
         sqlstate=exc.sqlstate,
         message=exc.diag.message_primary,

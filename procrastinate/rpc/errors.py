@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from procrastinate import exceptions
+from procrastinate import disclosure, exceptions
 
 UNIQUE_VIOLATION = "23505"
 
@@ -60,6 +60,9 @@ def is_to_be_repeated(exc: exceptions.ConnectorException) -> bool:
 RAISED = "P0001"
 _OF_JOB = re.compile(r"\(job id: \d+\)$")
 
+# not_null_violation, check_violation: "Failing row contains (...)".
+_SHOW_THE_ROW = frozenset({"23502", "23514"})
+
 # The sentence around it is in the server's language, but the column's name is not.
 _TAKEN = re.compile(r"\((queueing_lock|key)\)=\((.*)\)", re.DOTALL)
 
@@ -67,6 +70,18 @@ _TAKEN = re.compile(r"\((queueing_lock|key)\)=\((.*)\)", re.DOTALL)
 def names_its_job(message: str) -> bool:
     """Whether a message is one of the old wire's own: those end with the job."""
     return _OF_JOB.search(message) is not None
+
+
+def keep_data(exc: BaseException, *, sqlstate: str | None, message: str | None) -> None:
+    """
+    Take the data out of what a driver's error says, as long as nobody asked to see it.
+
+    Of data that can't be read or stored PostgreSQL shows a piece, which may be an argument of a
+    job: ``JSON data, line 1: {"card": "4000...``. What remains is the primary message.
+    """
+    shows_data = (sqlstate or "")[:2] == "22" or sqlstate in _SHOW_THE_ROW
+    if shows_data and not disclosure.args_are_shown():
+        exc.args = (message or "Data that can't be stored",)
 
 
 def exception_for(

@@ -123,6 +123,10 @@ _PURGE_JOBS = Function(
         "max_jobs": "integer",
     },
 )
+_CREATE_ROLES = Function(
+    name="procrastinate_create_roles",
+    arguments={"producer": "text", "worker": "text", "operator": "text", "auditor": "text"},
+)
 _PRUNE_STALLED_WORKERS = Function(
     name="procrastinate_prune_stalled_workers", arguments={"older_than": "interval"}
 )
@@ -172,6 +176,7 @@ FUNCTIONS = (
     _PAUSE_QUEUE,
     _RESUME_QUEUE,
     _PURGE_JOBS,
+    _CREATE_ROLES,
     _PRUNE_STALLED_WORKERS,
     _RECOVER_STALLED_JOBS,
     _GET_RESULT,
@@ -587,6 +592,38 @@ def repair() -> Call[int]:
     Source: ``sql/functions/front/repair.sql``
     """
     return Call(function=_REPAIR, decode=decode.one)
+
+
+def create_roles(
+    *,
+    producer: str | None = "procrastinate_producer",
+    worker: str | None = "procrastinate_worker",
+    operator: str | None = "procrastinate_operator",
+    auditor: str | None = "procrastinate_auditor",
+) -> Call[list[values.Role]]:
+    """
+    Create the roles that are not there, and give each the rights of its part, and no other.
+
+    Raises
+    ------
+    exceptions.InvalidArgument
+        ``PQ003``: a role has all rights already, or could put functions beside ours. Nothing
+        was changed.
+
+    Source: ``sql/functions/front/create_roles.sql``
+    """
+    return Call(
+        function=_CREATE_ROLES,
+        args={
+            "producer": producer,
+            "worker": worker,
+            "operator": operator,
+            "auditor": auditor,
+        },
+        decode=lambda rows: [
+            values.Role(name=row[0], part=row[1], is_new=row[2]) for row in rows
+        ],
+    )
 
 
 def version() -> Call[str]:

@@ -239,6 +239,15 @@ class Breach:
 
 
 @attrs.frozen(kw_only=True)
+class Role:
+    """A role of the database, and what it may do: producer, worker, operator or auditor."""
+
+    name: str
+    part: str
+    is_new: bool
+
+
+@attrs.frozen(kw_only=True)
 class JobCount:
     """How many jobs there are of one name, and of each status."""
 

@@ -279,7 +279,8 @@ begin
         select
             x.grantee,
             case x.grantee when 0 then 'public' else quote_ident(r.rolname) end as name,
-            bool_or(x.privilege_type = 'UPDATE') as may_update
+            bool_or(x.privilege_type = 'UPDATE') as may_update,
+            bool_or(x.privilege_type = 'DELETE') as may_delete
         from (
             select c.relowner, c.relacl as acl from pg_class as c
             where c.oid = 'procrastinate_jobs'::regclass
@@ -299,8 +300,19 @@ begin
             from pg_proc as p
             where
                 p.pronamespace = quote_ident(current_schema())::regnamespace
-                and p.proname ~ '^_?procrastinate_' and p.prokind = 'f'
-                and p.prorettype <> 'trigger'::regtype
+                and p.proname ~ '^procrastinate_' and p.prokind = 'f'
+                and case  -- they run as the owner: no more than the role could do by itself
+                    when v_role.may_update
+                        then v_role.may_delete or p.proname not in (
+                            'procrastinate_purge_jobs', 'procrastinate_retire_jobs_v1',
+                            'procrastinate_repair'
+                        )
+                    else p.proname in (
+                        select r.function_name from _procrastinate_rights() as r
+                        where r.role = 'producer'
+                    )
+                end
+                and p.proname <> 'procrastinate_create_roles'
         loop
             execute format('grant execute on function %s to %s', v_name, v_role.name);
         end loop;
@@ -317,17 +329,9 @@ begin
                 )
         loop
             execute format(
-                'grant select, insert, update, delete on %s to %s', v_name, v_role.name
+                'grant select on %s to %s', v_name, v_role.name
             );
         end loop;
-        if v_role.may_update then
-            execute format(
-                'grant usage, select on sequence procrastinate_claims_seq to %s', v_role.name
-            );
-            execute format(
-                'grant select on sequence procrastinate_jobs_id_seq to %s', v_role.name
-            );
-        end if;
     end loop;
 end;
 $$;

@@ -488,7 +488,7 @@ class _Lane:
             self.event.clear()
             await self.event.wait()
         await self._say_last(exc)
-        unreported = [ended.job.call_string for ended in claims.ends + claims.retries]
+        unreported = [ended.job.log_string for ended in claims.ends + claims.retries]
         if unreported:
             worker.logger.error(
                 "The ends of %s jobs could not be saved; they stay in doing: %s",

@@ -223,7 +223,7 @@ class Executor:
             # A result has its own idea of truth, or of its text. The job has ended all the same.
             logger.exception(
                 "The end of job %s could not be logged",
-                running.job.call_string,
+                running.job.log_string,
                 extra=self._worker.log_extra("job_end_not_logged", running.job),
             )
 
@@ -236,7 +236,7 @@ class Executor:
             "Loaded job info, about to start job %s", job.call_string, extra=extra
         )
         extra = worker.log_extra("start_job", job, result=running.result)
-        worker.logger.info("Starting job %s", job.call_string, extra=extra)
+        worker.logger.info("Starting job %s", job.log_string, extra=extra)
 
     def _plan_of(self, job: jobs.Job) -> _Plan:
         plan = self._plans.get(job.task_name)
@@ -344,7 +344,7 @@ class Executor:
                 self._worker.logger.exception(
                     "The retry strategy of task %s failed: job %s is not retried",
                     job.task_name,
-                    job.call_string,
+                    job.log_string,
                     extra=self._worker.log_extra("retry_strategy_failed", job),
                 )
                 return _ERROR, None
@@ -368,7 +368,7 @@ class Executor:
         logger.log(
             verdict.level,
             "Job %s ended with status: %s, lasted %.3f s%s",
-            job.call_string,
+            job.log_string,
             verdict.word,
             (result.end_timestamp or 0) - result.start_timestamp,
             suffix,

@@ -82,7 +82,7 @@ class Limits:
 
     def _run_out(self) -> None:
         self._expire(
-            f"Job {self._running.job.call_string} ran longer than its timeout of "
+            f"Job {self._running.job.log_string} ran longer than its timeout of "
             f"{self._timeout:g} s"
         )
 
@@ -93,7 +93,7 @@ class Limits:
             self._next_listen = self._loop.call_later(self._heartbeat - silent, self._listen)
             return
         self._expire(
-            f"Job {self._running.job.call_string} gave no sign of life within its heartbeat of "
+            f"Job {self._running.job.log_string} gave no sign of life within its heartbeat of "
             f"{self._heartbeat:g} s"
         )
 

@@ -97,12 +97,12 @@ def result_of(job: jobs.Job, value: Any, json_dumps: call.Dumps | None) -> call.
     except (TypeError, ValueError, RecursionError) as exc:
         kind = TypeError if isinstance(exc, TypeError) else ValueError
         raise kind(
-            f"What job {job.call_string} returned can't be stored as JSON: {exc}. Return what "
+            f"What job {job.log_string} returned can't be stored as JSON: {exc}. Return what "
             "JSON can hold, or don't store the result (store_result=False)"
         ) from exc
     if len(written) > MOST_OF_RESULT:
         raise exceptions.ResultTooLarge(
-            f"What job {job.call_string} returned is {len(written)} characters of JSON: too "
+            f"What job {job.log_string} returned is {len(written)} characters of JSON: too "
             "much to be stored. Keep it elsewhere, and return where it is"
         )
     return call.Written(written)
@@ -126,7 +126,7 @@ def meta_of(job: jobs.Job, meta: Any, json_dumps: call.Dumps | None) -> call.Wri
         _check(written, is_ours=json_dumps is None)
     except (TypeError, ValueError, RecursionError) as exc:
         kind = TypeError if isinstance(exc, TypeError) else ValueError
-        raise kind(f"The meta of job {job.call_string} can't be stored: {exc}") from exc
+        raise kind(f"The meta of job {job.log_string} can't be stored: {exc}") from exc
     return call.Written(written)
 
 

@@ -79,7 +79,7 @@ def is_overcome(worker: Worker, sent: Sequence[RunningJob], exc: Exception) -> b
     failure.__cause__ = exc
     worker.logger.error(
         "The database refused what job %s left: %s. The job has failed",
-        ended.job.call_string,
+        ended.job.log_string,
         cause,
         extra=worker.log_extra("result_refused", ended.job),
     )
@@ -94,7 +94,7 @@ def _log_acknowledged(worker: Worker, ended: RunningJob) -> None:
     if worker.logger.isEnabledFor(logging.DEBUG):
         worker.logger.debug(
             "Acknowledged job completion %s",
-            ended.job.call_string,
+            ended.job.log_string,
             extra={
                 **worker.log_extra("finish_task", ended.job, result=ended.result),
                 "status": ended.status,
@@ -122,7 +122,7 @@ def _log_not_held(
     worker.logger.warning(
         "The end of job %s was not applied: the job is not held by this worker any more "
         "(it is %s now)",
-        ended.job.call_string,
+        ended.job.log_string,
         status or "gone",
         extra={**worker.log_extra("job_not_held", ended.job), "status": status},
     )

@@ -76,7 +76,7 @@ class Shutdown:
             worker.logger.info(
                 "Waiting for job to finish: %s: %s (started %.3f s ago)",
                 worker.worker_name,
-                running.job.call_string,
+                running.job.log_string,
                 now - running.result.start_timestamp,
                 extra=worker.log_extra("ending_job", running.job),
             )

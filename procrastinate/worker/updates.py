@@ -198,7 +198,7 @@ class Updates:
             job = words[0].running.job
             worker.logger.warning(
                 "The progress and meta of job %s were refused: %s",
-                job.call_string,
+                job.log_string,
                 exc.__cause__ or exc,
                 extra=worker.log_extra("job_update_refused", job),
             )

@@ -324,7 +324,7 @@ class Worker:
         self.logger.warning(
             "%s jobs did not end, and are left behind: %s",
             len(left),
-            ", ".join(running_job.job.call_string for running_job in left),
+            ", ".join(running_job.job.log_string for running_job in left),
             extra=self.log_extra("jobs_left_behind"),
         )
         runs = [running_job.run for running_job in left if running_job.run is not None]

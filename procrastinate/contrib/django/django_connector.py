@@ -39,9 +39,12 @@ def _translate(exc: db.Error) -> exceptions.ConnectorException:
     if driver_error is None:  # Django refused by itself, and says why.
         return exceptions.ConnectorException(str(exc))
     diagnosis: Any = getattr(driver_error, "diag", None)
+    message = getattr(diagnosis, "message_primary", None)
+    for error in (exc, driver_error):
+        errors.keep_data(error, sqlstate=_sqlstate(exc), message=message)
     return errors.exception_for(
         sqlstate=_sqlstate(exc),
-        message=getattr(diagnosis, "message_primary", None),
+        message=message,
         detail=getattr(diagnosis, "message_detail", None),
         constraint_name=getattr(diagnosis, "constraint_name", None),
         connection_lost=isinstance(exc, (db.OperationalError, db.InterfaceError)),

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 def translate(exc: psycopg2.Error) -> exceptions.ConnectorException:
     """Return what an error of psycopg2's is in our words."""
     diagnostics = exc.diag
+    errors.keep_data(exc, sqlstate=exc.pgcode, message=diagnostics.message_primary)
     return errors.exception_for(
         sqlstate=exc.pgcode,
         message=diagnostics.message_primary,

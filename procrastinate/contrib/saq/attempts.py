@@ -179,7 +179,9 @@ class Attempts:
         try:
             await _call_all(self._worker.after_process, ctx)
         except Exception:
-            logger.exception("A hook after %s failed: the job ends as it would", ctx["job"])
+            logger.exception(
+                "A hook after job %s failed: the job ends as it would", ctx["job"].id
+            )
 
 
 async def _call_all(hooks: list[Callable[..., Coroutine[Any, Any, Any]]], context: Any) -> None:

@@ -115,3 +115,34 @@ def test_a_role_that_wrote_jobs_can_still_use_the_old_functions(empty_dsn: str) 
         finally:
             connection.execute(f"reset role; drop owned by {role}; drop role {role}".encode())
     assert old.breaches(empty_dsn) == []
+
+
+def test_a_role_that_only_wrote_new_jobs_can_do_no_more(empty_dsn: str) -> None:
+    """The functions run as the owner: whoever may call one needs no rights on its tables."""
+    old.bring(empty_dsn, "03.04.00_50_post")
+    role = "adoption_producer"
+    with psycopg.connect(empty_dsn, autocommit=True) as connection:
+        connection.execute(f"drop role if exists {role}; create role {role}".encode())
+        try:
+            connection.execute(
+                f"grant insert, select on procrastinate_jobs to {role};"
+                f"grant usage on all sequences in schema public to {role}".encode()
+            )
+            old.migrate(empty_dsn)
+            connection.execute(f"set role {role}".encode())
+            connection.execute(
+                "select procrastinate_defer_jobs_v1(array[('q', 't', 0, 'l', null, '{}', null)"
+                "::procrastinate_job_to_defer_v1])"
+            )
+            for call in (
+                "procrastinate_cancel_job(1)",
+                "procrastinate_purge_jobs('1 day')",
+                "procrastinate_register_worker_v1()",
+                "procrastinate_finish_job_v1(1, 'succeeded', true)",
+                "procrastinate_create_roles()",
+            ):
+                with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                    connection.execute(f"select {call}".encode())
+        finally:
+            connection.execute(f"reset role; drop owned by {role}; drop role {role}".encode())
+    assert old.breaches(empty_dsn) == []

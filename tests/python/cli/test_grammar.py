@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def parsed(*args: str) -> dict[str, Any]:
     values = cli.parse_args(["-a", "cliapp.app", *args])
-    for name in ("app", "command", "func", "log_format", "log_format_style"):
+    for name in ("app", "command", "func", "log_args", "log_format", "log_format_style"):
         values.pop(name)
     return values
 

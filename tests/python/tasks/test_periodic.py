@@ -277,7 +277,7 @@ async def test_a_tick_becomes_a_job_with_its_options_and_timestamp(
     assert await rows(conn) == [("t", "q", 7, "l", "ql", {"a": 1, "timestamp": START}, None)]
     record = caplog.records[-1]
     assert record.message == (
-        f"Periodic job t[1](a=1, timestamp={START}) deferred for timestamp {START} with id 1"
+        f"Periodic job t[1](...) deferred for timestamp {START} with id 1"
     )
     assert {
         key: record.__dict__[key]
@@ -295,7 +295,7 @@ async def test_a_tick_becomes_a_job_with_its_options_and_timestamp(
             "task_kwargs": {"a": 1, "timestamp": START},
         },
     }
-    assert record.__dict__["job"]["call_string"] == f"t[1](a=1, timestamp={START})"
+    assert record.__dict__["job"]["call_string"] == "t[1](...)"
 
 
 async def test_a_tick_becomes_one_job_whatever_the_number_of_workers_and_restarts(
@@ -365,7 +365,7 @@ async def test_a_taken_queueing_lock_skips_the_tick_and_nothing_else(
         if record.__dict__["action"] == "skip_periodic_task_queueing_lock"
     )
     assert record.message == (
-        f"Periodic job locked[None](timestamp={START}) cannot be enqueued: there is already "
+        "Periodic job locked[None](...) cannot be enqueued: there is already "
         "a job in the queue with the queueing lock ql"
     )
     assert record.__dict__["queueing_lock"] == record.__dict__["job"]["queueing_lock"] == "ql"
