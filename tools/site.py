@@ -59,6 +59,7 @@ HOWTO = (
     "logging",
     "monitoring",
     "retention",
+    "poolers",
     "schema-in-deployments",
     "testing",
     "asgi",

@@ -162,7 +162,7 @@ async def test_a_worker_without_notifications_polls_and_results_are_waited_for(
                 )
             )
             job_id = await add.defer_async(number=1)
-            report = await app.job_manager.wait_for_async(job_id, timeout=10)
+            (report,) = await app.job_manager.wait_for_async([job_id], timeout=10)
             worker.cancel()
             await asyncio.wait([worker])
 
