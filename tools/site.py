@@ -70,6 +70,7 @@ HOWTO = (
     "logging",
     "monitoring",
     "retention",
+    "poolers",
     "schema-in-deployments",
     "tenants",
     "testing",

@@ -21,6 +21,7 @@ from procrastinate.connectors import (
     psycopg_keepalive,
     psycopg_lending,
     psycopg_line,
+    psycopg_probe,
     psycopg_socket,
     psycopg_sync,
 )
@@ -77,6 +78,9 @@ class PsycopgConnector(connector.BaseAsyncConnector):
         A callable which returns an ``psycopg_pool.AsyncConnectionPool`` instance. The
         other arguments are passed to it as keyword arguments. You can set this to
         ``psycopg_pool.AsyncNullConnectionPool`` to disable pooling.
+    listen_conninfo :
+        Where to connect to for LISTEN, if not where the pool does: past a pooler that
+        lends another server for each transaction.
     """
 
     defers_together = True
@@ -88,11 +92,15 @@ class PsycopgConnector(connector.BaseAsyncConnector):
         json_dumps: Callable[..., Any] | None = None,
         json_loads: Callable[..., Any] | None = None,
         pool_factory: Callable[..., AsyncPool] = psycopg_pool.AsyncConnectionPool,
+        listen_conninfo: str | None = None,
         **kwargs: Any,
     ) -> None:
         self.json_dumps = json_dumps
         self.json_loads = json_loads
         self._pool_factory = pool_factory
+        self._listen_conninfo = listen_conninfo
+        self._cannot_listen = False
+        """Whether a pooler was found to keep notifications from us."""
         self._given_args = kwargs
         self._user_configure: Callable[[Any], Any] | None = kwargs.get("configure")
         self._pool_args: dict[str, Any] = {
@@ -331,12 +339,17 @@ class PsycopgConnector(connector.BaseAsyncConnector):
         Listen on channels until cancelled; see :meth:`BaseConnector.listen_notify`.
 
         The connection is one of its own, beside the pool: waiting on it takes nothing from
-        those who use the pool.
+        those who use the pool. Returns at once if a pooler keeps notifications from it.
         """
         pool = self.pool
+        if self._cannot_listen:
+            return
         with psycopg_errors.translated():
-            connection = await self._connect_beside(pool)
+            connection = await self._connect_beside(pool, self._listen_conninfo)
             try:
+                if not await psycopg_probe.is_told(connection, pool):
+                    self._cannot_listen = True
+                    return
                 for channel in channels:
                     name = psycopg.sql.Identifier(channel)
                     await _say(connection, psycopg.sql.SQL("listen {}").format(name))
@@ -354,8 +367,11 @@ class PsycopgConnector(connector.BaseAsyncConnector):
             finally:
                 await connection.close()
 
-    async def _connect_beside(self, pool: AsyncPool) -> psycopg.AsyncConnection[Any]:
-        conninfo: Any = pool.conninfo
+    async def _connect_beside(
+        self, pool: AsyncPool, conninfo: Any = None
+    ) -> psycopg.AsyncConnection[Any]:
+        if conninfo is None:
+            conninfo = pool.conninfo
         if callable(conninfo):
             conninfo = conninfo()
             if inspect.isawaitable(conninfo):

@@ -9,7 +9,10 @@ uses what its page on ``psycopg.pq`` publishes, and its loaders: docs/decisions/
 from __future__ import annotations
 
 import asyncio
+import functools
+import hashlib
 import itertools
+import logging
 import select
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+logger: logging.Logger = logging.getLogger(__name__)
+
 Args: TypeAlias = "list[bytes | None]"
 
 #: The names under which a connection's statements are prepared, by their text: a function may
@@ -40,6 +45,15 @@ CANCEL_PATIENCE = 5.0
 
 # The prepared statement is gone (a pooler, DISCARD ALL), or was made before a migration.
 _TO_BE_PREPARED_AGAIN = frozenset({"26000", "0A000"})
+
+# What only a pooler that lends another server for each transaction can answer to a statement
+# that was just prepared, or is being prepared under a name of our own.
+_KNOWS_NO_NAMES = frozenset({"26000", "42P05"})
+
+# Among the names, that some were lost before: the text of no function.
+_LOST = ""
+
+_MISSED = _TO_BE_PREPARED_AGAIN | _KNOWS_NO_NAMES
 
 _NUMBERS = itertools.count(1)
 
@@ -79,10 +93,20 @@ def is_plain(connection: Connection) -> bool:
 _CURSORS = frozenset({psycopg.Cursor, psycopg.AsyncCursor})
 
 
+@functools.cache
+def _say_unprepared() -> None:
+    logger.warning(
+        "Prepared statements get lost between this process and the server: a pooler in "
+        "transaction mode without them. Calls go on unprepared. PgBouncer keeps them with "
+        "max_prepared_statements; prepare_threshold=None says that there are none"
+    )
+
+
 class _Talker:
     """A connection on which nobody else is talking, and the names that it was told."""
 
     def __init__(self, connection: Connection, names: Names) -> None:
+        self._settings = connection
         self._prepares = connection.prepare_threshold is not None
         self._pgconn = connection.pgconn
         self._names = names
@@ -107,10 +131,28 @@ class _Talker:
         try:
             return (yield from self._execute_prepared(function, args))
         except psycopg.Error as exc:
-            if exc.sqlstate not in _TO_BE_PREPARED_AGAIN or not self.is_idle:
+            if exc.sqlstate not in _MISSED or not self.is_idle:
                 raise
+            # The first time somebody may have said DISCARD ALL.
+            is_pooled = exc.sqlstate == "42P05" or (
+                exc.sqlstate == "26000" and _LOST in self._names
+            )
+            is_lost = exc.sqlstate == "26000"
         self._names.clear()
-        return (yield from self._execute_prepared(function, args))
+        if is_lost:
+            self._names[_LOST] = b""
+        if not is_pooled:
+            try:
+                return (yield from self._execute_prepared(function, args))
+            except psycopg.Error as exc:
+                if exc.sqlstate not in _KNOWS_NO_NAMES or not self.is_idle:
+                    raise
+        # For this connection's cursors as well.
+        self._settings.prepare_threshold = None
+        self._prepares = False
+        self._names.clear()
+        _say_unprepared()
+        return (yield from self._talk(function, args))
 
     def _execute_prepared(
         self, function: Function, args: Args
@@ -118,7 +160,9 @@ class _Talker:
         text = function.numbered_text
         name = self._names.get(text)
         if name is None:
-            name = f"procrastinate_line_{next(_NUMBERS)}".encode()
+            # Behind a pooler another process may have used the number: never for another text.
+            digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+            name = f"procrastinate_{digest}_{next(_NUMBERS)}".encode()
             self._pgconn.send_prepare(name, text.encode())
             self._load((yield))
             self._names[text] = name

@@ -1,0 +1,178 @@
+"""All of it through PgBouncer, which lends another server for each transaction."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+
+import psycopg
+import pytest
+
+from procrastinate import (
+    App,
+    PsycopgConnector,
+    RetryStrategy,
+    SyncPsycopgConnector,
+    exceptions,
+)
+from procrastinate.connectors import psycopg_probe, psycopg_socket
+from tests.python.poolers.conftest import Bounce
+
+
+@pytest.fixture(autouse=True)
+def unsaid(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing was said yet in this process, and what never comes is not waited for long."""
+    psycopg_socket._say_unprepared.cache_clear()
+    monkeypatch.setattr(psycopg_probe, "PATIENCE", 0.5)
+
+
+async def _work(app: App) -> None:
+    await app.run_worker_async(
+        wait=False, concurrency=3, install_signal_handlers=False, listen_notify=False
+    )
+
+
+@pytest.mark.parametrize("statements", [0, 200])
+async def test_jobs_are_deferred_and_done(
+    bounce: Bounce, conn: psycopg.Connection, statements: int
+) -> None:
+    with bounce(statements=statements) as through:
+        app = App(connector=PsycopgConnector(conninfo=through))
+        other = App(connector=PsycopgConnector(conninfo=through))
+        done: list[int] = []
+
+        @app.task(name="add", lock="one")
+        async def add(number: int) -> int:
+            done.append(number)
+            return number
+
+        @app.task(name="flaky", retry=RetryStrategy(max_attempts=1))
+        async def flaky() -> None:
+            done.append(-1)
+            raise ValueError
+
+        async with app.open_async(), other.open_async():
+            for number in range(10):
+                source = (app, other)[number % 2]
+                await source.configure_task("add", lock="one").defer_async(number=number)
+            await add.batch_defer_async({"number": 10}, {"number": 11})
+            await flaky.defer_async()
+            await add.configure(queueing_lock="q", schedule_in={"hours": 1}).defer_async(
+                number=12
+            )
+            with pytest.raises(exceptions.AlreadyEnqueued):
+                await add.configure(queueing_lock="q").defer_async(number=13)
+            await _work(app)
+
+    assert sorted(done) == [-1, -1, *range(12)]
+    assert conn.execute(
+        "select status::text, count(*) from procrastinate_jobs group by 1 order by 1"
+    ).fetchall() == [("failed", 1), ("succeeded", 12), ("todo", 1)]
+
+
+def test_sync_code_defers(bounce: Bounce, conn: psycopg.Connection) -> None:
+    with bounce(statements=0) as through:
+        apps = [App(connector=SyncPsycopgConnector(conninfo=through)) for _ in range(2)]
+        with apps[0].open(), apps[1].open():
+            for number in range(12):
+                apps[number % 2].configure_task("add").defer(number=number)
+
+    assert conn.execute("select count(*) from procrastinate_jobs").fetchone() == (12,)
+
+
+async def test_lost_statements_are_said_once_and_done_without(
+    bounce: Bounce, caplog: pytest.LogCaptureFixture
+) -> None:
+    with bounce(statements=0) as through:
+        app = App(connector=PsycopgConnector(conninfo=through, min_size=1))
+        async with app.open_async():
+            with caplog.at_level(logging.WARNING):
+                # One more server is in others' hands each time: the next one is a new one.
+                async with contextlib.AsyncExitStack() as held:
+                    for number in range(4):
+                        await app.configure_task("add").defer_async(number=number)
+                        if number < 3:
+                            other = await psycopg.AsyncConnection.connect(through)
+                            await held.enter_async_context(other)
+                            await other.execute("select 1")
+
+    said = [record for record in caplog.records if "Prepared statements" in record.message]
+    assert len(said) == 1
+
+
+async def test_a_pooler_that_keeps_notifications_is_found_out(
+    bounce: Bounce, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def hear(*, channel: str, payload: str) -> None:
+        pytest.fail(f"{channel} {payload}")
+
+    with bounce() as through:
+        app = App(connector=PsycopgConnector(conninfo=through))
+        async with app.open_async():
+            with caplog.at_level(logging.WARNING):
+                await app.connector.listen_notify(hear, ["a"])
+                await app.connector.listen_notify(hear, ["a"])
+
+    said = [record for record in caplog.records if "listen_conninfo" in record.message]
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize("way", ["direct", "session"])
+async def test_it_hears_past_the_pooler_or_through_one_that_keeps_sessions(
+    bounce: Bounce, dsn: str, conn: psycopg.Connection, way: str
+) -> None:
+    heard: asyncio.Queue[str] = asyncio.Queue()
+    listening = asyncio.Event()
+
+    async def hear(*, channel: str, payload: str) -> None:
+        await heard.put(payload)
+
+    with bounce(pool_mode="session" if way == "session" else "transaction") as through:
+        connector = PsycopgConnector(
+            conninfo=through,
+            min_size=1,
+            listen_conninfo=dsn if way == "direct" else None,
+        )
+        await connector.open_async()
+        task = asyncio.create_task(connector.listen_notify(hear, ["a"], listening.set))
+        async with asyncio.timeout(10):
+            await listening.wait()
+            conn.execute("select pg_notify('a', 'news')")
+            assert await heard.get() == "news"
+        task.cancel()
+        await asyncio.wait([task])
+        await connector.close_async()
+
+
+async def test_a_worker_without_notifications_polls_and_results_are_waited_for(
+    bounce: Bounce,
+) -> None:
+    with bounce() as through:
+        app = App(connector=PsycopgConnector(conninfo=through))
+
+        @app.task(name="add", store_result=True)
+        async def add(number: int) -> int:
+            return number + 1
+
+        async with app.open_async():
+            worker = asyncio.create_task(
+                app.run_worker_async(
+                    fetch_job_polling_interval=0.1, install_signal_handlers=False
+                )
+            )
+            job_id = await add.defer_async(number=1)
+            (report,) = await app.job_manager.wait_for_async([job_id], timeout=10)
+            worker.cancel()
+            await asyncio.wait([worker])
+
+    assert (report.status, report.result) == ("succeeded", 2)
+
+
+def test_the_schema_is_installed_through_it(bounce: Bounce, conn: psycopg.Connection) -> None:
+    conn.execute("drop schema public cascade; create schema public")
+    with bounce() as through:
+        app = App(connector=SyncPsycopgConnector(conninfo=through))
+        with app.open():
+            app.schema_manager.apply_schema()
+            assert app.check_connection()
