@@ -77,7 +77,7 @@ class Machine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.now = START
+        self.now: datetime.datetime = START
         memory = InMemoryConnector()
         memory.clock = lambda: self.now
         self.memory_connector = memory
