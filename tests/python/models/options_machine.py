@@ -13,8 +13,8 @@ from procrastinate import SyncPsycopgConnector, jobs
 from procrastinate.rpc import defers, front, results, wire
 from procrastinate.rpc.call import Written
 from tests.python.models import sides
+from tests.python.models.hand_machine import HandMachine
 from tests.python.models.machine import (
-    Machine,
     ages,
     ends,
     job_names,
@@ -80,7 +80,7 @@ errors: st.SearchStrategy[Any] = st.sampled_from(
 returned = st.sampled_from([None, Written("null"), Written('{"a": [1, 2.5]}'), Written("3")])
 
 
-class OptionsMachine(Machine):
+class OptionsMachine(HandMachine):
     """Two sides that have to agree, whatever jobs ask for."""
 
     def _optional(
@@ -93,7 +93,7 @@ class OptionsMachine(Machine):
         self, drawn: list[tuple[dict[str, Any], jobs.JobOptions | None]], limit: int
     ) -> None:
         """Begin with jobs and a worker: most commands are about jobs that run."""
-        Machine.register(self, queues=None, old=False)
+        HandMachine.register(self, queues=None, old=False)
         for one in drawn:
             self._defer_optional(self._optional([one]), "many")
         self.exchange(0, None, limit, lambda _: [])

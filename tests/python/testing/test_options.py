@@ -1,4 +1,4 @@
-"""What jobs may ask for, in memory: results, times, policies, progress, keys, groups."""
+"""What jobs may ask for, in memory: results, times, policies, progress."""
 
 from __future__ import annotations
 
@@ -9,97 +9,18 @@ import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from typing import Any
 
-import attrs
 import psycopg
 import pytest
 
 from procrastinate import SyncPsycopgConnector, exceptions, jobs
-from procrastinate.connector import BaseConnector
 from procrastinate.connectors.memory import results as memory_results
 from procrastinate.connectors.memory import wishes
-from procrastinate.rpc import defers, front, results, values, wire
+from procrastinate.rpc import front, results, values, wire
 from procrastinate.rpc.call import Written
 from procrastinate.testing import InMemoryConnector
+from tests.python.testing.world import ERROR, NOON, World
 
-NOON = datetime.datetime(2030, 1, 1, 12, tzinfo=datetime.UTC)
 PATIENCE = 20.0  # seconds, for what takes milliseconds
-ERROR: dict[str, Any] = {
-    "class": "builtins.ValueError",
-    "message": "no",
-    "traceback": "t",
-    "attempt": 1,
-}
-
-
-@attrs.define
-class World:
-    """A queue with a clock and a worker."""
-
-    connector: BaseConnector
-    now: datetime.datetime = NOON
-    worker_id: int = 0
-
-    def call(self, call: Any) -> Any:
-        return self.connector.call(call)
-
-    def job(self, **options: Any) -> jobs.Job:
-        fields: dict[str, Any] = {"queue": "q", "task_name": "t", "lock": None}
-        fields |= {
-            name: options.pop(name)
-            for name in ("queue", "lock", "scheduled_at", "priority")
-            if name in options
-        }
-        return jobs.Job(**fields, queueing_lock=None, options=jobs.JobOptions(**options))
-
-    def defer(self, **options: Any) -> int:
-        (job_id,) = self.call(defers.defer_jobs_v3(new_jobs=[self.job(**options)]))
-        return int(job_id)
-
-    def fetch(self, limit: int = 10) -> list[values.ClaimedJob]:
-        exchange = self.call(
-            wire.fetch_jobs_v1(worker_id=self.worker_id, queues=None, limit=limit)
-        )
-        return list(exchange.claimed)
-
-    def claim(self, **options: Any) -> tuple[int, int]:
-        self.defer(**options)
-        (claimed,) = self.fetch()
-        return claimed.job.id or 0, claimed.claim_id
-
-    def end(self, claim: tuple[int, int], **more: Any) -> values.Exchange:
-        fields: dict[str, Any] = {"status": "succeeded", **more}
-        end = wire.End(*claim, **fields)
-        exchange: values.Exchange = self.call(
-            results.finish_and_fetch_v2(
-                worker_id=self.worker_id, queues=None, limit=0, marks=None, ends=[end]
-            )
-        )
-        return exchange
-
-    def fail(self, claim: tuple[int, int], error: Any = None) -> str:
-        end = wire.End(*claim, "failed", error=error)
-        (outcome,) = self.call(results.fail_jobs_v1(worker_id=self.worker_id, ends=[end]))
-        return str(outcome.outcome)
-
-    def report(self, job_id: int) -> values.JobReport | None:
-        reports = self.call(results.get_results_v1(job_ids=[job_id]))
-        return reports[0] if reports else None
-
-    def later(self, seconds: float) -> None:
-        self.now += datetime.timedelta(seconds=seconds)
-
-
-@pytest.fixture
-def memory() -> InMemoryConnector:
-    return InMemoryConnector()
-
-
-@pytest.fixture
-def world(memory: InMemoryConnector) -> World:
-    world = World(memory)
-    memory.clock = lambda: world.now
-    world.worker_id = world.call(wire.register_worker_v2(name="w"))
-    return world
 
 
 def test_a_job_comes_back_with_its_options_and_without_its_meta(world: World) -> None:
@@ -412,103 +333,6 @@ async def test_progress_is_told_in_parts(world: World, memory: InMemoryConnector
 
         assert (await following())["job_ids"] == ids[:300]
         assert (await following())["job_ids"] == ids[300:]
-
-
-@pytest.mark.parametrize("ended", [False, True])
-def test_a_key_is_taken_while_its_job_waits_or_runs(world: World, ended: bool) -> None:
-    claim = world.claim(key="k")
-    if ended:
-        world.end(claim)
-        assert world.call(results.find_keys_v1(keys=["k", "none"])) == {"k": claim[0]}
-        again = world.defer(key="k")
-        assert world.call(results.find_keys_v1(keys=["k"])) == {"k": again}
-        return
-
-    with pytest.raises(exceptions.UniqueViolation) as caught:
-        world.defer(key="k")
-
-    assert caught.value.constraint_name == "procrastinate_keys_pkey"
-    assert (caught.value.key, caught.value.queueing_lock) == ("k", None)
-
-
-def test_of_many_that_are_tried_each_is_told_who_is_in_its_way(world: World) -> None:
-    holder = world.defer(key="k")
-    tried = world.call(
-        defers.try_defer_jobs_v2(new_jobs=[world.job(key=key) for key in ("k", "j", "j", None)])
-    )
-
-    found = [(one.ordinal, one.conflict, one.reason, one.other_job_id) for one in tried]
-    assert found == [
-        (1, "k", "key", holder),
-        (2, None, None, None),
-        (3, "j", "key", tried[1].job_id),
-        (4, None, None, None),
-    ]
-
-
-def test_one_job_of_a_group_runs_and_others_are_not_held_up(world: World) -> None:
-    world.defer(group_key="g")
-    world.defer(group_key="g")
-    free = world.defer()
-    elsewhere = world.defer(group_key="g", queue="r")
-
-    assert [one.job.id for one in world.fetch()] == [1, free, elsewhere]
-    assert world.fetch() == []
-
-
-def test_a_delayed_job_of_a_group_does_not_hold_back_the_others(world: World) -> None:
-    delayed = world.defer(group_key="g", scheduled_at=NOON + datetime.timedelta(seconds=9))
-    ready = world.defer(group_key="g")
-
-    (claimed,) = world.fetch()
-    exchange = world.end((ready, claimed.claim_id))
-    world.later(9)
-
-    assert claimed.job.id == ready
-    assert exchange.next_due_in is None  # it asked for none
-    assert [one.job.id for one in world.fetch()] == [delayed]
-
-
-def test_the_lock_of_a_delayed_job_of_a_group_is_explained(world: World) -> None:
-    job_id = world.defer(group_key="g", scheduled_at=NOON + datetime.timedelta(seconds=9))
-
-    gates = {gate.gate: gate for gate in world.call(front.explain_job(job_id=job_id))}
-
-    assert (gates["lock"].is_open, gates["schedule"].is_open) == (True, False)
-    assert gates["lock"].detail == (
-        'Nobody holds the lock group ["q", "g"], and no job comes first for it.'
-    )
-
-
-def test_a_job_behind_a_held_lock_is_no_alarm(world: World) -> None:
-    later = NOON + datetime.timedelta(seconds=9)
-    world.claim(lock="l")
-    world.defer(lock="l", scheduled_at=later)
-
-    def due() -> float | None:
-        fetch = wire.fetch_jobs_v1(worker_id=world.worker_id, queues=None, limit=1)
-        exchange: values.Exchange = world.call(fetch)
-        return exchange.next_due_in
-
-    assert due() is None
-    world.defer(group_key="g", scheduled_at=later)
-    assert due() == 9
-
-
-def test_a_group_is_a_lock_that_the_queue_names(world: World) -> None:
-    with pytest.raises(exceptions.InvalidArgument, match="a lock and a group"):
-        world.defer(group_key="g", lock="l")
-
-
-def test_a_job_that_moves_to_another_queue_joins_the_group_there(
-    world: World, memory: InMemoryConnector
-) -> None:
-    job_id, claim_id = world.claim(group_key="g")
-    retry = wire.Retry(job_id=job_id, claim_id=claim_id, retry_at=None, queue="r", error=ERROR)
-    world.call(results.retry_jobs_v2(worker_id=world.worker_id, retries=[retry]))
-
-    assert memory.jobs[job_id]["lock"] == 'group ["r", "g"]'
-    assert memory.events[job_id][-1]["details"] == ERROR
 
 
 def test_what_is_emptied_forgets_options_and_results(

@@ -1,0 +1,181 @@
+"""A worker's row is gone, or its claims are: it renews what is its own, and no more."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from procrastinate import App, exceptions
+from procrastinate.rpc import wire
+
+from .alone import ALONE, Runs, listening, until
+from .conftest import Database, StartWorker, actions, intercept
+
+
+async def test_a_beat_gives_back_what_is_not_known_here_but_not_what_is_on_its_way(
+    app: App, database: Database, start_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = Runs(app)
+    send: Any = app.connector.call_async
+    claimed, let_go = asyncio.Event(), asyncio.Event()
+
+    async def call_async(call: Any, **options: Any) -> Any:
+        answer = await send(call, **options)
+        if call.function.name == "procrastinate_finish_and_fetch_v1" and answer.claimed:
+            claimed.set()
+            await let_go.wait()  # the answer is on its way
+        return answer
+
+    intercept(app, monkeypatch, call_async)
+    job_id = await app.configure_task("quick").defer_async(n=1)
+    run = await start_worker(
+        **{**ALONE, "update_heartbeat_interval": 0.02, "listen_notify": False}
+    )
+    await claimed.wait()
+    for _ in range(3):
+        (now,) = database.conn.execute("select now()").fetchone() or (None,)
+        # Beats go on, or wait for the answer; either way the claim stays.
+        assert await database.status(job_id) == "doing"
+        run.worker.heartbeat.beat_now()
+        await asyncio.sleep(0)
+        assert now is not None
+    assert await database.status(job_id) == "doing"
+    let_go.set()
+    await database.until_status(job_id, "succeeded")
+
+    # Now one that nobody here knows.
+    (lost,) = database.conn.execute(
+        "select procrastinate_defer_job('elsewhere', 'quick', args => '{\"n\": 2}')"
+    ).fetchone() or (0,)
+    await send(
+        wire.fetch_jobs_v1(
+            worker_id=run.worker.registration.worker_id, queues=["elsewhere"], limit=1
+        )
+    )
+    await database.until_status(lost, "succeeded")
+    await run.stop()
+    assert runs.ran == [1, 2]
+
+
+async def test_a_worker_that_was_pruned_registers_again(
+    app: App,
+    database: Database,
+    start_worker: StartWorker,
+    records: pytest.LogCaptureFixture,
+) -> None:
+    runs = Runs(app)
+    run = await start_worker(**ALONE)
+    await listening(database)
+    first = run.worker.worker_id
+    database.conn.execute("delete from procrastinate_workers")
+
+    await database.until_status(await app.configure_task("quick").defer_async(n=1), "succeeded")
+    assert run.worker.worker_id != first
+    await run.stop()
+
+    assert runs.ran == [1]
+    assert actions(records).count("worker_registered_again") == 1
+    assert not database.conn.execute("select 1 from procrastinate_workers").fetchone()
+
+
+async def test_a_beat_of_a_worker_that_was_pruned_registers_it_again(
+    app: App, database: Database, start_worker: StartWorker
+) -> None:
+    run = await start_worker(**ALONE)
+    await listening(database)
+    first = run.worker.worker_id
+    database.conn.execute("delete from procrastinate_workers")
+    run.worker.heartbeat.beat_now()
+    await until(lambda: run.worker.worker_id != first)
+    await database.until("select 1 from procrastinate_workers")
+    await run.stop()
+
+
+async def test_the_late_end_of_a_job_that_was_recovered_changes_nothing(
+    app: App,
+    database: Database,
+    start_worker: StartWorker,
+    records: pytest.LogCaptureFixture,
+) -> None:
+    runs = Runs(app)
+    job_id = await app.configure_task("slow").defer_async(n=1)
+    run = await start_worker(concurrency=1, **ALONE)
+    await run.until_it_runs()
+    database.conn.execute("delete from procrastinate_workers")
+    database.conn.execute("select procrastinate_recover_stalled_jobs()")
+    assert await database.status(job_id) == "todo"
+    (other,) = database.conn.execute(
+        "select procrastinate_register_worker_v2()"
+    ).fetchone() or (0,)
+    claimed = await app.connector.call_async(
+        wire.fetch_jobs_v1(worker_id=other, queues=None, limit=1)
+    )
+    assert [claim.job.id for claim in claimed.claimed] == [job_id]
+
+    runs.gate.set()
+    await until(lambda: "job_not_held" in actions(records))
+    assert await database.status(job_id) == "doing"
+    await run.stop()
+    assert (await database.job(job_id)).worker_id == other
+
+
+async def test_a_row_that_is_gone_is_renewed_once_whoever_notices(
+    app: App, database: Database, start_worker: StartWorker
+) -> None:
+    run = await start_worker(**ALONE)
+    await listening(database)
+    registration = run.worker.registration
+    lost = registration.worker_id
+    database.conn.execute("delete from procrastinate_workers")
+
+    await asyncio.gather(registration.renew(lost), registration.renew(lost))
+    await registration.renew(lost)
+
+    rows = database.conn.execute("select id from procrastinate_workers").fetchall()
+    assert rows == [(run.worker.worker_id,)]
+    await run.stop()
+
+
+async def test_a_refusal_that_comes_after_the_renewal_renews_nothing(
+    app: App, database: Database, start_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send: Any = app.connector.call_async
+
+    async def call_async(call: Any, **options: Any) -> Any:
+        try:
+            return await send(call, **options)
+        except exceptions.WorkerNotRegistered:
+            # A beat was refused as well, and was faster.
+            await run.worker.registration.renew(call.args["p_worker_id"])
+            raise
+
+    intercept(app, monkeypatch, call_async)
+    run = await start_worker(**ALONE)
+    await listening(database)
+    database.conn.execute("delete from procrastinate_workers")
+    Runs(app)
+    await database.until_status(await app.configure_task("quick").defer_async(n=1), "succeeded")
+    rows = database.conn.execute("select id from procrastinate_workers").fetchall()
+    assert rows == [(run.worker.worker_id,)]
+    await run.stop()
+
+
+async def test_stalled_workers_are_pruned_at_the_start_and_by_each_beat(
+    app: App, database: Database, start_worker: StartWorker
+) -> None:
+    old = (
+        "insert into procrastinate_workers (last_heartbeat) "
+        "values (now() - interval '1 minute') returning id"
+    )
+    database.conn.execute(old)
+    run = await start_worker(**ALONE)
+    await listening(database)
+    own = run.worker.worker_id
+    gone = "select 1 from procrastinate_workers having array_agg(id) = array[%s::bigint]"
+    await database.until(gone, own)
+    database.conn.execute(old)
+    run.worker.heartbeat.beat_now()
+    await database.until(gone, own)
+    await run.stop()
