@@ -94,7 +94,7 @@ _CURSORS = frozenset({psycopg.Cursor, psycopg.AsyncCursor})
 
 
 @functools.cache
-def _say_unprepared() -> None:
+def say_unprepared() -> None:
     logger.warning(
         "Prepared statements get lost between this process and the server: a pooler in "
         "transaction mode without them. Calls go on unprepared. PgBouncer keeps them with "
@@ -151,7 +151,7 @@ class _Talker:
         self._settings.prepare_threshold = None
         self._prepares = False
         self._names.clear()
-        _say_unprepared()
+        say_unprepared()
         return (yield from self._talk(function, args))
 
     def _execute_prepared(

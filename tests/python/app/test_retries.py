@@ -77,10 +77,10 @@ async def test_a_delay_is_one_by_the_clock_of_the_database(
 
 
 def test_a_decision_has_a_delay_as_long_as_its_time_is_the_one_of_that_delay() -> None:
-    decision = RetryDecision(retry_in={"minutes": 2})
-    assert decision.retry_in == datetime.timedelta(minutes=2)
+    changed = RetryDecision(retry_in={"minutes": 2})
+    changed.retry_at = utils.utcnow()
 
-    decision.retry_at = utils.utcnow()
-    assert decision.retry_in is None
+    assert RetryDecision(retry_in={"minutes": 2}).retry_in == datetime.timedelta(minutes=2)
+    assert changed.retry_in is None
     assert RetryDecision(retry_at=utils.utcnow()).retry_in is None
     assert RetryDecision().retry_in is None

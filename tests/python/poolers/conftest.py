@@ -10,7 +10,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 
 import psycopg
 import psycopg.conninfo
@@ -38,7 +38,7 @@ def bounce(server: Server, dsn: str, tmp_path: pathlib.Path) -> Bounce:
     knows_statements = numbers >= [1, 21]
 
     @contextlib.contextmanager
-    def start(*, pool_mode: str = "transaction", statements: int = 0) -> Iterator[str]:
+    def start(*, pool_mode: str = "transaction", statements: int = 0) -> Generator[str]:
         if statements and not knows_statements:
             pytest.skip("this PgBouncer keeps no prepared statements: 1.21 does")
         with socket.socket() as free:

@@ -23,7 +23,7 @@ from tests.python.poolers.conftest import Bounce
 @pytest.fixture(autouse=True)
 def unsaid(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing was said yet in this process, and what never comes is not waited for long."""
-    psycopg_socket._say_unprepared.cache_clear()
+    psycopg_socket.say_unprepared.cache_clear()
     monkeypatch.setattr(psycopg_probe, "PATIENCE", 0.5)
 
 

@@ -14,8 +14,8 @@ from procrastinate.retry import BaseRetryStrategy, RetryDecision, RetryValue
 from procrastinate.rpc import wire
 from procrastinate.worker import Worker, recovery
 
+from .alone import until
 from .conftest import Database, Drain, StartWorker, actions
-from .test_lost_database import until
 
 
 class Limitless(BaseRetryStrategy):

@@ -25,8 +25,8 @@ from procrastinate.contrib.embedded import EmbeddedServer, find_programs, progra
 from procrastinate.rpc import front
 from procrastinate.types import JSONDict
 
+from .alone import ALONE, Runs, until
 from .conftest import PATIENCE, Cable, Database, Drain, StartWorker, actions, run_to_its_end
-from .test_lost_database import ALONE, Runs, until
 
 
 def numbers(count: int, first: int = 0) -> list[JSONDict]:
