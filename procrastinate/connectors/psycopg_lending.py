@@ -100,6 +100,9 @@ async def lent_async(
     try:
         async with connection:
             yield connection
+    except psycopg.errors.ReadOnlySqlTransaction:
+        await connection.close()  # its server is no primary any more: another one is
+        raise
     finally:
         await pool.putconn(connection)
 
@@ -134,6 +137,9 @@ def lent(
     try:
         with connection:
             yield connection
+    except psycopg.errors.ReadOnlySqlTransaction:
+        connection.close()  # its server is no primary any more: another one is
+        raise
     finally:
         pool.putconn(connection)
 

@@ -80,8 +80,9 @@ class PsycopgLine(connector.Line):
             socket = self._socket = _Socket(await self._connect())
         try:
             return await socket.rows(function, args)
-        except BaseException:
-            if not socket.is_idle:
+        except BaseException as exc:
+            # A server that is no primary any more is not asked again: another one is.
+            if not socket.is_idle or isinstance(exc, psycopg.errors.ReadOnlySqlTransaction):
                 await self.close()
             raise
 

@@ -30,12 +30,14 @@ BY_SQLSTATE: dict[str, type[exceptions.ConnectorException]] = {
     "57P05": exceptions.DatabaseUnavailable,  # idle_session_timeout
     "25P03": exceptions.DatabaseUnavailable,  # idle_in_transaction_session_timeout
     "55P03": exceptions.DatabaseUnavailable,  # lock_not_available
+    "25006": exceptions.DatabaseUnavailable,  # read_only_sql_transaction: no primary any more
 }
 
 BY_SQLSTATE_CLASS: dict[str, type[exceptions.ConnectorException]] = {
     "08": exceptions.DatabaseUnavailable,  # connection exceptions
     "40": exceptions.DatabaseUnavailable,  # rolled back: deadlock, serialization failure
     "53": exceptions.DatabaseUnavailable,  # out of connections, memory, disk
+    "58": exceptions.DatabaseUnavailable,  # the server's own system failed it
 }
 
 #: The whole statement was undone because of others: doing it again at once is right.

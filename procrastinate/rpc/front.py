@@ -126,6 +126,7 @@ _PURGE_JOBS = Function(
 _CREATE_ROLES = Function(
     name="procrastinate_create_roles",
     arguments={"producer": "text", "worker": "text", "operator": "text", "auditor": "text"},
+    columns=("role", "part", "created"),
 )
 _PRUNE_STALLED_WORKERS = Function(
     name="procrastinate_prune_stalled_workers", arguments={"older_than": "interval"}

@@ -110,7 +110,7 @@ _UNREGISTER_WORKER = Function(
 )
 _HEARTBEAT = Function(
     name="procrastinate_heartbeat_v1",
-    arguments={"p_worker_id": "bigint"},
+    arguments={"p_worker_id": "bigint", "p_run": "text"},
     columns=("job_id", "claim_id", "abort_requested"),
 )
 _SET_QUIET = Function(
@@ -439,20 +439,28 @@ def unregister_worker_v2(*, worker_id: int) -> Call[bool]:
     return Call(function=_UNREGISTER_WORKER, args={"p_worker_id": worker_id}, decode=decode.one)
 
 
-def heartbeat_v1(*, worker_id: int) -> Call[list[values.HeldJob]]:
+def heartbeat_v1(*, worker_id: int, run: str | None = None) -> Call[list[values.HeldJob]]:
     """
     Say that a worker lives; return what the database has in doing under it.
+
+    Parameters
+    ----------
+    worker_id
+        The worker's id.
+    run
+        The ``run`` of the description with which it registered; None: not compared.
 
     Raises
     ------
     exceptions.WorkerNotRegistered
-        ``PQ004``: the worker's row is gone, most probably pruned as stalled.
+        ``PQ004``: the worker's row is gone, most probably pruned as stalled; or it is another
+        worker's, which was given the id after a failover.
 
     Source: ``sql/functions/wire/heartbeat_v1.sql``
     """
     return Call(
         function=_HEARTBEAT,
-        args={"p_worker_id": worker_id},
+        args={"p_worker_id": worker_id, "p_run": run},
         decode=lambda rows: [
             values.HeldJob(job_id=row[0], claim_id=row[1], abort_requested=row[2])
             for row in rows

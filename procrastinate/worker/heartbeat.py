@@ -68,7 +68,7 @@ class Heartbeat:
         worker_id = worker.registration.worker_id
         try:
             held = await worker.outage.call(
-                wire.heartbeat_v1(worker_id=worker_id),
+                wire.heartbeat_v1(worker_id=worker_id, run=worker.registration.run),
                 # Time enough is left to beat on another connection.
                 timeout=worker.stalled_worker_timeout / 3,
             )

@@ -6,6 +6,7 @@ import asyncio
 import os
 import platform
 import socket
+import uuid
 from typing import TYPE_CHECKING, Any
 
 from procrastinate import exceptions, metadata
@@ -29,6 +30,8 @@ class Registration:
         self._worker = worker
         self._renewal = asyncio.Lock()
         self._id: int | None = None
+        self.run: str = uuid.uuid4().hex
+        """Tells its rows from those of others that are given their ids, after a failover."""
 
     @property
     def worker_id(self) -> int:
@@ -97,5 +100,6 @@ def _describe(worker: Worker) -> dict[str, Any]:
         "procrastinate": metadata.extract_metadata()["version"],
         "concurrency": worker.concurrency,
         **worker.description,
+        "run": worker.registration.run,
         "wire": spoken.functions(),  # no migration removes these while this worker lives
     }

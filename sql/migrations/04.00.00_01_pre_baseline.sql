@@ -5968,7 +5968,11 @@ comment on function procrastinate_get_results_v1(bigint[]) is
 'Status, result, error, progress and meta of these jobs; keeps: whether it has a ttl.';
 
 -- A worker lives; what it holds, for it to compare with what it runs.
-create function procrastinate_heartbeat_v1(p_worker_id bigint)
+--
+-- After a failover that lost the last transactions an id may be given out again. A worker
+-- that said "run" of itself when it registered, and says it here, is told that this row is
+-- another's.
+create function procrastinate_heartbeat_v1(p_worker_id bigint, p_run text default null)
 returns table (job_id bigint, claim_id bigint, abort_requested boolean)
 language plpgsql volatile parallel unsafe security definer
 set search_path from current
@@ -5982,11 +5986,14 @@ as $$
 begin
     update procrastinate_workers as w
     set last_heartbeat = procrastinate_now()
-    where w.id = p_worker_id;
+    where
+        w.id = p_worker_id
+        and (p_run is null or w.description ->> 'run' = p_run);
     if not found then
         perform _procrastinate_raise('PQ004',
             format('Worker %s is not registered', p_worker_id),
-            'It was pruned because its heartbeat stopped, or it has unregistered.',
+            'It was pruned because its heartbeat stopped, it has unregistered, or its id '
+            'is another worker''s after a failover.',
             'Register again with procrastinate_register_worker_v2.');
     end if;
     return query
@@ -6007,7 +6014,7 @@ begin
 end;
 $$;
 
-comment on function procrastinate_heartbeat_v1(bigint) is
+comment on function procrastinate_heartbeat_v1(bigint, text) is
 'Beats for a worker and lists the claims that it holds. Raises PQ004 (not registered).';
 
 -- The jobs that a worker runs and that were asked to abort.
@@ -8956,7 +8963,7 @@ grant execute on function _procrastinate_derives() to public;
 
 insert into procrastinate_migrations (name, sha256)
 values
-    ('04.00.00_01_pre_baseline', '97424afcd54f069b5748e5dff12e7919991d2542b40f6b959295cbdaa56cc6ba');
+    ('04.00.00_01_pre_baseline', '57b74dd464722be2f00e3884162673422ee4af6bd5fae3bcc95bfa043cbdc0ed');
 
 -- Back to the caller's search_path.
 do $$

@@ -212,7 +212,8 @@ def _register_worker(
     return _one(upkeep.register(store, name=p_name, queues=p_queues))
 
 
-def _heartbeat(store: Store, *, p_worker_id: int) -> Rows:
+def _heartbeat(store: Store, *, p_worker_id: int, p_run: str | None = None) -> Rows:
+    # No failover gives an id out again here: a row is its worker's.
     refusals.check_worker(store.workers, p_worker_id)
     upkeep.beat(store, p_worker_id)
     return listing.held_by(store, p_worker_id)

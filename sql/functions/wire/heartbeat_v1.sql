@@ -1,5 +1,9 @@
 -- A worker lives; what it holds, for it to compare with what it runs.
-create function procrastinate_heartbeat_v1(p_worker_id bigint)
+--
+-- After a failover that lost the last transactions an id may be given out again. A worker
+-- that said "run" of itself when it registered, and says it here, is told that this row is
+-- another's.
+create function procrastinate_heartbeat_v1(p_worker_id bigint, p_run text default null)
 returns table (job_id bigint, claim_id bigint, abort_requested boolean)
 language plpgsql volatile parallel unsafe security definer
 set search_path from current
@@ -13,11 +17,14 @@ as $$
 begin
     update procrastinate_workers as w
     set last_heartbeat = procrastinate_now()
-    where w.id = p_worker_id;
+    where
+        w.id = p_worker_id
+        and (p_run is null or w.description ->> 'run' = p_run);
     if not found then
         perform _procrastinate_raise('PQ004',
             format('Worker %s is not registered', p_worker_id),
-            'It was pruned because its heartbeat stopped, or it has unregistered.',
+            'It was pruned because its heartbeat stopped, it has unregistered, or its id '
+            'is another worker''s after a failover.',
             'Register again with procrastinate_register_worker_v2.');
     end if;
     return query
@@ -38,5 +45,5 @@ begin
 end;
 $$;
 
-comment on function procrastinate_heartbeat_v1(bigint) is
+comment on function procrastinate_heartbeat_v1(bigint, text) is
 'Beats for a worker and lists the claims that it holds. Raises PQ004 (not registered).';

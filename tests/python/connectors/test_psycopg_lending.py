@@ -12,7 +12,8 @@ import pytest
 
 from procrastinate import PsycopgConnector, SyncPsycopgConnector, exceptions
 from procrastinate.connectors import psycopg_lending
-from procrastinate.rpc import schema_free
+from procrastinate.rpc import decode, front, schema_free
+from procrastinate.rpc.call import Call, Function
 
 PATIENCE = 10.0
 
@@ -184,5 +185,50 @@ def test_an_interruption_while_a_connection_is_tried_out_gives_it_back(
             with pytest.raises(KeyboardInterrupt):
                 connector.call(schema_free.has_jobs_table())
         assert connector.call(schema_free.has_jobs_table())
+    finally:
+        connector.close()
+
+
+PID = Function(name="pid", body="select pg_backend_pid()")
+READ_ONLY = Function(
+    name="read_only",
+    body="select set_config('default_transaction_read_only', 'on', false)",
+)
+
+
+def ask(function: Function) -> Call[Any]:
+    return Call(function=function, args={}, decode=decode.one)
+
+
+async def test_a_server_that_is_no_primary_any_more_is_left(dsn: str) -> None:
+    """One that was replaced takes connections again, as a standby, and refuses what writes."""
+    connector = PsycopgConnector(conninfo=dsn, min_size=1, max_size=1, timeout=PATIENCE)
+    write = front.pause_queue(queue_name="q")
+    await connector.open_async()
+    line = connector.line()
+    try:
+        for asked in (connector, line):
+            before = await asked.call_async(ask(PID))
+            await asked.call_async(ask(READ_ONLY))
+            with pytest.raises(exceptions.DatabaseUnavailable):
+                await asked.call_async(write)
+            await asked.call_async(write)
+            assert await asked.call_async(ask(PID)) != before
+    finally:
+        await line.close()
+        await connector.close_async()
+
+
+def test_so_it_is_by_sync_code(dsn: str) -> None:
+    connector = SyncPsycopgConnector(conninfo=dsn, min_size=1, max_size=1, timeout=PATIENCE)
+    write = front.pause_queue(queue_name="q")
+    connector.open()
+    try:
+        before = connector.call(ask(PID))
+        connector.call(ask(READ_ONLY))
+        with pytest.raises(exceptions.DatabaseUnavailable):
+            connector.call(write)
+        connector.call(write)
+        assert connector.call(ask(PID)) != before
     finally:
         connector.close()

@@ -405,6 +405,7 @@ async def test_a_worker_says_who_it_is_while_it_runs(
         "python": platform.python_version(),
         "procrastinate": importlib.metadata.version("procrastinate"),
         "concurrency": 3,
+        "run": run.worker.registration.run,
         "wire": spoken.functions(),
     }
     assert row == (run.worker.worker_id, "me", ["a", "b"], described)

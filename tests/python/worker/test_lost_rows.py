@@ -93,6 +93,37 @@ async def test_a_beat_of_a_worker_that_was_pruned_registers_it_again(
     await run.stop()
 
 
+async def test_a_worker_whose_id_is_another_s_after_a_failover_leaves_it_alone(
+    app: App, database: Database, start_worker: StartWorker
+) -> None:
+    """The new primary has never heard of it, and gave the id to the next that came."""
+    runs = Runs(app)
+    run = await start_worker(**ALONE)
+    await listening(database)
+    first = run.worker.worker_id
+    database.conn.execute("delete from procrastinate_workers")
+    database.conn.execute(
+        "insert into procrastinate_workers (id, description) overriding system value"
+        """ values (%s, '{"run": "another"}')""",
+        [first],
+    )
+    job_id = await app.configure_task("quick", queue="not ours").defer_async(n=1)
+    (claimed,) = database.conn.execute(
+        "select job_id from procrastinate_fetch_jobs_v1(%s, '{not ours}', 1)"
+        " where outcome = 'claimed'",
+        [first],
+    ).fetchall()
+
+    run.worker.heartbeat.beat_now()
+    await until(lambda: run.worker.worker_id != first)
+    run.worker.heartbeat.beat_now()
+    await run.stop()
+
+    assert claimed == (job_id,)
+    assert await database.status(job_id) == "doing"  # not given back: it is the other's
+    assert runs.ran == []
+
+
 async def test_the_late_end_of_a_job_that_was_recovered_changes_nothing(
     app: App,
     database: Database,

@@ -1,5 +1,5 @@
 \ir ../../setup.psql
-select plan(7);
+select plan(10);
 
 set local procrastinate.now = '2030-01-01Z';
 select a_worker('1 hour') as worker \gset
@@ -19,6 +19,19 @@ select results_eq(
     format('select * from procrastinate_heartbeat_v1(%s)', :worker),
     format('values (%s::bigint, %s::bigint, false), (%s, %s, true)', :a, :ca, :b, :cb),
     'it hears which claims it holds, and which of them were asked to abort'
+);
+select procrastinate_register_worker_v2('w', null, '{"run": "mine"}') as named \gset
+select is(
+    outcome_of(format('select procrastinate_heartbeat_v1(%s, ''mine'')', :named)), 'ok',
+    'a worker may say which run of it it is'
+);
+select is(
+    outcome_of(format('select procrastinate_heartbeat_v1(%s, ''another'')', :named)), 'PQ004',
+    'a row that another run has written is not its own'
+);
+select is(
+    outcome_of(format('select procrastinate_heartbeat_v1(%s, ''mine'')', :worker)), 'PQ004',
+    'nor is one that names none'
 );
 delete from procrastinate_workers where id = :worker;
 select is(
