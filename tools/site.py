@@ -34,7 +34,7 @@ HELPS = "<!-- On the site, the help of each command stands here. -->\n"
 
 # The order of those pages that have one. Any other page of a directory follows, by its name.
 BEGIN = ("sql", "quickstart", "python")
-OPERATE = ("operations", "worker", "schema", "errors", "benchmarks")
+OPERATE = ("operations", "worker", "schema", "errors", "benchmarks", "chaos")
 MOVE = ("coming-from-procrastinate", "differences", "coming-from-saq")
 HOWTO = (
     "tasks",

@@ -44,7 +44,7 @@ class Breaker:
         stopped.send_signal(signal.SIGSTOP)
         try:
             # longer than a worker may be silent: others take its jobs
-            time.sleep(worker.STALLED * (1.2 + 0.5 * fault.seconds))
+            time.sleep(worker.STALLED * (1.2 + 0.3 * fault.seconds))
         finally:
             stopped.send_signal(signal.SIGCONT)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
 import signal
 import subprocess
@@ -86,7 +87,14 @@ class Fleet:
         """Ask a worker to end, and see that it does."""
         worker = self.workers[place]
         worker.terminate()
-        status = worker.wait(PATIENCE)
+        try:
+            status = worker.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            worker.send_signal(signal.SIGUSR1)  # it writes what it waits for
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                worker.wait(5)
+            worker.kill()
+            status = worker.wait()
         # A worker that had not begun ends as any program does.
         if status not in {0, -signal.SIGTERM}:
             self.ended_badly.append(f"worker{place} ended with {status} when asked to stop")

@@ -17,12 +17,21 @@ from procrastinate import exceptions
 from tools.chaos import record, tasks, worker
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import procrastinate
+    from procrastinate.types import JSONDict
 
 TASKS = ("quick", "quick", "quick", "slow", "threaded", "flaky", "doomed", "result", "pay")
 LOCKS = 12
 #: Seconds after which an answer is not waited for: it may have been done.
 PATIENCE = 12.0
+
+
+def of_tokens(tokens: list[str]) -> Iterator[JSONDict]:
+    """Yield the arguments of a batch."""
+    for token in tokens:
+        yield {"token": token}
 
 
 class Producer:
@@ -78,7 +87,7 @@ class Producer:
     async def _many(self) -> None:
         tokens = [self.token() for _ in range(self._chance.randrange(2, 10))]
         task = self._app.tasks[self._chance.choice(TASKS)]
-        ids = await task.batch_defer_async(*({"token": token} for token in tokens))
+        ids = await task.batch_defer_async(*of_tokens(tokens))
         self._acknowledged(tokens, ids)
 
     async def _together(self) -> None:
@@ -156,9 +165,7 @@ async def produce_evenly(
         tokens = [f"{recorder.who}.{os.getpid()}.{next(number)}" for _ in range(batch)]
         try:
             async with asyncio.timeout(PATIENCE):
-                ids = await app.tasks["quick"].batch_defer_async(
-                    *({"token": token} for token in tokens)
-                )
+                ids = await app.tasks["quick"].batch_defer_async(*of_tokens(tokens))
         except (exceptions.ConnectorException, TimeoutError) as exc:
             recorder.write("unanswered", error=type(exc).__name__)
         else:

@@ -9,7 +9,7 @@ import pathlib
 import shutil
 import tempfile
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 import psycopg
@@ -21,7 +21,9 @@ from tools.chaos.proxy import Proxy
 from tools.chaos.server import DATABASE, ROLE, Server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Sequence
+
+T = TypeVar("T")
 
 #: Seconds in which, after a fault, some job must end; and at the end of the run, each.
 PATIENCE = 120.0
@@ -84,7 +86,7 @@ def kinds_for(server: Server) -> tuple[str, ...]:
     return tuple(kind for kind in plan.KINDS if kind != "disk_full")
 
 
-def ask(server: Server, question: Callable[[psycopg.Connection[Any]], Any]) -> Any:
+def ask(server: Server, question: Callable[[psycopg.Connection[Any]], T]) -> T:
     """Ask until there is an answer."""
     deadline = time.monotonic() + PATIENCE
     while True:
@@ -99,8 +101,9 @@ def ask(server: Server, question: Callable[[psycopg.Connection[Any]], Any]) -> A
 
 def number(server: Server, query: str) -> int:
     def question(conn: psycopg.Connection[Any]) -> int:
+        found: int
         (found,) = conn.execute(query.encode()).fetchone() or (0,)
-        return int(found)
+        return found
 
     return ask(server, question)
 
@@ -127,16 +130,22 @@ def drain(found: Scene) -> list[str]:
     return []
 
 
-def carry_out(seed: int, faults: int, *, workers: int = plan.WORKERS) -> Report:
-    """Make a run, and say what it found."""
+def carry_out(
+    seed: int,
+    faults: int,
+    *,
+    workers: int = plan.WORKERS,
+    kinds: Sequence[str] | None = None,
+) -> Report:
+    """Make a run, and say what it found; of these kinds of faults, or of all."""
     began, report = time.monotonic(), Report(seed)
     with scene() as found:
-        kinds = kinds_for(found.server)
+        drawn = plan.draw(seed, faults, kinds or kinds_for(found.server))
         found.fleet.start_workers(workers)
         found.fleet.start_producers(2, seed)
         if wait_for_progress(found.server, 0) is None:
             report.breaches.append("stuck: nothing runs, before any fault")
-        for index, fault in enumerate(plan.draw(seed, faults, kinds), 1):
+        for index, fault in enumerate(drawn, 1):
             time.sleep(fault.pause)
             found.breaker.carry_out(fault)
             found.server.ensure()

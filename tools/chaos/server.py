@@ -145,7 +145,7 @@ class Server:
         ]
         while True:
             with self.log.open("ab") as log:
-                self._process = subprocess.Popen(
+                self._process = process = subprocess.Popen[bytes](
                     [str(self._programs / "postgres"), "-D", str(self.data), *options],
                     stdout=log,
                     stderr=log,
@@ -155,7 +155,7 @@ class Server:
                     **self._as_account(),
                 )
             # It may leave at once: processes of the one before have its memory for a moment.
-            while self._process.poll() is None:
+            while process.poll() is None:
                 if self.answers():
                     return
                 if time.monotonic() > deadline:

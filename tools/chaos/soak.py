@@ -143,8 +143,8 @@ def carry_out(seed: int, seconds: float, every: float) -> int:
     with run.scene() as scene:
         kinds = run.kinds_for(scene.server)
         scene.fleet.start_workers(WORKERS, CONCURRENCY, "--mute")
-        for _ in range(2):  # once to be warm
-            most = maximum(scene)
+        maximum(scene)  # once to be warm
+        most = maximum(scene)
         batch = max(int(most / 2 * BATCH_EVERY), 1)
         rate = batch / BATCH_EVERY
         print(f"at most {most:.0f} jobs/s; deferred are {rate:.0f} jobs/s", flush=True)

@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import pathlib
+import signal
 import time
 from typing import Any
 
@@ -17,16 +18,16 @@ from procrastinate.worker import executor, outage
 from tools.chaos import record, tasks
 
 #: The pauses of a worker are minutes; a run of many faults has seconds. The code is the same.
-HEARTBEAT = 0.5
-STALLED = 2.5
+HEARTBEAT = 1.0
+STALLED = 5.0
 
 
 def hurry() -> None:
     """Shorten what has no option: how long a silence is borne, and pauses between tries."""
-    outage.ANSWER_TIMEOUT = 4.0
+    outage.ANSWER_TIMEOUT = 6.0
     outage.LONGEST_PAUSE = 1.0
-    connector.LISTEN_TIMEOUT = 3.0
-    connector.LISTEN_PATIENCE = 2.0
+    connector.LISTEN_TIMEOUT = 5.0
+    connector.LISTEN_PATIENCE = 3.0
 
 
 def set_clock_wrong(seconds: float) -> None:
@@ -36,7 +37,7 @@ def set_clock_wrong(seconds: float) -> None:
     right, real = time.time, datetime.datetime
     time.time = lambda: right() + seconds
 
-    class Wrong(real):
+    class Wrong(datetime.datetime):
         @classmethod
         def now(cls, tz: datetime.tzinfo | None = None) -> Any:
             return real.now(tz) + datetime.timedelta(seconds=seconds)
@@ -90,6 +91,12 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def tell_what_it_waits_for() -> None:
+    """Write the stacks of all tasks: whoever waits for this process in vain asks for it."""
+    for task in asyncio.all_tasks():
+        task.print_stack()
+
+
 async def open_patiently(app: App) -> None:
     """Open the app as often as it takes: whoever watches over a worker would start it again."""
     while True:
@@ -103,6 +110,7 @@ async def open_patiently(app: App) -> None:
 
 async def main() -> None:
     given = arguments()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, tell_what_it_waits_for)
     hurry()
     tell_claims_to_runs()
     set_clock_wrong(given.skew)

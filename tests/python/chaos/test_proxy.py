@@ -10,7 +10,7 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 
@@ -20,7 +20,7 @@ PATIENCE = 20.0
 
 
 @contextlib.contextmanager
-def echo() -> Iterator[str]:
+def echo() -> Generator[str]:
     """A server on a Unix socket that says what it was told."""
     with tempfile.TemporaryDirectory() as directory, socket.socket(socket.AF_UNIX) as server:
         path = str(pathlib.Path(directory) / "socket")
