@@ -45,7 +45,8 @@ def examine(history: Iterable[Line], state: State) -> Findings:
     breaches += _holds(state.entries)
     breaches += _claims(by_kind, state.entries)
     acknowledged = {job_id for line in by_kind["ack"] for job_id in line["ids"]}
-    asked = sum(1 for line in by_kind["end"] if line["how"] == "raised")
+    final = {job.id for job in state.jobs if job.task == "doomed"}  # not tried again
+    asked = sum(line["how"] == "raised" and line["job"] not in final for line in by_kind["end"])
     runs = len(by_kind["start"])
     ran = len({line["job"] for line in by_kind["start"]})
     return Findings(

@@ -84,6 +84,14 @@ def test_a_history_as_it_should_be_has_no_breach_and_its_numbers_are_told() -> N
     assert (findings.unacknowledged, findings.expected_failures) == (0, 0)
 
 
+def test_a_run_that_the_task_asked_for_is_no_repeat() -> None:
+    asked = (*HISTORY[:4], HISTORY[4] | {"how": "raised"}, *HISTORY[5:])
+    final = (*HISTORY[:10], HISTORY[10] | {"how": "raised"})
+
+    assert checker.examine(asked, STATE).repeats == 0
+    assert checker.examine(final, with_job(2, task="doomed", status="failed")).repeats == 1
+
+
 def test_a_job_without_an_answer_may_be_there() -> None:
     findings = checker.examine(HISTORY[1:], STATE)
 

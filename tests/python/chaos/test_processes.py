@@ -69,7 +69,7 @@ def test_a_full_disk_takes_nothing_until_it_is_freed(disk: Disk) -> None:
 
 
 def test_a_short_run_loses_nothing_and_leaves_nothing_stuck() -> None:
-    kinds = ("kill_worker", "kill_backend", "cut", "terminate_backends")
+    kinds = ("kill_worker", "kill_backend", "cut")
 
     report = run.carry_out(20, len(kinds), workers=2, kinds=kinds)
 
