@@ -20,11 +20,12 @@ from tools.chaos import record, tasks
 #: The pauses of a worker are minutes; a run of many faults has seconds. The code is the same.
 HEARTBEAT = 1.0
 STALLED = 5.0
+SILENCE = 6.0  # seconds without an answer, and a call is taken for lost
 
 
 def hurry() -> None:
     """Shorten what has no option: how long a silence is borne, and pauses between tries."""
-    outage.ANSWER_TIMEOUT = 6.0
+    outage.ANSWER_TIMEOUT = SILENCE
     outage.LONGEST_PAUSE = 1.0
     connector.LISTEN_TIMEOUT = 5.0
     connector.LISTEN_PATIENCE = 3.0
