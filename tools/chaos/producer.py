@@ -26,6 +26,8 @@ TASKS = ("quick", "quick", "quick", "slow", "threaded", "flaky", "doomed", "resu
 LOCKS = 12
 #: Seconds after which an answer is not waited for: it may have been done.
 PATIENCE = 12.0
+#: The same for one that defers at a steady rate: a silence is to cost it little.
+LITTLE_PATIENCE = 2.0
 
 
 def of_tokens(tokens: list[str]) -> Iterator[JSONDict]:
@@ -164,7 +166,7 @@ async def produce_evenly(
     while not stopping.is_set():
         tokens = [f"{recorder.who}.{os.getpid()}.{next(number)}" for _ in range(batch)]
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(LITTLE_PATIENCE):
                 ids = await app.tasks["quick"].batch_defer_async(*of_tokens(tokens))
         except (exceptions.ConnectorException, TimeoutError) as exc:
             recorder.write("unanswered", error=type(exc).__name__)
