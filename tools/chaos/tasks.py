@@ -14,6 +14,7 @@ import procrastinate
 if TYPE_CHECKING:
     from tools.chaos import record
 
+POOL = 4  # connections at most
 CLAIM: contextvars.ContextVar[int] = contextvars.ContextVar("claim")
 """The claim that a run has; the worker sets it."""
 
@@ -43,7 +44,7 @@ def make_app(dsn: str, recorder: record.Recorder | None = None) -> procrastinate
     """Return the app that workers run and producers defer to."""
     app = procrastinate.App(
         connector=procrastinate.PsycopgConnector(
-            conninfo=dsn, min_size=1, max_size=4, timeout=5.0
+            conninfo=dsn, min_size=1, max_size=POOL, timeout=5.0
         )
     )
     # not for ever: a job that kills its worker each time would have to end
