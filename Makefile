@@ -13,11 +13,11 @@ SPLIT := -n 2 --dist loadfile
 VENV := .venv
 RUN := $(VENV)/bin/python
 # What these test is SQL, pages and tools, not the Python of the package.
-OTHERS := docs fleet histories plans races sqllint tooling typing upgrade
+OTHERS := chaos docs fleet histories plans races sqllint tooling typing upgrade
 COVERED = tests/api $(filter-out $(OTHERS:%=tests/python/%),$(wildcard tests/python/*))
 
 .PHONY: help venv demo test test-pythons test-postgres test-upgrade check check-long coverage docs \
-	bench bench-full mutate mutate-python migration clean
+	bench bench-full chaos mutate mutate-python migration clean
 
 help:
 	@echo 'make demo       set up all, then do the main job on real input, and show it'
@@ -35,6 +35,8 @@ help:
 	@echo 'make bench-full  ours beside six other queues: an hour or two, goes on where it was'
 	@echo 'make mutate     break the SQL in one place at a time, print what no test notices: hours'
 	@echo 'make mutate-python  the same for the Python of rpc/ and worker/: hours'
+	@echo 'make chaos      200 faults of 15 kinds, drawn by a seed: was anything lost? 20 minutes'
+	@echo 'make chaos CHAOS=--short  30 of them; --soak 600: at half speed, a fault each 20 s'
 	@echo 'make migration WHAT=what_it_does  draft a migration from what changed since the lock'
 	@echo 'make venv       set up the environment, in .venv; the others do it themselves'
 	@echo 'make clean      remove what these commands have made'
@@ -88,6 +90,9 @@ mutate: venv
 
 mutate-python: venv
 	@$(RUN) -m tools.mutate_python $(MUTATE_PYTHON)
+
+chaos: venv
+	@$(RUN) -m tools.chaos $(CHAOS)
 
 migration: venv
 	@$(RUN) -m tools.lock draft $(WHAT)

@@ -45,6 +45,7 @@ OPERATE = (
     "errors",
     "limits",
     "benchmarks",
+    "chaos",
 )
 MOVE = ("coming-from-procrastinate", "differences", "coming-from-saq")
 HOWTO = (
