@@ -13,6 +13,7 @@ from typing import Any
 from procrastinate import disclosure, exceptions
 
 UNIQUE_VIOLATION = "23505"
+TOO_LONG = "54000"  # program_limit_exceeded
 
 BY_SQLSTATE: dict[str, type[exceptions.ConnectorException]] = {
     "PQ001": exceptions.IllegalTransition,
@@ -130,6 +131,11 @@ def exception_for(
             "The database does not have the schema of this version, or its search_path does not "
             f"lead there ({message}). `procrastinate schema --apply` installs it, "
             "`procrastinate schema --migrate` brings it up to date"
+        )
+    if sqlstate == TOO_LONG:
+        return exceptions.InvalidArgument(
+            "A lock, queueing lock, key or group is too long for an index: at most some 2700 bytes "
+            f"once compressed ({message})"
         )
     by_class = BY_SQLSTATE_CLASS.get(sqlstate[:2], exceptions.ConnectorException)
     # What PostgreSQL says itself stays in the cause: 3.x showed "Database error." and no more.

@@ -821,8 +821,7 @@ create function _procrastinate_check_jobs(
     p_queue_names text[],
     p_task_names text[],
     p_args jsonb[],
-    p_lengths integer[] default '{}',
-    p_locks text[] default null
+    p_lengths integer[] default '{}'
 )
 returns void
 language plpgsql volatile parallel unsafe
@@ -830,7 +829,6 @@ set search_path from current
 as $$
 declare
     v_job record;
-    v_lock text;
     v_most constant integer := 1000000;  -- some seconds, and a gigabyte of memory
 begin
     if cardinality(p_queue_names) <> cardinality(p_task_names)
@@ -854,44 +852,17 @@ begin
             coalesce(length(u.queue_name), 0) not between 1 and 128
             or coalesce(length(u.task_name), 0) not between 1 and 128
             or jsonb_typeof(u.args) <> 'object'
-            or pg_column_size(u.args || '{}') > 4096
+            or pg_column_size(u.args) > 4096  -- which no array keeps toasted
     loop
         perform _procrastinate_check_text(v_job.queue_name, 'queue name', 128, true);
         perform _procrastinate_check_text(v_job.task_name, 'task name', 128, true);
         perform _procrastinate_check_args(v_job.args);
     end loop;
-    if p_locks is not null then  -- of both kinds: an entry of an index has 2704 bytes
-        select l.lock into v_lock
-        from unnest(p_locks) as l (lock) where octet_length(l.lock) > 2000 limit 1;
-        perform _procrastinate_check_lock(v_lock);
-    end if;
 end;
 $$;
 
-comment on function _procrastinate_check_jobs(
-    text[], text[], jsonb[], integer[], text[]
-) is
+comment on function _procrastinate_check_jobs(text[], text[], jsonb[], integer[]) is
 'Raises PQ003 (invalid argument) for the first job whose names or arguments cannot be.';
-
--- Locks and queueing locks are in indexes, whose entries have at most 2704 bytes with all
--- that is beside them.
-create function _procrastinate_check_lock(p_lock text)
-returns void
-language plpgsql volatile parallel unsafe
-set search_path from current
-as $$
-begin
-    if octet_length(p_lock) > 2000 then
-        perform _procrastinate_raise('PQ003',
-            format('A lock or queueing lock has %s bytes: at most 2000 are allowed',
-                octet_length(p_lock)),
-            format('It begins with "%s".', left(p_lock, 40)), 'Use a shorter one.');
-    end if;
-end;
-$$;
-
-comment on function _procrastinate_check_lock(text) is
-'Raises PQ003 for a lock or queueing lock of more than 2000 bytes.';
 
 -- Refuses options of jobs that cannot be meant, the first by name, before anything is
 -- written: an unknown option, a value of another type, a number out of its bounds.
@@ -1198,6 +1169,25 @@ $$;
 comment on function _procrastinate_check_wire(jsonb) is
 'Raises PQ008 if a worker calls a function that is not there, PQ003 if it is no list.';
 
+-- Takes back what a caller may have said to the update trigger in the place of a statement
+-- of ours: that what follows from it is derived already. What a statement of ours that is
+-- under way at another depth of triggers has said stays.
+create function _procrastinate_clear_derived()
+returns boolean
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    if current_setting('procrastinate.derived', true) = pg_trigger_depth()::text then
+        perform set_config('procrastinate.derived', '', true);
+    end if;
+    return true;
+end;
+$$;
+
+comment on function _procrastinate_clear_derived() is
+'Has the update trigger of procrastinate_jobs derive, whatever the caller has set.';
+
 -- The ids come in the order given: they are drawn in it, and the rows are inserted in it.
 create function _procrastinate_defer_jobs(
     p_queue_names text[],
@@ -1216,7 +1206,7 @@ begin
     perform _procrastinate_check_jobs(p_queue_names, p_task_names, p_args, array[
         cardinality(p_priorities), cardinality(p_locks), cardinality(p_queueing_locks),
         cardinality(p_scheduled_ats)
-    ], p_locks || p_queueing_locks);
+    ]);
     return query
     insert into procrastinate_jobs as j (
         queue_name, task_name, priority, lock, queueing_lock, args, scheduled_at
@@ -4108,7 +4098,6 @@ as $$
 declare
     v_claim record;
 begin
-    perform _procrastinate_check_lock(p_lock);
     select d.claim_id, d.worker_id into v_claim
     from procrastinate_doing as d
     where d.job_id = p_job_id;
@@ -5360,7 +5349,7 @@ begin
         _procrastinate_check_jobs(p_queue_names, p_task_names, p_args, array[
             cardinality(p_priorities), cardinality(p_locks), cardinality(p_queueing_locks),
             cardinality(p_scheduled_ats), cardinality(p_options)
-        ], p_locks || p_queueing_locks),
+        ]),
         _procrastinate_check_options(p_options, p_locks);
     v_ids := array(
         select nextval('procrastinate_jobs_id_seq')
@@ -5394,12 +5383,9 @@ language plpgsql volatile parallel unsafe security definer
 set search_path from current
 as $$
 begin
-    perform
-        _procrastinate_check_tick(
-            p_task_name, p_periodic_id, p_defer_timestamp, p_queue_name, p_args
-        ),
-        _procrastinate_check_lock(p_lock),
-        _procrastinate_check_lock(p_queueing_lock);
+    perform _procrastinate_check_tick(
+        p_task_name, p_periodic_id, p_defer_timestamp, p_queue_name, p_args
+    );
     return _procrastinate_defer_periodic(
         p_task_name, coalesce(p_periodic_id, ''), p_defer_timestamp, p_queue_name,
         p_priority, p_lock, p_queueing_lock, p_args, null
@@ -5433,8 +5419,6 @@ begin
         _procrastinate_check_tick(
             p_task_name, p_periodic_id, p_defer_timestamp, p_queue_name, p_args
         ),
-        _procrastinate_check_lock(p_lock),
-        _procrastinate_check_lock(p_queueing_lock),
         _procrastinate_check_options(array[p_options], array[p_lock]);
     return _procrastinate_defer_periodic(
         p_task_name, coalesce(p_periodic_id, ''), p_defer_timestamp, p_queue_name,
@@ -5456,7 +5440,6 @@ create function procrastinate_expire_jobs_v1(
 returns table (job_id bigint, outcome text, status procrastinate_job_status)
 language plpgsql volatile parallel unsafe security definer
 set search_path from current
-set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -5469,6 +5452,7 @@ declare
     v_job record;
     v_jobs bigint[];
 begin
+    perform _procrastinate_clear_derived();
     if coalesce(p_older_than, '-1') < interval '0' or coalesce(p_max_jobs, 0) < 1 then
         perform _procrastinate_raise('PQ003',
             'Expiring needs an age and a number of jobs',
@@ -5536,7 +5520,6 @@ create function procrastinate_fail_jobs_v1(
 returns table (job_id bigint, outcome text, status procrastinate_job_status)
 language plpgsql volatile parallel unsafe security definer
 set search_path from current
-set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -5548,6 +5531,7 @@ declare
     v_job record;
     v_held boolean;
 begin
+    perform _procrastinate_clear_derived();
     perform _procrastinate_check_report(
         p_worker_id, 0, p_job_ids, p_claim_ids,
         array_fill(
@@ -5812,7 +5796,7 @@ as $$
 declare
     v_largest constant integer := _procrastinate_max_result_size();
     v_kept record;
-    v_too_large bigint[] := '{}';
+    v_too_large bigint[] := array[]::bigint[];
     v_answer procrastinate_exchange_v1;
 begin
     perform _procrastinate_check_report(
@@ -6076,7 +6060,6 @@ create function procrastinate_prune_workers_v1(p_older_than interval)
 returns setof bigint
 language plpgsql volatile parallel unsafe security definer
 set search_path from current
-set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -6084,6 +6067,7 @@ set enable_sort = off
 set jit = off
 as $$
 begin
+    perform _procrastinate_clear_derived();
     if p_older_than is null or p_older_than < interval '0' then
         perform _procrastinate_raise('PQ003',
             format('The age of a stalled worker is %s',
@@ -6116,7 +6100,6 @@ create function procrastinate_recover_jobs_v1(
 returns table (job_id bigint, outcome text, status procrastinate_job_status)
 language plpgsql volatile parallel unsafe security definer
 set search_path from current
-set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -6129,6 +6112,7 @@ declare
     v_jobs bigint[];
     v_changed boolean;
 begin
+    perform _procrastinate_clear_derived();
     if
         coalesce(p_older_than, '-1') < interval '0'
         or coalesce(p_max_jobs, 0) < 1
@@ -6255,7 +6239,6 @@ create function procrastinate_release_jobs_v1(
 returns table (job_id bigint, outcome text, status procrastinate_job_status)
 language plpgsql volatile parallel unsafe security definer
 set search_path from current
-set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -6267,6 +6250,7 @@ declare
     v_job record;
     v_released boolean;
 begin
+    perform _procrastinate_clear_derived();
     perform _procrastinate_check_report(
         p_worker_id, 0, p_job_ids, p_claim_ids,
         array_fill(
@@ -6312,7 +6296,6 @@ create function procrastinate_retire_jobs_v1(
 returns table (retired bigint, next_id bigint)
 language plpgsql volatile parallel unsafe security definer
 set search_path from current
-set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -6324,6 +6307,7 @@ declare
     v_seen bigint;
     v_to bigint;
 begin
+    perform _procrastinate_clear_derived();
     if
         p_older_than is null or p_older_than < interval '0' or p_after_id is null
         or coalesce(p_max_jobs, 0) < 1
@@ -6404,7 +6388,6 @@ create function procrastinate_retry_jobs_v1(
 returns table (job_id bigint, outcome text, status procrastinate_job_status)
 language plpgsql volatile parallel unsafe security definer
 set search_path from current
-set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -6417,6 +6400,7 @@ declare
     v_job record;
     v_held boolean;
 begin
+    perform _procrastinate_clear_derived();
     perform _procrastinate_check_report(
         p_worker_id, 0, p_job_ids, p_claim_ids,
         array_fill(
@@ -6427,7 +6411,6 @@ begin
     perform _procrastinate_check_text(x.queue_name, 'queue name', 128, true)
     from unnest(p_queue_names) as x (queue_name)
     where x.queue_name is not null;
-    perform _procrastinate_check_lock(x.lock) from unnest(p_locks) as x (lock);
     v_held := _procrastinate_lock_jobs(p_job_ids, p_locks);
     for v_job in
         select
@@ -6476,12 +6459,12 @@ create function procrastinate_retry_jobs_v2(
 returns table (job_id bigint, outcome text, status procrastinate_job_status)
 language plpgsql volatile parallel unsafe security definer
 set search_path from current
-set "procrastinate.derived" = ''
 as $$
 #variable_conflict use_column
 declare
     v_row record;
 begin
+    perform _procrastinate_clear_derived();
     for v_row in
         select r.job_id, r.outcome, r.status
         from procrastinate_retry_jobs_v1(
@@ -6551,7 +6534,6 @@ create function procrastinate_sweep_v1(p_max_jobs integer default 1000)
 returns table (promoted bigint, unlinked bigint)
 language plpgsql volatile parallel unsafe security definer
 set search_path from current
-set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -6565,6 +6547,7 @@ declare
     v_to bigint;
     v_seen bigint;
 begin
+    perform _procrastinate_clear_derived();
     if coalesce(p_max_jobs, 0) < 1 then
         perform _procrastinate_raise('PQ003',
             format('The number of jobs to sweep is %s', coalesce(p_max_jobs::text, 'null')),
@@ -6757,7 +6740,7 @@ begin
         _procrastinate_check_jobs(p_queue_names, p_task_names, p_args, array[
             cardinality(p_priorities), cardinality(p_locks), cardinality(p_queueing_locks),
             cardinality(p_scheduled_ats), cardinality(p_options)
-        ], p_locks || p_queueing_locks),
+        ]),
         _procrastinate_check_options(p_options, p_locks);
     v_ids := array(
         select nextval('procrastinate_jobs_id_seq')
@@ -6859,7 +6842,6 @@ create function procrastinate_unregister_worker_v2(p_worker_id bigint)
 returns boolean
 language plpgsql volatile parallel unsafe security definer
 set search_path from current
-set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -6867,6 +6849,7 @@ set enable_sort = off
 set jit = off
 as $$
 begin
+    perform _procrastinate_clear_derived();
     return exists (
         select from _procrastinate_remove_workers(array[p_worker_id], null)
     );
@@ -6888,7 +6871,6 @@ create function procrastinate_update_jobs_v1(
 returns table (job_id bigint, outcome text)
 language plpgsql volatile parallel unsafe security definer
 set search_path from current
-set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -6901,6 +6883,7 @@ declare
     v_told bigint[];
     v_wrong text;
 begin
+    perform _procrastinate_clear_derived();
     perform _procrastinate_check_report(
         p_worker_id, 0, p_job_ids, p_claim_ids,
         array_fill(
@@ -6974,7 +6957,6 @@ create function procrastinate_abort_job(job_id bigint)
 returns boolean
 language plpgsql volatile parallel unsafe security definer
 set search_path from current
-set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -6982,6 +6964,7 @@ set enable_sort = off
 set jit = off
 as $$
 begin
+    perform _procrastinate_clear_derived();
     return _procrastinate_cancel($1, true, false) is not null;
 end;
 $$;
@@ -6996,7 +6979,6 @@ create function procrastinate_cancel_job(
 returns boolean
 language plpgsql volatile parallel unsafe security definer
 set search_path from current
-set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -7004,6 +6986,7 @@ set enable_sort = off
 set jit = off
 as $$
 begin
+    perform _procrastinate_clear_derived();
     return _procrastinate_cancel($1, coalesce($2, false), coalesce($3, false)) is not null;
 end;
 $$;
@@ -7032,7 +7015,6 @@ create function procrastinate_cancel_jobs(
 returns table (job_id bigint, outcome text)
 language plpgsql volatile parallel unsafe security definer
 set search_path from current
-set "procrastinate.derived" = ''
 as $$
 #variable_conflict use_column
 declare
@@ -7040,6 +7022,7 @@ declare
     v_statuses procrastinate_job_status[];
     v_jobs bigint[];
 begin
+    perform _procrastinate_clear_derived();
     v_statuses := case
         when $3 is not null then array[$3]
         when v_abort then '{todo,doing}'
@@ -7334,8 +7317,7 @@ begin
         or jsonb_typeof($6) <> 'object' or pg_column_size($6 || '{}') > 4096
         or octet_length(concat($4, $5)) > 2000
     then
-        perform _procrastinate_check_jobs(array[$1], array[$2], array[$6], '{}',
-            array[$4, $5]);
+        perform _procrastinate_check_jobs(array[$1], array[$2], array[$6]);
     end if;
     if num_nonnulls($8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) > 0 then
         return (
@@ -7384,8 +7366,7 @@ begin
     perform _procrastinate_check_jobs(
         array(select j.queue_name from unnest(jobs) as j),
         array(select j.task_name from unnest(jobs) as j),
-        array(select j.args from unnest(jobs) as j), '{}',
-        array(select unnest(array[j.lock, j.queueing_lock]) from unnest(jobs) as j)
+        array(select j.args from unnest(jobs) as j)
     );
     return query
     insert into procrastinate_jobs as i (
@@ -7627,9 +7608,9 @@ create function procrastinate_prune_stalled_workers(
 returns setof bigint
 language plpgsql volatile parallel unsafe security definer
 set search_path from current
-set "procrastinate.derived" = ''
 as $$
 begin
+    perform _procrastinate_clear_derived();
     return query select w.id from procrastinate_prune_workers_v1($1) as w (id);
 end;
 $$;
@@ -7656,7 +7637,6 @@ create function procrastinate_purge_jobs(
 returns bigint
 language plpgsql volatile parallel unsafe security definer
 set search_path from current
-set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -7672,6 +7652,7 @@ declare
     v_count bigint;
     v_deleted bigint := 0;
 begin
+    perform _procrastinate_clear_derived();
     if
         $1 is null or $1 < interval '0' or coalesce($4, 0) < 1
         or coalesce(cardinality($3), 0) = 0 or array_position($3, null) is not null
@@ -7747,7 +7728,6 @@ create function procrastinate_recover_stalled_jobs(
 returns setof bigint
 language plpgsql volatile parallel unsafe security definer
 set search_path from current
-set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -7758,6 +7738,7 @@ declare
     v_job record;
     v_jobs bigint[];
 begin
+    perform _procrastinate_clear_derived();
     if $1 is null or $1 < interval '0' or coalesce($2, 0) < 1 then
         perform _procrastinate_raise('PQ003',
             'Recovering needs an age and a number of jobs',
@@ -7808,13 +7789,13 @@ create function procrastinate_repair()
 returns bigint
 language plpgsql volatile parallel unsafe security definer
 set search_path from current
-set "procrastinate.derived" = ''
 as $$
 declare
     v_breaches bigint;
     v_cancelled bigint[];
     v_now constant timestamptz := procrastinate_now();
 begin
+    perform _procrastinate_clear_derived();
     lock table procrastinate_jobs in share row exclusive mode;
     select count(*) into v_breaches from procrastinate_check();
     if v_breaches = 0 then
@@ -7949,7 +7930,6 @@ create function procrastinate_reschedule_job(job_id bigint, scheduled_at timesta
 returns boolean
 language plpgsql volatile parallel unsafe security definer
 set search_path from current
-set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -7957,6 +7937,7 @@ set enable_sort = off
 set jit = off
 as $$
 begin
+    perform _procrastinate_clear_derived();
     update procrastinate_jobs as j
     set scheduled_at = $2
     where j.id = $1 and j.status = 'todo';
@@ -8004,7 +7985,6 @@ create function procrastinate_retry_job(
 returns boolean
 language plpgsql volatile parallel unsafe security definer
 set search_path from current
-set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -8012,6 +7992,7 @@ set enable_sort = off
 set jit = off
 as $$
 begin
+    perform _procrastinate_clear_derived();
     perform _procrastinate_check_text($4, 'queue name', 128, $4 is not null);
     if _procrastinate_retry($1, coalesce($2, procrastinate_now()), $3, $4, $5) then
         return true;
@@ -8045,12 +8026,12 @@ create function procrastinate_retry_jobs(
 returns table (job_id bigint, outcome text)
 language plpgsql volatile parallel unsafe security definer
 set search_path from current
-set "procrastinate.derived" = ''
 as $$
 #variable_conflict use_column
 declare
     v_jobs bigint[];
 begin
+    perform _procrastinate_clear_derived();
     if coalesce($3, 'failed') not in ('failed', 'doing') then
         perform _procrastinate_raise('PQ003',
             'Only failed jobs, and those in doing, can be retried',
@@ -8126,7 +8107,6 @@ create function procrastinate_cancel_job_v1(
 returns bigint
 language plpgsql volatile parallel unsafe security definer
 set search_path from current
-set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -8134,6 +8114,7 @@ set enable_sort = off
 set jit = off
 as $$
 begin
+    perform _procrastinate_clear_derived();
     return _procrastinate_cancel($1, coalesce($2, false), coalesce($3, false));
 end;
 $$;
@@ -8189,7 +8170,6 @@ create function procrastinate_fetch_job_v2(
 returns procrastinate_fetched_job_v2
 language plpgsql volatile parallel unsafe security definer
 set search_path from current
-set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -8200,6 +8180,7 @@ declare
     v_job procrastinate_fetched_job_v2;
     v_id bigint;
 begin
+    perform _procrastinate_clear_derived();
     v_id := (
         select e.job_id
         from procrastinate_finish_and_fetch_v1(
@@ -8229,7 +8210,6 @@ create function procrastinate_finish_job_v1(
 returns void
 language plpgsql volatile parallel unsafe security definer
 set search_path from current
-set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -8239,6 +8219,7 @@ as $$
 declare
     v_found boolean;
 begin
+    perform _procrastinate_clear_derived();
     if $2 is null or $2 not in ('succeeded', 'failed', 'aborted') then
         raise exception
             'End status should be either "succeeded", "failed" or "aborted" (job id: %)',
@@ -8276,9 +8257,9 @@ create function procrastinate_prune_stalled_workers_v1(
 returns table (worker_id bigint)
 language plpgsql volatile parallel unsafe security definer
 set search_path from current
-set "procrastinate.derived" = ''
 as $$
 begin
+    perform _procrastinate_clear_derived();
     return query
     select w.id
     from procrastinate_prune_workers_v1(make_interval(secs => $1)) as w (id);
@@ -8321,7 +8302,6 @@ create function procrastinate_retry_job_v1(
 returns void
 language plpgsql volatile parallel unsafe security definer
 set search_path from current
-set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -8331,6 +8311,7 @@ as $$
 declare
     v_claim record;
 begin
+    perform _procrastinate_clear_derived();
     select d.claim_id, d.worker_id into v_claim
     from procrastinate_doing as d
     where d.job_id = $1;
@@ -8359,7 +8340,6 @@ create function procrastinate_retry_job_v2(
 returns void
 language plpgsql volatile parallel unsafe security definer
 set search_path from current
-set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -8367,6 +8347,7 @@ set enable_sort = off
 set jit = off
 as $$
 begin
+    perform _procrastinate_clear_derived();
     if _procrastinate_retry($1, $2, $3, $4, $5) then
         return;
     end if;
@@ -8383,9 +8364,9 @@ create function procrastinate_unregister_worker_v1(worker_id bigint)
 returns void
 language plpgsql volatile parallel unsafe security definer
 set search_path from current
-set "procrastinate.derived" = ''
 as $$
 begin
+    perform _procrastinate_clear_derived();
     perform procrastinate_unregister_worker_v2($1);
 end;
 $$;
@@ -8963,7 +8944,7 @@ grant execute on function _procrastinate_derives() to public;
 
 insert into procrastinate_migrations (name, sha256)
 values
-    ('04.00.00_01_pre_baseline', '57b74dd464722be2f00e3884162673422ee4af6bd5fae3bcc95bfa043cbdc0ed');
+    ('04.00.00_01_pre_baseline', 'a7f04f0af2f6269e31055ba59b9da9afbe6265c4952f0641a974175c0d383ef8');
 
 -- Back to the caller's search_path.
 do $$

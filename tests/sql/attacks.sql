@@ -1,5 +1,5 @@
--- What a role that may call some functions tries to make of them: they run as the owner.
 \ir setup.psql
+-- What a role that may call some functions tries to make of them: they run as the owner.
 select plan(54);
 select make_roles() \g /dev/null
 select current_schema() as schema, current_schema() as path_schema,

@@ -3,7 +3,6 @@ create function procrastinate_abort_job(job_id bigint)
 returns boolean
 language plpgsql volatile parallel unsafe security definer
 set search_path from current
-set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -11,6 +10,7 @@ set enable_sort = off
 set jit = off
 as $$
 begin
+    perform _procrastinate_clear_derived();
     return _procrastinate_cancel($1, true, false) is not null;
 end;
 $$;

@@ -5,7 +5,6 @@ create function procrastinate_cancel_job(
 returns boolean
 language plpgsql volatile parallel unsafe security definer
 set search_path from current
-set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -13,6 +12,7 @@ set enable_sort = off
 set jit = off
 as $$
 begin
+    perform _procrastinate_clear_derived();
     return _procrastinate_cancel($1, coalesce($2, false), coalesce($3, false)) is not null;
 end;
 $$;

@@ -19,7 +19,6 @@ create function procrastinate_cancel_jobs(
 returns table (job_id bigint, outcome text)
 language plpgsql volatile parallel unsafe security definer
 set search_path from current
-set "procrastinate.derived" = ''
 as $$
 #variable_conflict use_column
 declare
@@ -27,6 +26,7 @@ declare
     v_statuses procrastinate_job_status[];
     v_jobs bigint[];
 begin
+    perform _procrastinate_clear_derived();
     v_statuses := case
         when $3 is not null then array[$3]
         when v_abort then '{todo,doing}'

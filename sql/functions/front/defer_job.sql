@@ -33,8 +33,7 @@ begin
         or jsonb_typeof($6) <> 'object' or pg_column_size($6 || '{}') > 4096
         or octet_length(concat($4, $5)) > 2000
     then
-        perform _procrastinate_check_jobs(array[$1], array[$2], array[$6], '{}',
-            array[$4, $5]);
+        perform _procrastinate_check_jobs(array[$1], array[$2], array[$6]);
     end if;
     if num_nonnulls($8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) > 0 then
         return (

@@ -12,8 +12,7 @@ begin
     perform _procrastinate_check_jobs(
         array(select j.queue_name from unnest(jobs) as j),
         array(select j.task_name from unnest(jobs) as j),
-        array(select j.args from unnest(jobs) as j), '{}',
-        array(select unnest(array[j.lock, j.queueing_lock]) from unnest(jobs) as j)
+        array(select j.args from unnest(jobs) as j)
     );
     return query
     insert into procrastinate_jobs as i (

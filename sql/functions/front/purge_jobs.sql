@@ -17,7 +17,6 @@ create function procrastinate_purge_jobs(
 returns bigint
 language plpgsql volatile parallel unsafe security definer
 set search_path from current
-set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -33,6 +32,7 @@ declare
     v_count bigint;
     v_deleted bigint := 0;
 begin
+    perform _procrastinate_clear_derived();
     if
         $1 is null or $1 < interval '0' or coalesce($4, 0) < 1
         or coalesce(cardinality($3), 0) = 0 or array_position($3, null) is not null

@@ -7,7 +7,6 @@ create function procrastinate_recover_stalled_jobs(
 returns setof bigint
 language plpgsql volatile parallel unsafe security definer
 set search_path from current
-set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -18,6 +17,7 @@ declare
     v_job record;
     v_jobs bigint[];
 begin
+    perform _procrastinate_clear_derived();
     if $1 is null or $1 < interval '0' or coalesce($2, 0) < 1 then
         perform _procrastinate_raise('PQ003',
             'Recovering needs an age and a number of jobs',

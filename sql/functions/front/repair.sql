@@ -6,13 +6,13 @@ create function procrastinate_repair()
 returns bigint
 language plpgsql volatile parallel unsafe security definer
 set search_path from current
-set "procrastinate.derived" = ''
 as $$
 declare
     v_breaches bigint;
     v_cancelled bigint[];
     v_now constant timestamptz := procrastinate_now();
 begin
+    perform _procrastinate_clear_derived();
     lock table procrastinate_jobs in share row exclusive mode;
     select count(*) into v_breaches from procrastinate_check();
     if v_breaches = 0 then

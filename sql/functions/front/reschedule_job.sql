@@ -3,7 +3,6 @@ create function procrastinate_reschedule_job(job_id bigint, scheduled_at timesta
 returns boolean
 language plpgsql volatile parallel unsafe security definer
 set search_path from current
-set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -11,6 +10,7 @@ set enable_sort = off
 set jit = off
 as $$
 begin
+    perform _procrastinate_clear_derived();
     update procrastinate_jobs as j
     set scheduled_at = $2
     where j.id = $1 and j.status = 'todo';

@@ -18,12 +18,12 @@ create function procrastinate_retry_jobs(
 returns table (job_id bigint, outcome text)
 language plpgsql volatile parallel unsafe security definer
 set search_path from current
-set "procrastinate.derived" = ''
 as $$
 #variable_conflict use_column
 declare
     v_jobs bigint[];
 begin
+    perform _procrastinate_clear_derived();
     if coalesce($3, 'failed') not in ('failed', 'doing') then
         perform _procrastinate_raise('PQ003',
             'Only failed jobs, and those in doing, can be retried',

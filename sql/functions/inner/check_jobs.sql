@@ -4,8 +4,7 @@ create function _procrastinate_check_jobs(
     p_queue_names text[],
     p_task_names text[],
     p_args jsonb[],
-    p_lengths integer[] default '{}',
-    p_locks text[] default null
+    p_lengths integer[] default '{}'
 )
 returns void
 language plpgsql volatile parallel unsafe
@@ -13,7 +12,6 @@ set search_path from current
 as $$
 declare
     v_job record;
-    v_lock text;
     v_most constant integer := 1000000;  -- some seconds, and a gigabyte of memory
 begin
     if cardinality(p_queue_names) <> cardinality(p_task_names)
@@ -37,21 +35,14 @@ begin
             coalesce(length(u.queue_name), 0) not between 1 and 128
             or coalesce(length(u.task_name), 0) not between 1 and 128
             or jsonb_typeof(u.args) <> 'object'
-            or pg_column_size(u.args || '{}') > 4096
+            or pg_column_size(u.args) > 4096  -- which no array keeps toasted
     loop
         perform _procrastinate_check_text(v_job.queue_name, 'queue name', 128, true);
         perform _procrastinate_check_text(v_job.task_name, 'task name', 128, true);
         perform _procrastinate_check_args(v_job.args);
     end loop;
-    if p_locks is not null then  -- of both kinds: an entry of an index has 2704 bytes
-        select l.lock into v_lock
-        from unnest(p_locks) as l (lock) where octet_length(l.lock) > 2000 limit 1;
-        perform _procrastinate_check_lock(v_lock);
-    end if;
 end;
 $$;
 
-comment on function _procrastinate_check_jobs(
-    text[], text[], jsonb[], integer[], text[]
-) is
+comment on function _procrastinate_check_jobs(text[], text[], jsonb[], integer[]) is
 'Raises PQ003 (invalid argument) for the first job whose names or arguments cannot be.';

@@ -16,7 +16,7 @@ begin
     perform _procrastinate_check_jobs(p_queue_names, p_task_names, p_args, array[
         cardinality(p_priorities), cardinality(p_locks), cardinality(p_queueing_locks),
         cardinality(p_scheduled_ats)
-    ], p_locks || p_queueing_locks);
+    ]);
     return query
     insert into procrastinate_jobs as j (
         queue_name, task_name, priority, lock, queueing_lock, args, scheduled_at

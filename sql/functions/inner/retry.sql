@@ -15,7 +15,6 @@ as $$
 declare
     v_claim record;
 begin
-    perform _procrastinate_check_lock(p_lock);
     select d.claim_id, d.worker_id into v_claim
     from procrastinate_doing as d
     where d.job_id = p_job_id;

@@ -5,7 +5,6 @@ create function procrastinate_fetch_job_v2(
 returns procrastinate_fetched_job_v2
 language plpgsql volatile parallel unsafe security definer
 set search_path from current
-set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -16,6 +15,7 @@ declare
     v_job procrastinate_fetched_job_v2;
     v_id bigint;
 begin
+    perform _procrastinate_clear_derived();
     v_id := (
         select e.job_id
         from procrastinate_finish_and_fetch_v1(

@@ -5,7 +5,6 @@ create function procrastinate_finish_job_v1(
 returns void
 language plpgsql volatile parallel unsafe security definer
 set search_path from current
-set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -15,6 +14,7 @@ as $$
 declare
     v_found boolean;
 begin
+    perform _procrastinate_clear_derived();
     if $2 is null or $2 not in ('succeeded', 'failed', 'aborted') then
         raise exception
             'End status should be either "succeeded", "failed" or "aborted" (job id: %)',

@@ -5,9 +5,9 @@ create function procrastinate_prune_stalled_workers_v1(
 returns table (worker_id bigint)
 language plpgsql volatile parallel unsafe security definer
 set search_path from current
-set "procrastinate.derived" = ''
 as $$
 begin
+    perform _procrastinate_clear_derived();
     return query
     select w.id
     from procrastinate_prune_workers_v1(make_interval(secs => $1)) as w (id);

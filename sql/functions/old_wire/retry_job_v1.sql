@@ -9,7 +9,6 @@ create function procrastinate_retry_job_v1(
 returns void
 language plpgsql volatile parallel unsafe security definer
 set search_path from current
-set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -19,6 +18,7 @@ as $$
 declare
     v_claim record;
 begin
+    perform _procrastinate_clear_derived();
     select d.claim_id, d.worker_id into v_claim
     from procrastinate_doing as d
     where d.job_id = $1;

@@ -9,7 +9,6 @@ create function procrastinate_retry_job_v2(
 returns void
 language plpgsql volatile parallel unsafe security definer
 set search_path from current
-set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -17,6 +16,7 @@ set enable_sort = off
 set jit = off
 as $$
 begin
+    perform _procrastinate_clear_derived();
     if _procrastinate_retry($1, $2, $3, $4, $5) then
         return;
     end if;

@@ -3,9 +3,9 @@ create function procrastinate_unregister_worker_v1(worker_id bigint)
 returns void
 language plpgsql volatile parallel unsafe security definer
 set search_path from current
-set "procrastinate.derived" = ''
 as $$
 begin
+    perform _procrastinate_clear_derived();
     perform procrastinate_unregister_worker_v2($1);
 end;
 $$;

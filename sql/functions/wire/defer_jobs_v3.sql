@@ -20,7 +20,7 @@ begin
         _procrastinate_check_jobs(p_queue_names, p_task_names, p_args, array[
             cardinality(p_priorities), cardinality(p_locks), cardinality(p_queueing_locks),
             cardinality(p_scheduled_ats), cardinality(p_options)
-        ], p_locks || p_queueing_locks),
+        ]),
         _procrastinate_check_options(p_options, p_locks);
     v_ids := array(
         select nextval('procrastinate_jobs_id_seq')

@@ -14,12 +14,9 @@ language plpgsql volatile parallel unsafe security definer
 set search_path from current
 as $$
 begin
-    perform
-        _procrastinate_check_tick(
-            p_task_name, p_periodic_id, p_defer_timestamp, p_queue_name, p_args
-        ),
-        _procrastinate_check_lock(p_lock),
-        _procrastinate_check_lock(p_queueing_lock);
+    perform _procrastinate_check_tick(
+        p_task_name, p_periodic_id, p_defer_timestamp, p_queue_name, p_args
+    );
     return _procrastinate_defer_periodic(
         p_task_name, coalesce(p_periodic_id, ''), p_defer_timestamp, p_queue_name,
         p_priority, p_lock, p_queueing_lock, p_args, null

@@ -19,8 +19,6 @@ begin
         _procrastinate_check_tick(
             p_task_name, p_periodic_id, p_defer_timestamp, p_queue_name, p_args
         ),
-        _procrastinate_check_lock(p_lock),
-        _procrastinate_check_lock(p_queueing_lock),
         _procrastinate_check_options(array[p_options], array[p_lock]);
     return _procrastinate_defer_periodic(
         p_task_name, coalesce(p_periodic_id, ''), p_defer_timestamp, p_queue_name,

@@ -7,7 +7,6 @@ create function procrastinate_expire_jobs_v1(
 returns table (job_id bigint, outcome text, status procrastinate_job_status)
 language plpgsql volatile parallel unsafe security definer
 set search_path from current
-set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -20,6 +19,7 @@ declare
     v_job record;
     v_jobs bigint[];
 begin
+    perform _procrastinate_clear_derived();
     if coalesce(p_older_than, '-1') < interval '0' or coalesce(p_max_jobs, 0) < 1 then
         perform _procrastinate_raise('PQ003',
             'Expiring needs an age and a number of jobs',

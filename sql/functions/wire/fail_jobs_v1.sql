@@ -10,7 +10,6 @@ create function procrastinate_fail_jobs_v1(
 returns table (job_id bigint, outcome text, status procrastinate_job_status)
 language plpgsql volatile parallel unsafe security definer
 set search_path from current
-set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -22,6 +21,7 @@ declare
     v_job record;
     v_held boolean;
 begin
+    perform _procrastinate_clear_derived();
     perform _procrastinate_check_report(
         p_worker_id, 0, p_job_ids, p_claim_ids,
         array_fill(

@@ -24,7 +24,7 @@ as $$
 declare
     v_largest constant integer := _procrastinate_max_result_size();
     v_kept record;
-    v_too_large bigint[] := '{}';
+    v_too_large bigint[] := array[]::bigint[];
     v_answer procrastinate_exchange_v1;
 begin
     perform _procrastinate_check_report(

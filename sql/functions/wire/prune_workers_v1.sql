@@ -3,7 +3,6 @@ create function procrastinate_prune_workers_v1(p_older_than interval)
 returns setof bigint
 language plpgsql volatile parallel unsafe security definer
 set search_path from current
-set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -11,6 +10,7 @@ set enable_sort = off
 set jit = off
 as $$
 begin
+    perform _procrastinate_clear_derived();
     if p_older_than is null or p_older_than < interval '0' then
         perform _procrastinate_raise('PQ003',
             format('The age of a stalled worker is %s',

@@ -14,7 +14,6 @@ create function procrastinate_recover_jobs_v1(
 returns table (job_id bigint, outcome text, status procrastinate_job_status)
 language plpgsql volatile parallel unsafe security definer
 set search_path from current
-set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -27,6 +26,7 @@ declare
     v_jobs bigint[];
     v_changed boolean;
 begin
+    perform _procrastinate_clear_derived();
     if
         coalesce(p_older_than, '-1') < interval '0'
         or coalesce(p_max_jobs, 0) < 1

@@ -5,7 +5,6 @@ create function procrastinate_release_jobs_v1(
 returns table (job_id bigint, outcome text, status procrastinate_job_status)
 language plpgsql volatile parallel unsafe security definer
 set search_path from current
-set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -17,6 +16,7 @@ declare
     v_job record;
     v_released boolean;
 begin
+    perform _procrastinate_clear_derived();
     perform _procrastinate_check_report(
         p_worker_id, 0, p_job_ids, p_claim_ids,
         array_fill(

@@ -11,7 +11,6 @@ create function procrastinate_retire_jobs_v1(
 returns table (retired bigint, next_id bigint)
 language plpgsql volatile parallel unsafe security definer
 set search_path from current
-set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -23,6 +22,7 @@ declare
     v_seen bigint;
     v_to bigint;
 begin
+    perform _procrastinate_clear_derived();
     if
         p_older_than is null or p_older_than < interval '0' or p_after_id is null
         or coalesce(p_max_jobs, 0) < 1

@@ -15,7 +15,6 @@ create function procrastinate_retry_jobs_v1(
 returns table (job_id bigint, outcome text, status procrastinate_job_status)
 language plpgsql volatile parallel unsafe security definer
 set search_path from current
-set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -28,6 +27,7 @@ declare
     v_job record;
     v_held boolean;
 begin
+    perform _procrastinate_clear_derived();
     perform _procrastinate_check_report(
         p_worker_id, 0, p_job_ids, p_claim_ids,
         array_fill(
@@ -38,7 +38,6 @@ begin
     perform _procrastinate_check_text(x.queue_name, 'queue name', 128, true)
     from unnest(p_queue_names) as x (queue_name)
     where x.queue_name is not null;
-    perform _procrastinate_check_lock(x.lock) from unnest(p_locks) as x (lock);
     v_held := _procrastinate_lock_jobs(p_job_ids, p_locks);
     for v_job in
         select

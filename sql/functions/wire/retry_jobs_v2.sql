@@ -13,12 +13,12 @@ create function procrastinate_retry_jobs_v2(
 returns table (job_id bigint, outcome text, status procrastinate_job_status)
 language plpgsql volatile parallel unsafe security definer
 set search_path from current
-set "procrastinate.derived" = ''
 as $$
 #variable_conflict use_column
 declare
     v_row record;
 begin
+    perform _procrastinate_clear_derived();
     for v_row in
         select r.job_id, r.outcome, r.status
         from procrastinate_retry_jobs_v1(

@@ -6,7 +6,6 @@ create function procrastinate_sweep_v1(p_max_jobs integer default 1000)
 returns table (promoted bigint, unlinked bigint)
 language plpgsql volatile parallel unsafe security definer
 set search_path from current
-set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -20,6 +19,7 @@ declare
     v_to bigint;
     v_seen bigint;
 begin
+    perform _procrastinate_clear_derived();
     if coalesce(p_max_jobs, 0) < 1 then
         perform _procrastinate_raise('PQ003',
             format('The number of jobs to sweep is %s', coalesce(p_max_jobs::text, 'null')),

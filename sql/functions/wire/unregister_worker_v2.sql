@@ -4,7 +4,6 @@ create function procrastinate_unregister_worker_v2(p_worker_id bigint)
 returns boolean
 language plpgsql volatile parallel unsafe security definer
 set search_path from current
-set "procrastinate.derived" = ''
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -12,6 +11,7 @@ set enable_sort = off
 set jit = off
 as $$
 begin
+    perform _procrastinate_clear_derived();
     return exists (
         select from _procrastinate_remove_workers(array[p_worker_id], null)
     );

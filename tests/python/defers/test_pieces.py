@@ -298,7 +298,7 @@ async def test_a_batch_is_one_record(app: App, caplog: pytest.LogCaptureFixture)
     )
     assert [job["id"] for job in before["jobs"]] == [None] * 10
     assert [(job["id"], job["task_kwargs"], job["status"]) for job in after["jobs"]] == [
-        (job_id, {"n": n}, "todo") for n, job_id in enumerate(ids)
+        (job_id, {"n": "..."}, "todo") for job_id in ids
     ]
 
 

@@ -220,7 +220,7 @@ def test_what_updates_jobs_as_the_owner_obeys_no_setting_of_the_caller(
         "procrastinate_set_quiet_v1",
         "procrastinate_update_heartbeat_v1",
     }
-    pinned = set(names(conn, "p.proconfig::text ~ 'procrastinate.derived='"))
+    pinned = set(names(conn, r"p.prosrc ~ 'perform _procrastinate_clear_derived\(\)'"))
     volatile = set(names(conn, "p.prosecdef and p.provolatile = 'v'"))
     volatile -= set(names(conn, "p.prorettype = 'trigger'::regtype"))
     volatile -= {name for name in volatile if "defer" in name}

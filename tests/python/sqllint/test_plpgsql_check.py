@@ -34,6 +34,8 @@ cross join lateral plpgsql_check_function_tb(
 where p.pronamespace = 'public'::regnamespace
     -- an assignment is a simple expression, where PERFORM would run a query
     and c.message <> 'never read variable "v_ok"'
+    -- its statements are made by format(), of what the catalogue says and of names quoted by %I
+    and not (p.proname = 'procrastinate_create_roles' and c.level = 'security')
 order by 1, 2
 """
 
