@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import secrets
 import sys
 import traceback
 from typing import TYPE_CHECKING, Any
@@ -113,7 +114,7 @@ async def refused(app: procrastinate.App) -> str:
         (app.configure_task("ends", queueing_lock="ql"), {"card": SECRET}),
         (app.configure_task("ends", key="k"), {"card": SECRET}),
         (app.configure_task("ends", queue="q" * 129), {"card": SECRET}),
-        (app.configure_task("ends", lock="l" * 2001), {"card": SECRET}),
+        (app.configure_task("ends", lock=secrets.token_hex(4000)), {"card": SECRET}),
         (app.configure_task("ends", priority=2**40), {"card": SECRET}),
         (task.configure(), {"card": SECRET + "x" * 11_000_000}),
         (task.configure(), {"card": {SECRET}}),
