@@ -140,6 +140,20 @@ class Claims:
             or any(ended.claim_id == claim_id for ended in self.retries)
         )
 
+    def disown(self, claim_id: int) -> None:
+        """
+        Let nothing of an older claim count for a new one of the same number.
+
+        After a failover that lost the last transactions, numbers are given out again: what was
+        claimed in those under this one runs on, and its end must not be the new one's.
+        """
+        self.releases.pop(claim_id, None)
+        self.worker.prefetched.forget(claim_id)
+        self.worker.running.disown(claim_id)
+        for ended in self.ends + self.retries:
+            if ended.claim_id == claim_id:
+                ended.disown()
+
     async def settled(self) -> None:
         """
         Wait until the calls that are under way now have ended, whatever others begin.
@@ -193,6 +207,7 @@ class _Lane:
     async def run(self) -> None:
         """Exchange until there is nothing more to do."""
         self._line = line = self._worker.app.connector.line()
+        line.greeting = self._worker.registration.greeting
         try:
             while not self._is_done:
                 self.event.clear()
@@ -361,6 +376,8 @@ class _Lane:
                 assert claim.job.id is not None  # The database has numbered it.
                 self._claims.take_release(claim.job.id, claim.claim_id)
             return
+        for claim in claimed:
+            self._claims.disown(claim.claim_id)
         worker.prefetched.take(claimed)
         worker.running.forget_early_aborts()
 

@@ -10,7 +10,7 @@ import pytest
 from procrastinate import App, exceptions
 from procrastinate.rpc import wire
 
-from .alone import ALONE, Runs, listening, until
+from .alone import ALONE, Runs, backends_of, listening, until
 from .conftest import Database, StartWorker, actions, intercept
 
 
@@ -122,6 +122,80 @@ async def test_a_worker_whose_id_is_another_s_after_a_failover_leaves_it_alone(
     assert claimed == (job_id,)
     assert await database.status(job_id) == "doing"  # not given back: it is the other's
     assert runs.ran == []
+
+
+async def test_a_new_connection_is_told_who_speaks_before_it_is_told_what_ended(
+    app: App,
+    database: Database,
+    start_worker: StartWorker,
+    records: pytest.LogCaptureFixture,
+) -> None:
+    """Its old connection is gone, and what it holds there is another's, number for number."""
+    runs = Runs(app)
+    job_id = await app.configure_task("slow").defer_async(n=1)
+    run = await start_worker(**ALONE)
+    await run.until_it_runs()
+    first = run.worker.worker_id
+    database.conn.execute("delete from procrastinate_workers")
+    database.conn.execute(
+        "insert into procrastinate_workers (id, description) overriding system value"
+        """ values (%s, '{"run": "another"}')""",
+        [first],
+    )
+    backends_of(database, "query not ilike 'listen%'")
+
+    runs.gate.set()
+    await until(lambda: "job_not_held" in actions(records))
+    await run.stop()
+
+    assert (await database.job(job_id)).worker_id == first
+    assert await database.status(job_id) == "doing"
+
+
+@pytest.mark.parametrize("prefetch", [0, 1])
+async def test_a_claim_that_is_given_out_again_is_ended_by_the_run_that_has_it_now(
+    app: App,
+    database: Database,
+    start_worker: StartWorker,
+    records: pytest.LogCaptureFixture,
+    prefetch: int,
+) -> None:
+    """The new primary knows the worker, and nothing of what it claimed last."""
+    gates = {1: asyncio.Event(), 2: asyncio.Event()}
+    ran: list[int] = []
+
+    @app.task(name="gated")
+    async def _(n: int) -> None:
+        ran.append(n)
+        await gates[n].wait()
+
+    gated = app.configure_task("gated")
+    lost_id = await gated.defer_async(n=1)
+    run = await start_worker(concurrency=2, prefetch=prefetch, **ALONE)
+    await run.until_it_runs()
+    (claim_id,) = database.conn.execute(
+        "select claim_id from procrastinate_doing"
+    ).fetchone() or (0,)
+    database.conn.execute("delete from procrastinate_jobs")
+    for name, number in (
+        ("procrastinate_jobs_id_seq", lost_id),
+        ("procrastinate_claims_seq", claim_id),
+    ):
+        database.conn.execute("select setval(%s, %s, false)", [name, number])
+
+    new_id = await gated.defer_async(n=2)
+    await until(lambda: ran == [1, 2])
+    gates[1].set()
+    await until(lambda: "job_not_held" in actions(records))
+    status = await database.status(new_id)
+    now = database.conn.execute("select claim_id from procrastinate_doing").fetchall()
+    gates[2].set()
+    await database.until_status(new_id, "succeeded")
+    await run.stop()
+
+    assert (new_id, now) == (lost_id, [(claim_id,)])
+    assert status == "doing"
+    assert ran == [1, 2]
 
 
 async def test_the_late_end_of_a_job_that_was_recovered_changes_nothing(
