@@ -71,6 +71,7 @@ HOWTO = (
     "monitoring",
     "retention",
     "poolers",
+    "failover",
     "schema-in-deployments",
     "tenants",
     "testing",

@@ -7,6 +7,7 @@ import sys
 import types
 from collections.abc import Awaitable, Callable
 
+import psycopg.conninfo
 import pytest
 
 from procrastinate import App, PsycopgConnector, exceptions
@@ -25,7 +26,13 @@ async def test_what_asks_is_answered_and_what_writes_is_refused(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     writer: App = await open_app(pair.primary.dsn)
-    reader: App = await open_app(pair.standby.dsn)
+    reader: App = await open_app(
+        psycopg.conninfo.make_conninfo(
+            pair.dsn,
+            host=f"{pair.standby.host},{pair.primary.host}",
+            target_session_attrs="any",
+        )
+    )
     ran: list[int] = []
     for app in (writer, reader):
 
