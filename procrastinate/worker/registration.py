@@ -88,7 +88,10 @@ class Registration:
         if self._id is None:
             return
         try:
+            await self._worker.outage.call(self.greeting())  # it must not be another's
             await self._worker.outage.call(wire.unregister_worker_v2(worker_id=self._id))
+        except exceptions.WorkerNotRegistered:
+            self._worker.logger.debug("Worker %s was not registered any more", self._id)
         except exceptions.ConnectorException as exc:
             self._worker.logger.warning(
                 "Could not unregister worker %s: %r",

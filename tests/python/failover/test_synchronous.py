@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import Counter
 
-from procrastinate import App, JobContext, exceptions
+from procrastinate import App, JobContext, SyncPsycopgConnector, exceptions
 
 from .conftest import OpenApp, Pair, StartWorker, until, value
 
@@ -37,6 +38,23 @@ class Producer:
                 self.acknowledged.append(await deferrer.defer_async())
             except exceptions.DatabaseUnavailable:
                 await asyncio.sleep(0.01)  # whether this job is there, nobody knows
+
+
+class SyncProducer:
+    """The same in a thread, with the sync connector."""
+
+    def __init__(self, dsn: str) -> None:
+        self.app = App(connector=SyncPsycopgConnector(conninfo=dsn, min_size=1, max_size=1))
+        self.acknowledged: list[int] = []
+        self.is_done = threading.Event()
+
+    def run(self) -> None:
+        with self.app.open():
+            while not self.is_done.wait(0.01):
+                try:
+                    self.acknowledged.append(self.app.configure_task("work").defer())
+                except exceptions.DatabaseUnavailable:
+                    continue
 
 
 async def test_no_acknowledged_job_is_lost(
@@ -80,12 +98,30 @@ async def test_no_acknowledged_job_is_lost(
 
     producer = Producer(await open_app(pair.dsn))
     producing = asyncio.create_task(producer.run())
-    await until(lambda: len(producer.acknowledged) >= ENOUGH, producing, *tasks)
-    await asyncio.to_thread(pair.fail_over)
-    before = len(producer.acknowledged)
-    await until(lambda: len(producer.acknowledged) >= before + ENOUGH, producing, *tasks)
-    producer.is_done = True
-    await producing
+    in_thread = SyncProducer(pair.dsn)
+    thread = asyncio.create_task(asyncio.to_thread(in_thread.run))
+    try:
+        await until(
+            lambda: len(producer.acknowledged) >= ENOUGH and in_thread.acknowledged,
+            producing,
+            thread,
+            *tasks,
+        )
+        await asyncio.to_thread(pair.fail_over)
+        before, in_thread_before = len(producer.acknowledged), len(in_thread.acknowledged)
+        await until(
+            lambda: (
+                len(producer.acknowledged) >= before + ENOUGH
+                and len(in_thread.acknowledged) > in_thread_before + 1
+            ),
+            producing,
+            thread,
+            *tasks,
+        )
+    finally:
+        producer.is_done = True
+        in_thread.is_done.set()
+    await asyncio.gather(producing, thread)
     gate.set()
 
     with pair.standby.connect() as primary:
@@ -111,7 +147,7 @@ async def test_no_acknowledged_job_is_lost(
     for run in workers:
         await run.stop()
 
-    acknowledged = {*held, left, *producer.acknowledged}
+    acknowledged = {*held, left, *producer.acknowledged, *in_thread.acknowledged}
     assert acknowledged <= set(statuses)
     assert set(statuses.values()) == {"succeeded"}
     assert all(ran[job_id] >= 1 for job_id in statuses)

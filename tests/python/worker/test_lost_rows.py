@@ -119,9 +119,26 @@ async def test_a_worker_whose_id_is_another_s_after_a_failover_leaves_it_alone(
     run.worker.heartbeat.beat_now()
     await run.stop()
 
+    assert database.conn.execute("select id from procrastinate_workers").fetchall() == [
+        (first,)
+    ]
     assert claimed == (job_id,)
     assert await database.status(job_id) == "doing"  # not given back: it is the other's
     assert runs.ran == []
+
+
+async def test_a_worker_that_stops_before_it_knows_removes_no_other_s_row(
+    app: App, database: Database, start_worker: StartWorker
+) -> None:
+    run = await start_worker(**ALONE)
+    await listening(database)
+    id_of_both = run.worker.worker_id
+    database.conn.execute(
+        """update procrastinate_workers set description = '{"run": "other"}'"""
+    )
+    await run.stop()
+    rows = database.conn.execute("select id from procrastinate_workers").fetchall()
+    assert rows == [(id_of_both,)]
 
 
 async def test_a_new_connection_is_told_who_speaks_before_it_is_told_what_ended(
