@@ -224,9 +224,8 @@ async def open_app() -> AsyncIterator[OpenApp]:
     opened: list[App] = []
 
     async def start(dsn: str, **options: Any) -> App:
-        connector = PsycopgConnector(
-            conninfo=dsn, **{"min_size": 1, "max_size": 6, "timeout": 10, **options}
-        )
+        given: dict[str, Any] = {"min_size": 1, "max_size": 6, "timeout": 10, **options}
+        connector = PsycopgConnector(conninfo=dsn, **given)
         app = App(connector=connector)
         await app.open_async()
         opened.append(app)
@@ -269,15 +268,13 @@ async def start_worker(open_app: OpenApp) -> AsyncIterator[StartWorker]:
     runs: list[Run] = []
 
     def start(app: App, **options: Any) -> Run:
-        worker = Worker(
-            app,
-            **{
-                "install_signal_handlers": False,
-                "update_heartbeat_interval": 0.2,
-                "stalled_jobs": "retry",
-                **options,
-            },
-        )
+        given: dict[str, Any] = {
+            "install_signal_handlers": False,
+            "update_heartbeat_interval": 0.2,
+            "stalled_jobs": "retry",
+            **options,
+        }
+        worker = Worker(app, **given)
         run = Run(worker=worker, task=asyncio.create_task(worker.run()))
         runs.append(run)
         return run

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import sys
 import types
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import psycopg.conninfo
 import pytest
@@ -80,10 +82,10 @@ async def test_what_asks_is_answered_and_what_writes_is_refused(
         await entry.cli(["--app", "failover_program.app", *command])
     assert f"#{waits}" in capsys.readouterr().out
 
-    writes: list[Callable[[], Awaitable[object]]] = [
+    writes: list[Callable[[], Awaitable[Any]]] = [
         lambda: reader.configure_task("double").defer_async(n=1),
         lambda: jobs.cancel_job_by_id_async(waits),
-        lambda: jobs.retry_job_by_id_async(done, retry_at=None),
+        lambda: jobs.retry_job_by_id_async(done, retry_at=datetime.datetime.now(datetime.UTC)),
         jobs.register_worker,
         lambda: reader.connector.call_async(front.pause_queue(queue_name="q")),
     ]

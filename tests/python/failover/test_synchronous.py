@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import Counter
+from typing import Any
 
 from procrastinate import App, JobContext, SyncPsycopgConnector, exceptions
 
@@ -79,7 +80,7 @@ async def test_no_acknowledged_job_is_lost(
             await gate.wait()
 
     # After the failover they look again only if somebody tells them.
-    options = {"concurrency": HELD, "fetch_job_polling_interval": NEVER}
+    options: dict[str, Any] = {"concurrency": HELD, "fetch_job_polling_interval": NEVER}
     workers = [start_worker(app, **options) for app in apps]
     tasks = [run.task for run in workers]
     held = [await apps[0].configure_task("held").defer_async() for _ in range(HELD)]
