@@ -62,7 +62,7 @@ async def test_no_acknowledged_job_is_lost(
     pair: Pair, open_app: OpenApp, start_worker: StartWorker
 ) -> None:
     pair.wait_for_each_commit()
-    apps = [await open_app(pair.dsn) for _ in range(2)]
+    apps: list[App] = [await open_app(pair.dsn) for _ in range(2)]
     ran: Counter[int] = Counter()
     gate = asyncio.Event()
 
