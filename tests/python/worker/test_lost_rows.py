@@ -98,7 +98,7 @@ async def test_a_worker_whose_id_is_another_s_after_a_failover_leaves_it_alone(
 ) -> None:
     """The new primary has never heard of it, and gave the id to the next that came."""
     runs = Runs(app)
-    run = await start_worker(**ALONE)
+    run = await start_worker(queues=["ours"], **ALONE)
     await listening(database)
     first = run.worker.worker_id
     database.conn.execute("delete from procrastinate_workers")
