@@ -16,9 +16,8 @@ from .conftest import Database, StartWorker, actions, intercept
 
 def forget_the_last_claim(database: Database, job_id: int) -> int:
     """What a failover does to a job, and its claim, that the new primary had not heard of."""
-    (claim_id,) = database.conn.execute(
-        "select claim_id from procrastinate_doing"
-    ).fetchone() or (0,)
+    rows = database.conn.execute("select claim_id from procrastinate_doing").fetchall()
+    claim_id = int(rows[0][0])
     database.conn.execute("delete from procrastinate_jobs")
     for name, number in (
         ("procrastinate_jobs_id_seq", job_id),
