@@ -256,6 +256,10 @@ class Line:
         Sends the calls.
     """
 
+    #: Makes what is said first to whichever server a new connection reaches: it may be another
+    #: than the last one, and refuse. Of use to subclasses that know what is new.
+    greeting: Callable[[], Call[Any]] | None = None
+
     def __init__(self, connector: BaseConnector) -> None:
         self._connector = connector
 

@@ -72,6 +72,7 @@ HOWTO = (
     "monitoring",
     "retention",
     "poolers",
+    "failover",
     "schema-in-deployments",
     "tenants",
     "testing",

@@ -77,7 +77,7 @@ class PsycopgLine(connector.Line):
         socket = self._socket
         if socket is None or not socket.hears_nothing():
             await self.close()
-            socket = self._socket = _Socket(await self._connect())
+            socket = await self._greeted()
         try:
             return await socket.rows(function, args)
         except BaseException as exc:
@@ -85,6 +85,18 @@ class PsycopgLine(connector.Line):
             if not socket.is_idle or isinstance(exc, psycopg.errors.ReadOnlySqlTransaction):
                 await self.close()
             raise
+
+    async def _greeted(self) -> _Socket:
+        socket = _Socket(await self._connect())
+        try:
+            if self.greeting is not None:
+                call = self.greeting()
+                await socket.rows(call.function, psycopg_socket.encode(call, self._json_dumps))
+        except BaseException:
+            await socket.close()
+            raise
+        self._socket = socket
+        return socket
 
 
 class _Socket(psycopg_socket.Socket):

@@ -15,6 +15,8 @@ from procrastinate import disclosure, exceptions
 UNIQUE_VIOLATION = "23505"
 TOO_LONG = "54000"  # program_limit_exceeded
 
+READ_ONLY = "25006"  # a standby, most often
+
 BY_SQLSTATE: dict[str, type[exceptions.ConnectorException]] = {
     "PQ001": exceptions.IllegalTransition,
     "PQ002": exceptions.JobNotFound,
@@ -31,7 +33,7 @@ BY_SQLSTATE: dict[str, type[exceptions.ConnectorException]] = {
     "57P05": exceptions.DatabaseUnavailable,  # idle_session_timeout
     "25P03": exceptions.DatabaseUnavailable,  # idle_in_transaction_session_timeout
     "55P03": exceptions.DatabaseUnavailable,  # lock_not_available
-    "25006": exceptions.DatabaseUnavailable,  # read_only_sql_transaction: no primary any more
+    READ_ONLY: exceptions.DatabaseUnavailable,  # read_only_sql_transaction: no primary any more
 }
 
 BY_SQLSTATE_CLASS: dict[str, type[exceptions.ConnectorException]] = {
@@ -136,6 +138,12 @@ def exception_for(
         return exceptions.InvalidArgument(
             "A lock, queueing lock, key or group is too long for an index: at most some 2700 bytes "
             f"once compressed ({message})"
+        )
+    if sqlstate == READ_ONLY:
+        return exceptions.DatabaseUnavailable(
+            "The server takes no writes: it is a standby, or default_transaction_read_only is on "
+            f"({message}). A connection string with all servers and "
+            "target_session_attrs=read-write finds the primary"
         )
     by_class = BY_SQLSTATE_CLASS.get(sqlstate[:2], exceptions.ConnectorException)
     # What PostgreSQL says itself stays in the cause: 3.x showed "Database error." and no more.

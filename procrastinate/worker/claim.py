@@ -79,6 +79,8 @@ class Claims:
         """Whether the last batch was full: more is waiting, as far as anybody knows."""
         self.quiet: quiet.Quiet = quiet.Quiet(worker)
         """Whether new jobs are to be announced to this worker."""
+        self._highest = 0
+        """The highest number of a claim so far."""
         self._lanes = [_Lane(self, is_first=number == 0) for number in range(lanes)]
 
     async def run(self) -> None:
@@ -140,6 +142,28 @@ class Claims:
             or any(ended.claim_id == claim_id for ended in self.retries)
         )
 
+    def disown(self, claimed: Sequence[values.ClaimedJob]) -> None:
+        """
+        Let nothing of an older claim count for a new one of the same number.
+
+        After a failover that lost the last transactions, numbers are given out again: what was
+        claimed in those under this one runs on, and its end must not be the new one's. Otherwise
+        they only grow, but for what two lanes are told in another order.
+        """
+        numbers = {claim.claim_id for claim in claimed}
+        if not numbers:
+            return
+        before, self._highest = self._highest, max(self._highest, *numbers)
+        if min(numbers) > before:
+            return
+        for number in numbers:
+            self.releases.pop(number, None)
+            self.worker.prefetched.forget(number)
+            self.worker.running.disown(number)
+        for ended in (*self.ends, *self.retries):
+            if ended.claim_id in numbers:
+                ended.disown()
+
     async def settled(self) -> None:
         """
         Wait until the calls that are under way now have ended, whatever others begin.
@@ -193,6 +217,7 @@ class _Lane:
     async def run(self) -> None:
         """Exchange until there is nothing more to do."""
         self._line = line = self._worker.app.connector.line()
+        line.greeting = self._worker.registration.greeting
         try:
             while not self._is_done:
                 self.event.clear()
@@ -361,6 +386,7 @@ class _Lane:
                 assert claim.job.id is not None  # The database has numbered it.
                 self._claims.take_release(claim.job.id, claim.claim_id)
             return
+        self._claims.disown(claimed)
         worker.prefetched.take(claimed)
         worker.running.forget_early_aborts()
 

@@ -51,6 +51,10 @@ class Prefetched:
                 self.abort_by_id(job.id)
         self.begin()
 
+    def forget(self, claim_id: int) -> None:
+        """Let a claim go that the database has forgotten, if it waits here."""
+        self._by_claim.pop(claim_id, None)
+
     def begin(self) -> None:
         """Begin as many as there are slots."""
         worker = self._worker

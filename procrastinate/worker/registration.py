@@ -13,6 +13,7 @@ from procrastinate import exceptions, metadata
 from procrastinate.rpc import spoken, wire
 
 if TYPE_CHECKING:
+    from procrastinate.rpc.call import Call
     from procrastinate.worker.worker import Worker
 
 
@@ -38,6 +39,14 @@ class Registration:
         """The row's id."""
         assert self._id is not None  # Nothing that asks is started before the row is written.
         return self._id
+
+    def greeting(self) -> Call[Any]:
+        """
+        Return what a server that may be another one has to accept before all else.
+
+        After a failover the worker's id may be another worker's.
+        """
+        return wire.heartbeat_v1(worker_id=self.worker_id, run=self.run)
 
     async def register(self) -> None:
         """Write the row."""
@@ -79,7 +88,10 @@ class Registration:
         if self._id is None:
             return
         try:
+            await self._worker.outage.call(self.greeting())  # it must not be another's
             await self._worker.outage.call(wire.unregister_worker_v2(worker_id=self._id))
+        except exceptions.WorkerNotRegistered:
+            self._worker.logger.debug("Worker %s was not registered any more", self._id)
         except exceptions.ConnectorException as exc:
             self._worker.logger.warning(
                 "Could not unregister worker %s: %r",

@@ -52,6 +52,16 @@ class RunningJob:
         """Say why the job is asked to abort; None if it is not. Any thread may ask."""
         return self.reason
 
+    def disown(self) -> None:
+        """Be of no claim: the number is a later one's."""
+        nobody = self.claim_id = -self.claim_id  # the database numbers from 1 upwards
+        if self.end is not None:
+            self.end = self.end._replace(claim_id=nobody)
+        if self.failure is not None:
+            self.failure = self.failure._replace(claim_id=nobody)
+        if self.retry is not None:
+            self.retry = attrs.evolve(self.retry, claim_id=nobody)
+
 
 class RunningJobs:
     """
@@ -90,6 +100,13 @@ class RunningJobs:
     def remove(self, running: RunningJob) -> None:
         """Let one go, which has ended."""
         del self._by_claim[running.claim_id]
+
+    def disown(self, claim_id: int) -> None:
+        """Let a claim's number be a later one's, if it runs here."""
+        running = self._by_claim.pop(claim_id, None)
+        if running is not None:
+            running.disown()
+            self._by_claim[running.claim_id] = running
 
     def was_to_abort(self, job_id: int | None) -> bool:
         """Whether a job was asked to abort before the answer of its claim was here."""

@@ -82,9 +82,9 @@ class Updates:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self._lock = threading.Lock()  # tasks tell from threads, too
-        self._words: dict[int, _Word] = {}  # by claim, as what follows
-        self._under_way: dict[int, _Word] = {}
-        self._ends: dict[int, Callable[[], None]] = {}
+        self._words: dict[RunningJob, _Word] = {}
+        self._under_way: dict[RunningJob, _Word] = {}
+        self._ends: dict[RunningJob, Callable[[], None]] = {}
         self._wanted = asyncio.Event()
         self._at_once = asyncio.Event()
         self._next_at = 0.0
@@ -117,27 +117,26 @@ class Updates:
             self._add(_Word(running))
 
     def _add(self, word: _Word) -> None:
-        claim_id = word.running.claim_id
+        running = word.running
         with self._lock:
             is_first = not self._words
-            before = self._words.get(claim_id)
-            self._words[claim_id] = word if before is None else word.after(before)
-        word.running.has_told = True
+            before = self._words.get(running)
+            self._words[running] = word if before is None else word.after(before)
+        running.has_told = True
         if is_first:
             self._worker.call_in_loop(self._wanted.set)
 
     def before_end(self, running: RunningJob, end: Callable[[], None]) -> None:
         """Call a function once nothing that a job told is left to be sent: at once, mostly."""
-        claim_id = running.claim_id
         with self._lock:
-            word = self._words.get(claim_id)
+            word = self._words.get(running)
             if word is not None and (word.is_touch or self._is_over):
-                del self._words[claim_id]
+                del self._words[running]
                 word = None
-        if word is None and claim_id not in self._under_way:
+        if word is None and running not in self._under_way:
             end()
             return
-        self._ends[claim_id] = end
+        self._ends[running] = end
         self._wanted.set()
         self._at_once.set()
 
@@ -172,7 +171,7 @@ class Updates:
         finally:
             self._under_way = {}
         with self._lock:
-            ended = [claim_id for claim_id in self._ends if claim_id not in self._words]
+            ended = [running for running in self._ends if running not in self._words]
         self._let_end(ended)
 
     async def _send(self, words: list[_Word]) -> None:
@@ -203,11 +202,11 @@ class Updates:
                 extra=worker.log_extra("job_update_refused", job),
             )
 
-    def _put_back(self, words: dict[int, _Word]) -> None:
+    def _put_back(self, words: dict[RunningJob, _Word]) -> None:
         with self._lock:
-            for claim_id, word in words.items():
-                newer = self._words.get(claim_id)
-                self._words[claim_id] = word if newer is None else newer.after(word)
+            for running, word in words.items():
+                newer = self._words.get(running)
+                self._words[running] = word if newer is None else newer.after(word)
 
     async def _wait_for_database(self, exc: exceptions.DatabaseUnavailable) -> None:
         worker = self._worker
@@ -215,16 +214,16 @@ class Updates:
         if worker.shutdown.requested:
             # A worker that is to stop does not stay for what was on the way to an end.
             with self._lock:
-                for claim_id in self._ends:
-                    self._words.pop(claim_id, None)
+                for running in self._ends:
+                    self._words.pop(running, None)
             return
         worker.outage.begin(exc)
         self._failures += 1
         await worker.outage.pause(self._failures - 1)
 
-    def _let_end(self, claim_ids: list[int]) -> None:
-        for claim_id in claim_ids:
-            self._ends.pop(claim_id)()
+    def _let_end(self, runs: list[RunningJob]) -> None:
+        for running in runs:
+            self._ends.pop(running)()
 
 
 def _update_of(word: _Word) -> results.Update:

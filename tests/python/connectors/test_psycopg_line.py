@@ -296,3 +296,33 @@ async def test_a_connector_without_one_of_its_own_has_a_line_of_single_calls() -
         wire.channels_v1(queues=None)
     )
     await line.close()
+
+
+async def test_each_new_connection_is_greeted_before_all_else(
+    line: Line, conn: psycopg.Connection
+) -> None:
+    greeted: list[Any] = []
+
+    def greeting() -> Call[Any]:
+        greeted.append(None)
+        return ask(ECHO, x={"who": ["I", len(greeted)]})
+
+    line.greeting = greeting
+    first = await line.call_async(ask(PID))
+    assert await line.call_async(ask(PID)) == first
+    assert len(greeted) == 1
+    conn.execute("select pg_terminate_backend(%s, 5000)", [first])
+    assert await line.call_async(ask(PID)) != first
+    assert len(greeted) == 2
+
+
+async def test_a_server_that_does_not_take_the_greeting_is_told_nothing(
+    line: Line, conn: psycopg.Connection
+) -> None:
+    line.greeting = lambda: wire.heartbeat_v1(worker_id=1, run="nobody's")
+    for _ in range(2):
+        with pytest.raises(exceptions.WorkerNotRegistered):
+            await line.call_async(wire.register_worker_v2(name="n", queues=None))
+    assert conn.execute("select 1 from procrastinate_workers").fetchone() is None
+    line.greeting = None
+    assert await line.call_async(wire.register_worker_v2(name="n", queues=None)) > 0

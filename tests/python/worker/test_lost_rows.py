@@ -7,11 +7,24 @@ from typing import Any
 
 import pytest
 
-from procrastinate import App, exceptions
+from procrastinate import App, JobContext, exceptions
 from procrastinate.rpc import wire
 
-from .alone import ALONE, Runs, listening, until
+from .alone import ALONE, Runs, backends_of, listening, until
 from .conftest import Database, StartWorker, actions, intercept
+
+
+def forget_the_last_claim(database: Database, job_id: int) -> int:
+    """What a failover does to a job, and its claim, that the new primary had not heard of."""
+    rows = database.conn.execute("select claim_id from procrastinate_doing").fetchall()
+    claim_id = int(rows[0][0])
+    database.conn.execute("delete from procrastinate_jobs")
+    for name, number in (
+        ("procrastinate_jobs_id_seq", job_id),
+        ("procrastinate_claims_seq", claim_id),
+    ):
+        database.conn.execute("select setval(%s, %s, false)", [name, number])
+    return claim_id
 
 
 async def test_a_beat_gives_back_what_is_not_known_here_but_not_what_is_on_its_way(
@@ -98,7 +111,7 @@ async def test_a_worker_whose_id_is_another_s_after_a_failover_leaves_it_alone(
 ) -> None:
     """The new primary has never heard of it, and gave the id to the next that came."""
     runs = Runs(app)
-    run = await start_worker(**ALONE)
+    run = await start_worker(queues=["ours"], **ALONE)
     await listening(database)
     first = run.worker.worker_id
     database.conn.execute("delete from procrastinate_workers")
@@ -119,9 +132,137 @@ async def test_a_worker_whose_id_is_another_s_after_a_failover_leaves_it_alone(
     run.worker.heartbeat.beat_now()
     await run.stop()
 
+    assert database.conn.execute("select id from procrastinate_workers").fetchall() == [
+        (first,)
+    ]
     assert claimed == (job_id,)
     assert await database.status(job_id) == "doing"  # not given back: it is the other's
     assert runs.ran == []
+
+
+async def test_a_worker_that_stops_before_it_knows_removes_no_other_s_row(
+    app: App, database: Database, start_worker: StartWorker
+) -> None:
+    run = await start_worker(**ALONE)
+    await listening(database)
+    id_of_both = run.worker.worker_id
+    database.conn.execute(
+        """update procrastinate_workers set description = '{"run": "other"}'"""
+    )
+    await run.stop()
+    rows = database.conn.execute("select id from procrastinate_workers").fetchall()
+    assert rows == [(id_of_both,)]
+
+
+async def test_a_new_connection_is_told_who_speaks_before_it_is_told_what_ended(
+    app: App,
+    database: Database,
+    start_worker: StartWorker,
+    records: pytest.LogCaptureFixture,
+) -> None:
+    """Its old connection is gone, and what it holds there is another's, number for number."""
+    runs = Runs(app)
+    job_id = await app.configure_task("slow").defer_async(n=1)
+    run = await start_worker(**ALONE)
+    await run.until_it_runs()
+    first = run.worker.worker_id
+    database.conn.execute("delete from procrastinate_workers")
+    database.conn.execute(
+        "insert into procrastinate_workers (id, description) overriding system value"
+        """ values (%s, '{"run": "another"}')""",
+        [first],
+    )
+    backends_of(database, "query not ilike 'listen%'")
+
+    runs.gate.set()
+    await until(lambda: "job_not_held" in actions(records))
+    await run.stop()
+
+    assert (await database.job(job_id)).worker_id == first
+    assert await database.status(job_id) == "doing"
+
+
+@pytest.mark.parametrize("prefetch", [0, 1])
+async def test_a_claim_that_is_given_out_again_is_ended_by_the_run_that_has_it_now(
+    app: App,
+    database: Database,
+    start_worker: StartWorker,
+    records: pytest.LogCaptureFixture,
+    prefetch: int,
+) -> None:
+    """The new primary knows the worker, and nothing of what it claimed last."""
+    gates = {1: asyncio.Event(), 2: asyncio.Event()}
+    ran: list[int] = []
+
+    @app.task(name="gated")
+    async def _(n: int) -> None:
+        ran.append(n)
+        await gates[n].wait()
+
+    gated = app.configure_task("gated")
+    lost_id = await gated.defer_async(n=1)
+    run = await start_worker(concurrency=2, prefetch=prefetch, **ALONE)
+    await run.until_it_runs()
+    claim_id = forget_the_last_claim(database, lost_id)
+
+    new_id = await gated.defer_async(n=2)
+    await until(lambda: ran == [1, 2])
+    gates[1].set()
+    await until(lambda: "job_not_held" in actions(records))
+    status = await database.status(new_id)
+    now = database.conn.execute("select claim_id from procrastinate_doing").fetchall()
+    gates[2].set()
+    await database.until_status(new_id, "succeeded")
+    await run.stop()
+
+    assert (new_id, now) == (lost_id, [(claim_id,)])
+    assert status == "doing"
+    assert ran == [1, 2]
+
+
+async def test_both_runs_of_a_number_end_when_what_they_told_is_under_way(
+    app: App,
+    database: Database,
+    start_worker: StartWorker,
+    records: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    send: Any = app.connector.call_async
+    under_way, let_go = asyncio.Event(), asyncio.Event()
+    gates = {1: asyncio.Event(), 2: asyncio.Event()}
+    ended: list[int] = []
+
+    async def call_async(call: Any, **options: Any) -> Any:
+        if call.function.name.startswith("procrastinate_update_jobs"):
+            under_way.set()
+            await let_go.wait()
+        return await send(call, **options)
+
+    intercept(app, monkeypatch, call_async)
+
+    @app.task(name="telling", pass_context=True)
+    async def _(context: JobContext, n: int) -> None:
+        context.update(progress=0.5)
+        await gates[n].wait()
+        ended.append(n)
+
+    telling = app.configure_task("telling")
+    lost_id = await telling.defer_async(n=1)
+    run = await start_worker(concurrency=2, **ALONE)
+    await under_way.wait()
+    gates[1].set()  # its end waits for what it told
+    await until(lambda: ended == [1])
+    forget_the_last_claim(database, lost_id)
+    new_id = await telling.defer_async(n=2)
+    await run.until_it_runs(2)
+    gates[2].set()
+    await until(lambda: ended == [1, 2])
+    let_go.set()
+    await database.until_status(new_id, "succeeded")
+    await run.stop()
+
+    assert new_id == lost_id
+    assert "job_not_held" in actions(records)
 
 
 async def test_the_late_end_of_a_job_that_was_recovered_changes_nothing(
