@@ -240,6 +240,9 @@ class _Lane:
 
     def _end_call(self) -> None:
         self.under_way = False
+        if not self._worker.wait:
+            # It may have reported what others wait for, and who saw it under way has not ended.
+            self._claims.wake_others(self)
         for ended in self._awaiting_end:
             if not ended.done():
                 ended.set_result(None)
@@ -313,6 +316,7 @@ class _Lane:
         if (
             not self._worker.wait
             and self._claims.is_idle
+            and not self._claims.under_way  # another lane's report may let jobs run
             and not self.event.is_set()
             and (not stands_in_the_way or again >= LONGEST_CONTENDED)
         ):

@@ -39,6 +39,21 @@ async def test_jobs_of_one_lock_are_all_run_whatever_the_concurrency(
     assert await database.statuses() == ["succeeded"] * 10
 
 
+@pytest.mark.parametrize("concurrency", [4, 20, 50])
+async def test_jobs_of_some_locks_are_all_run_though_one_lane_reports_while_the_other_looks(
+    app: App, database: Database, drain: Drain, concurrency: int
+) -> None:
+    @app.task(name="t")
+    async def task(n: int) -> None:
+        await asyncio.sleep(0)
+
+    for lock in range(5):
+        arguments: list[JSONDict] = [{"n": n} for n in range(20)]
+        await task.configure(lock=str(lock)).batch_defer_async(*arguments)
+    await drain(concurrency=concurrency, fetch_job_polling_interval=NEVER)
+    assert await database.statuses() == ["succeeded"] * 100
+
+
 @pytest.mark.parametrize("seed", range(3))
 async def test_whatever_jobs_unblock_retry_or_defer_is_run_before_the_worker_ends(
     app: App, database: Database, drain: Drain, seed: int
