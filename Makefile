@@ -8,8 +8,9 @@ NEW := import sys; sys.exit(sys.version_info < (3, 11))
 find = $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	$$p -c '$(1)$(NEW)' 2>/dev/null && echo $$p && break; done)
 PYTHON ?= $(or $(call find,import ensurepip; import venv; ),$(call find))
-# Two processes, a file of tests at a time: each has its own server, unless one was given.
-SPLIT := -n 2 --dist loadfile
+# Two processes, a file of tests at a time, the longest first (tests/conftest.py): each has its own
+# server, unless one was given.
+SPLIT := -n 2 --dist loadfile --no-loadscope-reorder
 VENV := .venv
 RUN := $(VENV)/bin/python
 # What these test is SQL, pages and tools, not the Python of the package.

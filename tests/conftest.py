@@ -252,3 +252,33 @@ def psql(embedded_server: EmbeddedServer) -> Callable[..., subprocess.CompletedP
         )
 
     return run
+
+
+#: Files and rooms that take longest, first: the two processes then end at the same time.
+LONGEST = (
+    "tests/python/races/test_stopped_statements",
+    "tests/python/races/test_locks",
+    "tests/python/docs/test_snippets",
+    "tests/python/models/",
+    "tests/python/sqllint/",
+    "tests/python/fleet/",
+    "tests/python/docs/",
+    "tests/python/adoption/",
+    "tests/python/races/",
+    "tests/python/operations/",
+    "tests/python/failover/",
+    "tests/python/upgrade/",
+    "tests/python/chaos/",
+    "tests/python/histories/",
+    "tests/python/packaging/",
+    "tests/python/tooling/",
+    "tests/python/typing/",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def rank(item: pytest.Item) -> int:
+        found = (n for n, path in enumerate(LONGEST) if item.nodeid.startswith(path))
+        return next(found, len(LONGEST))
+
+    items.sort(key=rank)
