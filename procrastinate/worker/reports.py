@@ -107,7 +107,7 @@ def _log_too_large(worker: Worker, ended: RunningJob) -> None:
     worker.logger.error(
         "The result of job %s is larger than the database allows "
         "(procrastinate.max_result_size). The job has failed",
-        ended.job.call_string,
+        ended.job.log_string,
         extra=worker.log_extra("result_refused", ended.job),
     )
 

@@ -178,7 +178,10 @@ async def test_a_result_that_is_too_large_fails_its_job_and_the_worker_says_so(
     (refusal,) = (r for r in caplog.records if r.levelname == "ERROR")
     assert refusal.__dict__["action"] == "result_refused"
     assert refusal.__dict__["job"]["id"] == large
-    assert "larger than the database allows" in refusal.getMessage()
+    assert refusal.getMessage().startswith(
+        f"The result of job {refusal.__dict__['job']['task_name']}[{large}](...) is larger than "
+        "the database allows"
+    )
 
 
 async def test_a_user_s_own_json_is_used_once_and_trusted_in_nothing(dsn: str) -> None:
