@@ -94,13 +94,7 @@ def adopting(on_begin: Callable[[str], None] | None = None) -> Steps[bool]:
         yield from _waiting_for_calls()
         yield from _first(plan.begin())
         plan = adoption.Adoption(found=(yield from describing()))
-    looked_at = yield from _deriving(BATCH)
-    told = looked_at
-    while looked_at == BATCH:
-        looked_at = yield from _deriving(BATCH)
-        told += looked_at
-        if on_begin is not None:
-            on_begin(f"{NAME}: {told} jobs looked at")
+    yield from _deriving(on_begin)
     for table, name, build in plan.builds:
         if on_begin is not None:
             on_begin(f"{NAME}: {name}")
@@ -123,13 +117,19 @@ def _switched() -> Steps[bool]:
     return bool(row["switched"])
 
 
-def _deriving(most: int) -> Steps[int]:
-    answer = yield migrations.Query(text=f"select _procrastinate_adopt({most}) as jobs")
-    # another who switches takes the function away
-    if isinstance(answer, exceptions.ConnectorException) and (yield from _switched()):
-        return 0
-    (row,) = migrations.rows(answer)
-    return int(row["jobs"])
+def _deriving(on_begin: Callable[[str], None] | None = None) -> Steps[None]:
+    told = 0
+    while True:
+        answer = yield migrations.Query(text=f"select _procrastinate_adopt({BATCH}) as jobs")
+        # another who switches takes the function away
+        if isinstance(answer, exceptions.ConnectorException) and (yield from _switched()):
+            return
+        (row,) = migrations.rows(answer)
+        if told and on_begin is not None:
+            on_begin(f"{NAME}: {told + row['jobs']} jobs looked at")
+        told += row["jobs"]
+        if row["jobs"] < BATCH:
+            return
 
 
 def _running(text: str) -> Steps[None]:
@@ -187,8 +187,10 @@ def patiently(script: str, *, derive: bool = False) -> Steps[None]:
     """Run a script that gives up soon, until it did not have to."""
     for attempt in range(1, TRIES + 1):
         if derive:
-            yield from _deriving(BATCH)
-        answer = yield migrations.Script(text=script)
+            # all that came while we slept: who waits for the switch waits for the rest
+            yield from _deriving()
+        text = script.replace(adoption.lock_timeout(0), adoption.lock_timeout(attempt - 1))
+        answer = yield migrations.Script(text=text)
         if not isinstance(answer, exceptions.ConnectorException):
             return
         if _code(answer) not in _RETRIED or attempt == TRIES:
@@ -286,7 +288,8 @@ def explaining(have: Sequence[migrations.Migration]) -> Steps[list[str]]:
             for _, _, build in plan.builds
         ),
         "  4. the switch, one transaction: clients wait for some tenths of a second. It is "
-        f"given up after {adoption.LOCK_TIMEOUT} ms behind somebody else, and tried again",
+        f"given up after {adoption.LOCK_TIMEOUT} to {adoption.LONGEST_LOCK_TIMEOUT} ms behind "
+        "somebody else, and tried again",
         "  5. old indexes are dropped: nobody waits",
         *(f"  {line}" for line in plan.warnings()),
         *(

@@ -17,14 +17,17 @@ from procrastinate import exceptions, migrations, shapes, sql
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: Milliseconds that whoever comes after us may have to wait for each of the four tables.
-LOCK_TIMEOUT = 120
+#: Milliseconds that a script waits for a lock, and whoever comes after it: when it is tried
+#: first, how many more each next time, and at most.
+LOCK_TIMEOUT, _LONGER, LONGEST_LOCK_TIMEOUT = 120, 10, 400
 
+# In the order in which a statement of 3.x comes to them: a fetch that has the jobs needs the
+# workers at its end, and must not find them locked by who waits for the jobs.
 OLD_TABLES = (
-    "procrastinate_periodic_defers",
-    "procrastinate_workers",
     "procrastinate_jobs",
     "procrastinate_events",
+    "procrastinate_periodic_defers",
+    "procrastinate_workers",
 )
 _LARGE = ("procrastinate_jobs", "procrastinate_events")
 
@@ -378,16 +381,22 @@ def _guard(condition: str) -> str:
     )
 
 
-_NOT_YET = _guard(f"to_regclass('{_MIGRATIONS}') is not null")
+_NOT_YET = _guard(f"'{_MIGRATIONS}' = any(v_there)")
 #: Guards: the fetch functions are those of 3.x, nothing is derived.
-NO_ROW = _NOT_YET + _guard(f"to_regtype('{ROW}') is not null")
-NOT_BEGUN = _NOT_YET + _guard("to_regclass('procrastinate_adoption') is not null")
+NO_ROW = _NOT_YET + _guard(f"'{ROW}' = any(v_there)")
+NOT_BEGUN = _NOT_YET + _guard("'procrastinate_adoption' = any(v_there)")
 
 
 def is_old_function(described: str) -> bool:
     """Tell whether ``function name(types)`` has the name of one of 2.x or 3.x."""
     kind, _, signature = described.partition(" ")
     return kind == "function" and bool(_OLD_FUNCTIONS.fullmatch(signature.partition("(")[0]))
+
+
+def lock_timeout(tries: int) -> str:
+    """Return the setting of a script that was tried so often before."""
+    longer = min(LOCK_TIMEOUT + _LONGER * tries, LONGEST_LOCK_TIMEOUT)
+    return f"set local lock_timeout = {longer};"
 
 
 def pinned(body: str, guard: str = _NOT_YET) -> str:
@@ -398,5 +407,5 @@ def pinned(body: str, guard: str = _NOT_YET) -> str:
         raise ValueError("sql/head.sql lacks the refusal of the tables of 3.x")
     return (
         f"{pins.replace(migrations.GUARD_MARK, guard)}\n"
-        f"set local lock_timeout = {LOCK_TIMEOUT};\n\n{body}\n\n{sql.read('foot.sql')}"
+        f"{lock_timeout(0)}\n\n{body}\n\n{sql.read('foot.sql')}"
     )

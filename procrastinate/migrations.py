@@ -163,7 +163,7 @@ def _guard(name: str, after: Sequence[str]) -> str:
         "declare",
         "    v_applied text[] := '{{}}';",
         "begin",
-        "    if to_regclass('procrastinate_migrations') is not null then",
+        "    if 'procrastinate_migrations' = any(v_there) then",
         "        v_applied := array(select m.name from procrastinate_migrations as m);",
         "    end if;",
         "    if '{name}' = any(v_applied) then",

@@ -33,6 +33,7 @@ declare
         current_setting('procrastinate.one_transaction', true) = 'yes', false
     );
     v_schema text := current_setting('procrastinate.target_schema');
+    v_there text[];
 begin
     if v_schema = '' or v_schema ^@ 'pg_' then
         raise exception 'no schema has been selected to create in'
@@ -45,9 +46,16 @@ begin
     -- Whoever installs or migrates this schema at the same time waits here for our end.
     perform pg_advisory_xact_lock(hashtext('procrastinate_migrations'), hashtext(v_schema));
 
+    -- Read from the catalogue: to_regclass would answer what this session remembers from
+    -- before the wait.
+    select coalesce(array_agg(c.relname::text), '{}') into v_there
+    from pg_class as c
+    where
+        c.relnamespace = quote_ident(v_schema)::regnamespace
+        and c.relname ~ '^procrastinate_';
+
     -- unless it adopts
-    if to_regclass('procrastinate_jobs') is not null
-        and to_regclass('procrastinate_migrations') is null
+    if 'procrastinate_jobs' = any(v_there) and 'procrastinate_migrations' <> all(v_there)
     then
         raise exception 'schema "%" holds the tables of procrastinate 3.x', v_schema
             using errcode = 'PQ008',

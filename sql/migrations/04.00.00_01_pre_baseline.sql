@@ -32,6 +32,7 @@ declare
         current_setting('procrastinate.one_transaction', true) = 'yes', false
     );
     v_schema text := current_setting('procrastinate.target_schema');
+    v_there text[];
 begin
     if v_schema = '' or v_schema ^@ 'pg_' then
         raise exception 'no schema has been selected to create in'
@@ -44,9 +45,16 @@ begin
     -- Whoever installs or migrates this schema at the same time waits here for our end.
     perform pg_advisory_xact_lock(hashtext('procrastinate_migrations'), hashtext(v_schema));
 
+    -- Read from the catalogue: to_regclass would answer what this session remembers from
+    -- before the wait.
+    select coalesce(array_agg(c.relname::text), '{}') into v_there
+    from pg_class as c
+    where
+        c.relnamespace = quote_ident(v_schema)::regnamespace
+        and c.relname ~ '^procrastinate_';
+
     -- unless it adopts
-    if to_regclass('procrastinate_jobs') is not null
-        and to_regclass('procrastinate_migrations') is null
+    if 'procrastinate_jobs' = any(v_there) and 'procrastinate_migrations' <> all(v_there)
     then
         raise exception 'schema "%" holds the tables of procrastinate 3.x', v_schema
             using errcode = 'PQ008',
@@ -56,7 +64,7 @@ begin
     declare
         v_applied text[] := '{}';
     begin
-        if to_regclass('procrastinate_migrations') is not null then
+        if 'procrastinate_migrations' = any(v_there) then
             v_applied := array(select m.name from procrastinate_migrations as m);
         end if;
         if '04.00.00_01_pre_baseline' = any(v_applied) then
@@ -8944,7 +8952,7 @@ grant execute on function _procrastinate_derives() to public;
 
 insert into procrastinate_migrations (name, sha256)
 values
-    ('04.00.00_01_pre_baseline', 'a7f04f0af2f6269e31055ba59b9da9afbe6265c4952f0641a974175c0d383ef8');
+    ('04.00.00_01_pre_baseline', 'ecabbce0b1744418b903d31b02d29a45b93ad837219edc053d07641041947408');
 
 -- Back to the caller's search_path.
 do $$

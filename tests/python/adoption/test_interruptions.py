@@ -89,7 +89,7 @@ def test_whatever_statement_comes_last_the_next_run_goes_on(
     [
         ("CREATE UNIQUE INDEX CONCURRENTLY", "insert into procrastinate_events values"
          " (default, 1, null, null)"),
-        ("lock table procrastinate_periodic_defers", "select from procrastinate_events"),
+        ("lock table procrastinate_jobs, procrastinate_events", "select from procrastinate_events"),
     ],
     ids=["index", "switch"],
 )  # fmt: skip

@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
@@ -17,7 +18,7 @@ import psycopg
 import pytest
 
 import procrastinate
-from procrastinate import adopting, exceptions, migrations, sql
+from procrastinate import adopting, adoption, exceptions, migrations, sql
 from tests.conftest import TEMPLATE, Janitor, Server
 from tests.python.adoption import old
 from tests.python.adoption.mortal import migrate_until
@@ -27,6 +28,7 @@ Copy = Callable[[], contextlib.AbstractContextManager[str]]
 #: Says its name when it has begun, and when it has ended what it did.
 MIGRATE = """
 import sys
+import threading
 import procrastinate
 from procrastinate import adopting
 adopting.BATCH = 20
@@ -171,3 +173,40 @@ def test_migrators_that_are_started_at_once_all_end_well(copy_of_3_x: Copy) -> N
         did = collections.Counter(lines[-1] for lines in said)
         assert did == {"did []": 1, f"did {[adopting.NAME]}": 1}
         assert soundly_ours(dsn)
+
+
+@pytest.mark.parametrize(
+    ("done", "next_"),
+    [
+        (
+            adoption.pinned("create table procrastinate_migrations ();", guard=""),
+            adoption.pinned("select 1;"),
+        ),
+        (migrations.known()[0].text, migrations.known()[0].text),
+    ],
+    ids=["adoption", "migration"],
+)
+def test_who_waited_for_another_sees_what_it_has_done(
+    empty_dsn: str, done: str, next_: str
+) -> None:
+    """Also what it has looked for before, and has remembered not to be there."""
+    with psycopg.connect(empty_dsn) as first, psycopg.connect(empty_dsn) as second:
+        looked = second.execute("select to_regclass('procrastinate_migrations')").fetchall()
+        assert looked == [(None,)]
+        second.rollback()
+        first.execute(done.encode())
+        waits = second.info.backend_pid
+
+        def go_on() -> None:
+            with psycopg.connect(empty_dsn, autocommit=True) as watcher:
+                waiting = "select 1 from pg_locks where not granted and pid = %s"
+                while not watcher.execute(waiting, [waits]).fetchall():
+                    pass
+            first.commit()
+
+        thread = threading.Thread(target=go_on)
+        thread.start()
+        with pytest.raises(psycopg.Error) as error:
+            second.execute(next_.encode())
+        thread.join()
+    assert error.value.sqlstate == adoption.OVERTAKEN
