@@ -106,7 +106,8 @@ _REGISTER_WORKER = Function(
     arguments={"p_name": "text", "p_queues": "text[]", "p_description": "jsonb"},
 )
 _UNREGISTER_WORKER = Function(
-    name="procrastinate_unregister_worker_v2", arguments={"p_worker_id": "bigint"}
+    name="procrastinate_unregister_worker_v2",
+    arguments={"p_worker_id": "bigint", "p_run": "text"},
 )
 _HEARTBEAT = Function(
     name="procrastinate_heartbeat_v1",
@@ -428,15 +429,20 @@ def register_worker_v2(
     )
 
 
-def unregister_worker_v2(*, worker_id: int) -> Call[bool]:
+def unregister_worker_v2(*, worker_id: int, run: str | None = None) -> Call[bool]:
     """
     Delete the row of a worker that ends; return whether it was there.
 
-    Jobs that it still has in doing keep their status and lose their worker.
+    Jobs that it still has in doing keep their status and lose their worker. With ``run``, what
+    the worker said of itself when it registered: a row that is another's is left alone.
 
     Source: ``sql/functions/wire/unregister_worker_v2.sql``
     """
-    return Call(function=_UNREGISTER_WORKER, args={"p_worker_id": worker_id}, decode=decode.one)
+    return Call(
+        function=_UNREGISTER_WORKER,
+        args={"p_worker_id": worker_id, "p_run": run},
+        decode=decode.one,
+    )
 
 
 def heartbeat_v1(*, worker_id: int, run: str | None = None) -> Call[list[values.HeldJob]]:

@@ -88,10 +88,9 @@ class Registration:
         if self._id is None:
             return
         try:
-            await self._worker.outage.call(self.greeting())  # it must not be another's
-            await self._worker.outage.call(wire.unregister_worker_v2(worker_id=self._id))
-        except exceptions.WorkerNotRegistered:
-            self._worker.logger.debug("Worker %s was not registered any more", self._id)
+            gone = await self._worker.outage.call(
+                wire.unregister_worker_v2(worker_id=self._id, run=self.run)
+            )
         except exceptions.ConnectorException as exc:
             self._worker.logger.warning(
                 "Could not unregister worker %s: %r",
@@ -100,7 +99,10 @@ class Registration:
                 extra={"action": "unregister_worker_failed"},
             )
         else:
-            self._worker.logger.debug("Unregistered worker %s from the database", self._id)
+            if gone:
+                self._worker.logger.debug("Unregistered worker %s from the database", self._id)
+            else:
+                self._worker.logger.debug("Worker %s was not registered any more", self._id)
         self._id = self._worker.worker_id = None
 
 

@@ -6845,8 +6845,10 @@ comment on function procrastinate_try_defer_jobs_v2(
 'Defers each job that can be: its id, or what was taken, and by which job. Raises PQ003.';
 
 -- A worker that ends takes its row with it; jobs that it leaves in doing are stalled at
--- once.
-create function procrastinate_unregister_worker_v2(p_worker_id bigint)
+-- once. "run" as in procrastinate_heartbeat_v1: a row that is another's stays.
+create function procrastinate_unregister_worker_v2(
+    p_worker_id bigint, p_run text default null
+)
 returns boolean
 language plpgsql volatile parallel unsafe security definer
 set search_path from current
@@ -6857,6 +6859,15 @@ set enable_sort = off
 set jit = off
 as $$
 begin
+    if p_run is not null then
+        -- kept until we have removed it
+        perform from procrastinate_workers as w
+        where w.id = p_worker_id and w.description ->> 'run' = p_run
+        for update;
+        if not found then
+            return false;
+        end if;
+    end if;
     perform _procrastinate_clear_derived();
     return exists (
         select from _procrastinate_remove_workers(array[p_worker_id], null)
@@ -6864,8 +6875,8 @@ begin
 end;
 $$;
 
-comment on function procrastinate_unregister_worker_v2(bigint) is
-'Removes a worker; false if it was not registered.';
+comment on function procrastinate_unregister_worker_v2(bigint, text) is
+'Removes a worker; false if it was not registered, or as another run.';
 
 -- What running jobs tell of themselves: progress, meta, and that they live. For the claims
 -- that hold their job; null keeps what was told before.
@@ -8952,7 +8963,7 @@ grant execute on function _procrastinate_derives() to public;
 
 insert into procrastinate_migrations (name, sha256)
 values
-    ('04.00.00_01_pre_baseline', 'ecabbce0b1744418b903d31b02d29a45b93ad837219edc053d07641041947408');
+    ('04.00.00_01_pre_baseline', '1b190f916aec6fcad38d85c2e96d800a79da4ac9a674e14cec8fe605c914cfd8');
 
 -- Back to the caller's search_path.
 do $$

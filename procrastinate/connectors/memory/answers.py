@@ -301,7 +301,8 @@ def _get_job_status(store: Store, *, job_id: int) -> Rows:
     return [(store.jobs[job_id]["status"],)] if job_id in store.jobs else []
 
 
-def _unregister_worker(store: Store, *, p_worker_id: int) -> Rows:
+def _unregister_worker(store: Store, *, p_worker_id: int, p_run: str | None = None) -> Rows:
+    # No failover gives an id out again here: a row is its worker's.
     return _one(bool(store.remove_workers([p_worker_id])))
 
 

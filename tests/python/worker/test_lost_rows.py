@@ -351,3 +351,32 @@ async def test_stalled_workers_are_pruned_at_the_start_and_by_each_beat(
     run.worker.heartbeat.beat_now()
     await database.until(gone, own)
     await run.stop()
+
+
+@pytest.mark.parametrize(
+    ("lose", "said"),
+    [
+        ("delete from procrastinate_workers", "Worker {} was not registered any more"),
+        (
+            "update procrastinate_workers set description = '{\"run\": \"another\"}'",
+            "Worker {} was not registered any more",
+        ),
+        ("select 1", "Unregistered worker {} from the database"),
+    ],
+    ids=["gone", "another's", "its own"],
+)
+async def test_a_worker_that_ends_removes_its_own_row_alone(
+    database: Database,
+    start_worker: StartWorker,
+    records: pytest.LogCaptureFixture,
+    lose: str,
+    said: str,
+) -> None:
+    run = await start_worker(**ALONE)
+    await listening(database)
+    worker_id = run.worker.worker_id
+    database.conn.execute(lose.encode())
+    await run.stop()
+    assert said.format(worker_id) in [record.getMessage() for record in records.records]
+    left = database.conn.execute("select id from procrastinate_workers").fetchall()
+    assert left == ([(worker_id,)] if "another" in lose else [])

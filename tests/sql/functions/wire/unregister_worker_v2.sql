@@ -1,5 +1,5 @@
 \ir ../../setup.psql
-select plan(8);
+select plan(11);
 
 select job, worker from a_job('doing', p_lock => 'l') \gset
 select job as ended from a_job('succeeded', p_worker => :worker) \gset
@@ -21,6 +21,13 @@ select is(
     (select worker_id from procrastinate_doing where job_id = :job), null, 'there as here'
 );
 select is(events_of(:job), '{deferred,started}', 'and no event says otherwise');
+update procrastinate_workers set description = '{"run": "a"}' where id = :other;
+select is(procrastinate_unregister_worker_v2(:other, 'b'), false, 'nor does another run''s');
+select is(
+    (select worker_id from procrastinate_jobs where id = :others), :other::bigint,
+    'which keeps its jobs'
+);
+select is(procrastinate_unregister_worker_v2(:other, 'a'), true, 'its own does');
 select is_sound('a worker that goes leaves the derived tables true');
 
 select * from finish();
