@@ -65,6 +65,8 @@ class ProcrastinateShell(cmd.Cmd):
     def __init__(self, job_manager: manager.JobManager) -> None:
         super().__init__()
         self.job_manager = job_manager
+        self.failed = False
+        """Whether a command has failed."""
 
     def onecmd(self, line: str) -> bool:
         """Run a command. One that fails shows why, and the shell goes on."""
@@ -72,7 +74,14 @@ class ProcrastinateShell(cmd.Cmd):
             return bool(super().onecmd(line))
         except Exception:
             traceback.print_exc(file=sys.stderr)
+            self.failed = True
             return False
+
+    def default(self, line: str) -> bool:
+        """Run what is no command."""
+        if line != "EOF":
+            self.failed = True
+        return bool(super().default(line))
 
     def do_EOF(self, _: str) -> bool:  # noqa: N802  (cmd finds it by that name)
         """Exit procrastinate shell."""

@@ -173,7 +173,11 @@ async def healthchecks(app: app_module.App) -> None:
 
 
 async def shell_(app: app_module.App, shell_command: list[str]) -> None:
-    """Run one command of the shell, or let the user type them."""
+    """
+    Run one command of the shell, or let the user type them.
+
+    Exits with 1 if one has failed, unless somebody was at a terminal who saw it.
+    """
     import shlex  # noqa: PLC0415  (only here)
 
     from procrastinate import shell  # noqa: PLC0415  (only here)
@@ -183,6 +187,8 @@ async def shell_(app: app_module.App, shell_command: list[str]) -> None:
     )
     if shell_command:
         await utils.sync_to_async(session.onecmd, line=shlex.join(shell_command))
-        return
-    with contextlib.suppress(KeyboardInterrupt):
-        await utils.sync_to_async(session.cmdloop)
+    else:
+        with contextlib.suppress(KeyboardInterrupt):
+            await utils.sync_to_async(session.cmdloop)
+    if session.failed and (shell_command or not sys.stdin.isatty()):
+        sys.exit(1)

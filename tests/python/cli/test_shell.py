@@ -13,7 +13,7 @@ from procrastinate import shell
 if TYPE_CHECKING:
     import psycopg
 
-    from .conftest import Run
+    from .conftest import Run, Terminal
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -87,7 +87,6 @@ def some_jobs(conn: psycopg.Connection) -> None:
         (["cancel", "1"], ["#1 cliapp.add on sums - [cancelled]"]),
         (["exit"], []),
         (["EOF"], []),
-        (["foo"], ["*** Unknown syntax: foo"]),
     ],
 )
 def test_a_command_prints_what_was_asked_for(
@@ -122,7 +121,7 @@ def test_a_command_that_fails_shows_why_and_the_shell_goes_on(
 ) -> None:
     outcome = run("shell", *words)
 
-    assert (outcome.status, outcome.out) == (0, "")
+    assert (outcome.status, outcome.out) == (1, "")
     assert outcome.err.startswith("Traceback")
     assert error in outcome.err
 
@@ -134,12 +133,27 @@ def test_commands_can_be_typed_until_the_end_of_the_input(
 
     outcome = run("shell")
 
-    assert outcome.status == 0
+    assert outcome.status == 1
     assert outcome.out == (
         "Welcome to the procrastinate shell.   Type help or ? to list commands.\n\n"
         "procrastinate> procrastinate> #1 cliapp.add on sums - [todo]\nprocrastinate> "
     )
     assert outcome.err.startswith("Traceback")
+
+
+def test_what_is_no_command_is_a_failure(run: Run) -> None:
+    outcome = run("shell", "list_jbos")
+
+    assert (outcome.status, outcome.out) == (1, "*** Unknown syntax: list_jbos\n")
+
+
+def test_at_a_terminal_the_user_has_seen_what_failed(
+    terminal: Terminal, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcome = terminal("shell", answer="cancel x\nexit")
+
+    assert outcome.status == 0
+    assert "ValueError" in outcome.out
 
 
 def test_the_help_lists_the_commands(run: Run) -> None:
@@ -294,10 +308,10 @@ def test_the_help_of_a_command_ends_with_an_example(
     assert lines[-1].strip() == f"Example: {example}"
 
 
-def test_without_an_app_the_shell_shows_what_is_missing_and_ends_well(run: Run) -> None:
+def test_without_an_app_the_shell_shows_what_is_missing(run: Run) -> None:
     outcome = run("shell", "list_jobs", app=None)
 
-    assert (outcome.status, outcome.out) == (0, "")
+    assert (outcome.status, outcome.out) == (1, "")
     assert outcome.err.startswith("Traceback")
     assert "Missing app. This most probably happened because" in outcome.err
     assert run("shell", "exit", app=None).err == ""

@@ -358,7 +358,7 @@ async def test_stalled_workers_are_pruned_at_the_start_and_by_each_beat(
     [
         ("delete from procrastinate_workers", "Worker {} was not registered any more"),
         (
-            "update procrastinate_workers set description = '{\"run\": \"another\"}'",
+            'update procrastinate_workers set description = \'{"run": "another"}\'',
             "Worker {} was not registered any more",
         ),
         ("select 1", "Unregistered worker {} from the database"),
