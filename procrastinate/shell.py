@@ -65,7 +65,7 @@ class ProcrastinateShell(cmd.Cmd):
     def __init__(self, job_manager: manager.JobManager) -> None:
         super().__init__()
         self.job_manager = job_manager
-        self.failed = False
+        self.failed: bool = False
         """Whether a command has failed."""
 
     def onecmd(self, line: str) -> bool:
@@ -77,11 +77,10 @@ class ProcrastinateShell(cmd.Cmd):
             self.failed = True
             return False
 
-    def default(self, line: str) -> bool:
-        """Run what is no command."""
-        if line != "EOF":
-            self.failed = True
-        return bool(super().default(line))
+    def default(self, line: str) -> None:
+        """Say that this is no command."""
+        self.failed = True
+        super().default(line)
 
     def do_EOF(self, _: str) -> bool:  # noqa: N802  (cmd finds it by that name)
         """Exit procrastinate shell."""

@@ -22,6 +22,7 @@ from psycopg import pq, sql
 from pytest_postgresql import factories
 from pytest_postgresql.janitor import DatabaseJanitor
 
+import procrastinate
 from procrastinate import migrations
 from procrastinate.contrib.embedded import ChosenServer, EmbeddedServer, choose_server
 from tools import pgtap
@@ -39,6 +40,29 @@ CHOSEN = pytest.StashKey[ChosenServer]()
 
 Connect = Callable[..., psycopg.Connection]
 AsyncConnect = Callable[..., Awaitable[psycopg.AsyncConnection]]
+
+
+PARTS = ("producer", "worker", "operator", "auditor")
+
+
+@attrs.frozen
+class Logins:
+    """Connection strings: of the owner, and of a login with each role."""
+
+    owner: str
+    producer: str
+    worker: str
+    operator: str
+    auditor: str
+    roles: dict[str, str]
+
+    def app(self, part: str) -> procrastinate.App:
+        """An app, not open, that connects as that login."""
+        return procrastinate.App(
+            connector=procrastinate.PsycopgConnector(
+                conninfo=getattr(self, part), min_size=1, max_size=6
+            )
+        )
 
 
 @attrs.frozen(kw_only=True)
@@ -282,3 +306,35 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return next(found, len(LONGEST))
 
     items.sort(key=rank)
+
+
+@pytest.fixture
+def logins(dsn: str) -> Iterator[Logins]:
+    """A login for each role; roles are the cluster's, and go when the test ends."""
+    roles = {part: f"procrastinate_{part}_{os.getpid()}" for part in PARTS}
+    names = [*roles.values(), *(f"{name}_login" for name in roles.values())]
+    owner = procrastinate.App(connector=procrastinate.SyncPsycopgConnector(conninfo=dsn))
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        try:
+            with owner.open():
+                owner.schema_manager.create_roles(**roles)
+            for name in roles.values():
+                connection.execute(
+                    f"create role {name}_login login password 'x' in role {name}".encode()
+                )
+            yield Logins(
+                owner=dsn,
+                roles=roles,
+                **{
+                    part: psycopg.conninfo.make_conninfo(
+                        dsn, user=f"{name}_login", password="x"
+                    )
+                    for part, name in roles.items()
+                },
+            )
+        finally:
+            for name in names:
+                if connection.execute(
+                    "select from pg_roles where rolname = %s", [name]
+                ).rowcount:
+                    connection.execute(f"drop owned by {name}; drop role {name}".encode())

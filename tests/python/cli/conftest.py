@@ -15,7 +15,6 @@ import attrs
 import pytest
 
 from procrastinate import cli
-from tests.python.rights.conftest import logins  # noqa: F401  (a fixture)
 
 if TYPE_CHECKING:
     import pathlib

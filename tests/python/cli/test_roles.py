@@ -12,7 +12,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.python.rights.conftest import Logins
+    from tests.conftest import Logins
 
     from .conftest import Run
 

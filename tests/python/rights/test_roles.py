@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable
 
-    from tests.python.rights.conftest import Logins
+    from tests.conftest import Logins
 
 
 #: Seconds after which a test that waits for the worker has failed. No test takes so long.
