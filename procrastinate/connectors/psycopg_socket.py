@@ -9,6 +9,7 @@ uses what its page on ``psycopg.pq`` publishes, and its loaders: docs/decisions/
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import hashlib
 import itertools
@@ -224,9 +225,13 @@ class Socket(_Talker):
         if not self.is_watched:
             return
         self.is_watched = False
-        self._loop.remove_reader(self._fileno)
+        # libpq closes one that broke, and the loop, which watches it for reading and for
+        # writing, fails to watch it for one of both. It has forgotten it then.
+        with contextlib.suppress(OSError):
+            self._loop.remove_reader(self._fileno)
         if self._has_writer:
-            self._loop.remove_writer(self._fileno)
+            with contextlib.suppress(OSError):
+                self._loop.remove_writer(self._fileno)
 
     async def rows(self, function: Function, args: Args) -> Rows:
         """Execute, and load what is returned."""
@@ -277,8 +282,8 @@ class Socket(_Talker):
             self._fail(exc)
 
     def _fail(self, exc: psycopg.Error) -> None:
-        answer, self._answer = self._answer, None
         self.let_go()
+        answer, self._answer = self._answer, None
         if answer is not None and not answer.done():
             answer.set_exception(exc)
 

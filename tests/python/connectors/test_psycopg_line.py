@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import socket
 from typing import TYPE_CHECKING, Any
 
 import psycopg.types.json
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from procrastinate.connector import Line
+
+#: Seconds after which a test that waits has failed.
+PATIENCE = 20.0
 
 PID = Function(name="pid", body="select pg_backend_pid()")
 PREPARED = Function(
@@ -211,6 +216,29 @@ async def test_a_backend_killed_while_it_is_being_told_is_an_unavailable_databas
     conn.execute("select pg_terminate_backend(%s)", [backend])
     with pytest.raises(exceptions.DatabaseUnavailable):
         await call
+    assert await line.call_async(ask(ECHO, x="after")) == "after"
+
+
+async def test_a_connection_that_breaks_while_it_is_written_to_fails_the_call(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """libpq has closed what the loop still watches for reading and for writing."""
+    await line.call_async(ask(PID))
+    loop = asyncio.get_running_loop()
+    add_writer = loop.add_writer
+    broken: list[int] = []
+
+    def add_writer_and_break(fd: int, *callback: Any) -> None:
+        add_writer(fd, *callback)
+        with socket.socket(fileno=os.dup(fd)) as same:
+            same.shutdown(socket.SHUT_RDWR)
+        broken.append(fd)
+
+    monkeypatch.setattr(loop, "add_writer", add_writer_and_break)
+    call = line.call_async(ask(ECHO, x=["x" * 1000] * 8_000))
+    with pytest.raises(exceptions.DatabaseUnavailable):
+        await asyncio.wait_for(call, PATIENCE)
+    assert len(broken) == 1
     assert await line.call_async(ask(ECHO, x="after")) == "after"
 
 
