@@ -19,7 +19,7 @@ create function fixtures.picked(
 )
 returns text language sql volatile as $$
     select format(
-        '%s %s', p.o_job_ids,
+        '%s %s', array(select i.id from unnest(p.o_job_ids) as i (id) order by i.id),
         case when p.o_marks[:4] = p_marks[:4] then p.o_marks[5]::text else 'general' end
     )
     from _procrastinate_pick_next(
