@@ -73,7 +73,7 @@ def pythons(paths: list[str]) -> list[running.Part]:
                     *("make", "--no-print-directory", "test", f"PYTHON={interpreter}"),
                     *(f"VENV={where}", f"PYTEST={' '.join(paths)}"),
                 ),
-                limit=600.0,
+                limit=1000.0,
             )
         )
     return parts
