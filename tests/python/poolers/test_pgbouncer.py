@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
+import os
+import pathlib
+import subprocess
+import sys
 
 import psycopg
 import pytest
@@ -17,6 +22,7 @@ from procrastinate import (
     exceptions,
 )
 from procrastinate.connectors import psycopg_probe, psycopg_socket
+from tests.python.django.conftest import run_python
 from tests.python.poolers.conftest import Bounce
 
 
@@ -176,3 +182,72 @@ def test_the_schema_is_installed_through_it(bounce: Bounce, conn: psycopg.Connec
         with app.open():
             app.schema_manager.apply_schema()
             assert app.check_connection()
+
+
+PROGRAM = """
+import os
+import procrastinate
+
+app = procrastinate.App(
+    connector=procrastinate.PsycopgConnector(conninfo=os.environ["THROUGH"], min_size=1)
+)
+
+
+@app.task(name="say", queue="q")
+def say(word):
+    print(word, flush=True)
+
+
+@app.task(name="fail", queue="q")
+def fail():
+    raise ValueError("no")
+"""
+
+
+def test_the_command_line_works_through_it(
+    bounce: Bounce, conn: psycopg.Connection, tmp_path: pathlib.Path
+) -> None:
+    (tmp_path / "pooled.py").write_text(PROGRAM)
+    conn.execute("drop schema public cascade; create schema public")
+
+    def command(*words: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "procrastinate", "--app=pooled.app", *words],
+            cwd=tmp_path,
+            env={**os.environ, "THROUGH": through},
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+        assert done.returncode == 0, (words, done.stdout, done.stderr)
+        return done.stdout
+
+    with bounce() as through:
+        command("schema", "--migrate")
+        command("schema", "--check")
+        command("defer", "say", '{"word": "hello"}')
+        command("defer", "fail")
+        command("defer", "say", '{"word": "never"}', "--in=1000")
+        assert command("worker", "--one-shot") == "hello\n"
+        command("retry", "2")
+        command("cancel", "3")
+        assert command("shell", "list_jobs").splitlines() == [
+            "#1 say on q - [succeeded]",
+            "#2 fail on q - [todo]",
+            "#3 say on q - [cancelled]",
+        ]
+    assert conn.execute("select * from procrastinate_check()").fetchall() == []
+
+
+def test_django_migrates_and_works_through_it(bounce: Bounce, conn: psycopg.Connection) -> None:
+    conn.execute("drop schema public cascade; create schema public")
+    task = "tests.python.django.project.shop.tasks.send"
+    with bounce() as through:
+        django = functools.partial(run_python, through, "-m", "django")
+        django("migrate", "--verbosity=0")
+        django("procrastinate", "defer", task, '{"order": "tea"}')
+        django("procrastinate", "worker", "--one-shot")
+        django("procrastinate", "healthchecks")
+    found = conn.execute("select task_name, status::text from procrastinate_jobs").fetchall()
+    assert found == [(task, "succeeded")]

@@ -366,16 +366,25 @@ async def test_stalled_workers_are_pruned_at_the_start_and_by_each_beat(
     ids=["gone", "another's", "its own"],
 )
 async def test_a_worker_that_ends_removes_its_own_row_alone(
+    app: App,
     database: Database,
     start_worker: StartWorker,
     records: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
     lose: str,
     said: str,
 ) -> None:
+    send: Any = app.connector.call_async
+
+    async def call_async(call: Any, **options: Any) -> Any:
+        if call.function.name == "procrastinate_unregister_worker_v2":
+            database.conn.execute(lose.encode())
+        return await send(call, **options)
+
+    intercept(app, monkeypatch, call_async)
     run = await start_worker(**ALONE)
     await listening(database)
     worker_id = run.worker.worker_id
-    database.conn.execute(lose.encode())
     await run.stop()
     assert said.format(worker_id) in [record.getMessage() for record in records.records]
     left = database.conn.execute("select id from procrastinate_workers").fetchall()
