@@ -1,5 +1,5 @@
 \ir ../../setup.psql
-select plan(35);
+select plan(40);
 
 select lives_ok(
     $$select _procrastinate_check_options(array[
@@ -33,6 +33,25 @@ select is(
 )
 from (values (500, 'ok'), (501, 'PQ003')) as r (length, outcome)
 cross join (values ('key'), ('group_key')) as k (key);
+select is(
+    outcome_of(format(
+        'select _procrastinate_check_options(array[jsonb_build_object(%L, repeat(''😀'', 450) || repeat(''x'', %s))], ''{}'')',
+        r.name, r.plain
+    )),
+    r.outcome, format('a %s of %s bytes', r.name, 1800 + r.plain)
+)
+from (
+    values ('group_key', 0, 'ok'), ('group_key', 1, 'PQ003'), ('key', 1, 'ok')
+) as r (name, plain, outcome);
+select is(
+    error_of(format(
+        'select _procrastinate_check_options(array[jsonb_build_object(%L, 1)], ''{}'')', r.name
+    ), 'hint'),
+    r.hint, 'the hint for a ' || r.name
+)
+from (
+    values ('group_key', 'Give 1 to 500 characters, 1800 bytes as JSON.'), ('key', 'Give 1 to 500 characters.')
+) as r (name, hint);
 select lives_ok(
     $$select _procrastinate_check_options('{"{\"group_key\": null}","{}"}', '{l,l}')$$,
     'a lock and no group are fine'

@@ -1,5 +1,5 @@
 \ir ../../setup.psql
-select plan(5);
+select plan(6);
 
 create function fixtures.store(p_job bigint, p_claim bigint, p_worker bigint)
 returns text
@@ -23,6 +23,9 @@ select results_eq(
     'select result, status::text, expires_at from procrastinate_results',
     $$values ('1'::jsonb, 'succeeded', null::timestamptz)$$, 'for ever'
 );
+
+delete from procrastinate_workers where id = :worker;
+select is(store(:job, :claim, :worker), format('{%s}{%s}', :job, :job), 'a worker that was pruned still has its claims');
 
 select * from finish();
 rollback;

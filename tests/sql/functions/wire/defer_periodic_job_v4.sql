@@ -1,5 +1,5 @@
 \ir ../../setup.psql
-select plan(5);
+select plan(8);
 
 select isnt(
     procrastinate_defer_periodic_job_v4('t', '', 1, 'q', 3, null, null, '{}', '{"timeout": 5}'), null,
@@ -11,6 +11,12 @@ select results_eq(
 select is(
     procrastinate_defer_periodic_job_v4('t', '', 1, 'q', 3, null, null, '{}', null), null, 'once'
 );
+select is(
+    procrastinate_defer_periodic_job_v4('t', r.periodic_id, 3, 'q', 3, null, null, '{}', null) is null, r.taken, r.why
+)
+from (
+    values (null, false, 'no name is a name'), ('', true, 'the empty one'), ('x', false, 'and another one is another')
+) as r (periodic_id, taken, why);
 select is(
     outcome_of('select procrastinate_defer_periodic_job_v4(' || r.arguments || ')'), 'PQ003', r.why
 )

@@ -1,5 +1,5 @@
 \ir ../../setup.psql
-select plan(7);
+select plan(8);
 
 select a_worker() as worker \gset
 select job as a, claim as ca from a_job('doing', p_worker => :worker) \gset
@@ -23,6 +23,12 @@ select results_eq(
 select results_eq(
     'select job_id, error from procrastinate_events where error is not null order by 1',
     format('values (%s::bigint, ''A''), (%s, ''B'')', :a, :b), 'and each has its own error'
+);
+select job as d, claim as cd from a_job('doing', p_worker => :worker) \gset
+select results_eq(
+    format($$select * from procrastinate_fail_jobs_v1(%s, '{%s}', '{%s}', '{}', '{null}')$$, :worker, :d, :cd),
+    format($$values (%s::bigint, 'failed', 'failed'::procrastinate_job_status)$$, :d),
+    'what nobody wants deleted stays'
 );
 select is_sound();
 select is(outcome_of(format('select procrastinate_fail_jobs_v1(%s)', r.arguments)), 'PQ003', r.why)

@@ -1,5 +1,5 @@
 \ir ../../setup.psql
-select plan(11);
+select plan(12);
 
 select job, worker from a_job('doing', p_lock => 'l') \gset
 select job as ended from a_job('succeeded', p_worker => :worker) \gset
@@ -27,6 +27,8 @@ select is(
     (select worker_id from procrastinate_jobs where id = :others), :other::bigint,
     'which keeps its jobs'
 );
+update procrastinate_workers set description = '{"run": "c"}' where id = a_worker();
+select is(procrastinate_unregister_worker_v2(:other, 'c'), false, 'also if somebody else is that');
 select is(procrastinate_unregister_worker_v2(:other, 'a'), true, 'its own does');
 select is_sound('a worker that goes leaves the derived tables true');
 

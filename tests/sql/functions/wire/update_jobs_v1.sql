@@ -1,5 +1,5 @@
 \ir ../../setup.psql
-select plan(16);
+select plan(22);
 
 create function fixtures.told(p_job bigint, p_claim bigint, p_worker bigint, p_progress double precision, p_meta jsonb)
 returns text
@@ -41,9 +41,35 @@ select results_eq(
     format('values (%s::bigint, ''updated''), (-1, ''not_held''), (%s, ''updated'')', :job, :job),
     'many are told at once'
 );
-select is(
-    (select r.progress from procrastinate_results as r), 0.7::double precision, 'of one job''s the last counts'
+select results_eq(
+    'select progress, meta from procrastinate_results',
+    $$values (0.7::double precision, '{"a": 1}'::jsonb)$$, 'of one job''s the last counts, and what is not told stays'
 );
+select job as other, claim as other_claim from a_job('doing', p_worker => :worker) \gset
+select job as third from a_job('doing', p_worker => :worker) \gset
+update procrastinate_jobs set heartbeat = '5 s' where id in (:other, :third);
+select travel('1 min') \g /dev/null
+select is(
+    array(select u.outcome from procrastinate_update_jobs_v1(
+        :worker, array[:job, :other], array[:claim, :other_claim], '{}', '{}') as u),
+    '{updated,updated}', 'several live on at once'
+);
+select results_eq(
+    'select job_id, (heartbeat_at > procrastinate_now()) is true from procrastinate_doing order by job_id',
+    format('values (%s::bigint, true), (%s, true), (%s, false)', :job, :other, :third),
+    'each of them, and nobody else'
+);
+delete from procrastinate_workers where id = :worker;
+select is(told(:job, :claim, :worker, 0.9, null), 'updated', 'a worker that was pruned still has its claims');
+select is(
+    outcome_of(format('select procrastinate_update_jobs_v1(%s)', r.arguments)), 'PQ003', r.why
+)
+from (
+    values
+        ($$null, '{1}', '{1}', '{}', '{}'$$, 'a worker has an id'),
+        ($$1, '{1}', '{}', '{}', '{}'$$, 'a job has a claim'),
+        ($$1, '{1}', '{null}', '{}', '{}'$$, 'that is not null')
+) as r (arguments, why);
 select is(
     outcome_of(format('select told(%s, %s, %s, %s)', :job, :claim, :worker, r.arguments)), 'PQ003', r.arguments
 )
