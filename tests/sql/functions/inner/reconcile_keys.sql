@@ -1,5 +1,5 @@
 \ir ../../setup.psql
-select plan(7);
+select plan(9);
 
 select job as a from a_job() \gset
 select _procrastinate_reconcile_keys(array[:a]) \g /dev/null
@@ -21,6 +21,20 @@ select is_empty('select from procrastinate_keys', 'a job that is over has none')
 select lives_ok(
     format('update procrastinate_jobs set key = ''l'' where id = %s', :b), 'and its key is free'
 );
+-- rows that are wrong
+select job as c from a_job('doing') \gset
+update procrastinate_jobs set key = 'c' where id = :c;
+delete from procrastinate_keys;
+insert into procrastinate_keys (key, job_id) values ('c', :a), ('l', :c), ('stale', :b);
+select _procrastinate_reconcile_keys('{}') \g /dev/null
+select is((select count(*) from procrastinate_keys), 3::bigint, 'of no job there is nothing to do');
+select _procrastinate_reconcile_keys(array[:a, :c]) \g /dev/null
+select results_eq(
+    'select key, job_id from procrastinate_keys order by 1',
+    format('values (''c'', %s::bigint), (''stale'', %s)', :c, :b),
+    'of two their rows are made true, and of the third left'
+);
+select _procrastinate_reconcile_keys(array[:b]) \g /dev/null
 select is_sound();
 
 select * from finish();
