@@ -160,13 +160,16 @@ def test_a_call_that_ends_after_its_loop_harms_nobody() -> None:
 
 def test_a_program_ends_when_its_calls_have_though_nobody_closed_the_threads() -> None:
     program = """\
-import asyncio, time
+import asyncio, os, time
 from procrastinate.worker.threads import Threads
 
+def say(words):
+    os.write(1, f"{words}\\n".encode())  # a line at a time, whoever speaks
+
 def work():
-    print("begins", flush=True)
+    say("begins")
     time.sleep(0.2)  # the work
-    print("ends", flush=True)
+    say("ends")
 
 async def main():
     threads = Threads(asyncio.get_running_loop(), 2, "t")
@@ -174,7 +177,7 @@ async def main():
     threads.call(lambda: None, lambda *_: None)
 
 asyncio.run(main())
-print("main has ended", flush=True)
+say("main has ended")
 """
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True

@@ -24,7 +24,7 @@ select results_eq(
     $$values ('1'::jsonb, 'succeeded', null::timestamptz)$$, 'for ever'
 );
 
-delete from procrastinate_workers where id = :worker;
+select procrastinate_unregister_worker_v2(:worker) \g /dev/null
 select is(store(:job, :claim, :worker), format('{%s}{%s}', :job, :job), 'a worker that was pruned still has its claims');
 
 select * from finish();

@@ -59,7 +59,7 @@ select results_eq(
     format('values (%s::bigint, true), (%s, true), (%s, false)', :job, :other, :third),
     'each of them, and nobody else'
 );
-delete from procrastinate_workers where id = :worker;
+select procrastinate_unregister_worker_v2(:worker) \g /dev/null
 select is(told(:job, :claim, :worker, 0.9, null), 'updated', 'a worker that was pruned still has its claims');
 select is(
     outcome_of(format('select procrastinate_update_jobs_v1(%s)', r.arguments)), 'PQ003', r.why
