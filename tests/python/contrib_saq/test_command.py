@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import os
 import pathlib
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import sys
 import urllib.parse
+from collections.abc import Generator
 
 import psycopg.conninfo
 import pytest
@@ -60,15 +62,23 @@ def home(tmp_path: pathlib.Path, dsn: str, monkeypatch: pytest.MonkeyPatch) -> p
     return tmp_path
 
 
-def say(home: pathlib.Path, *arguments: str) -> subprocess.Popen[str]:
+@contextlib.contextmanager
+def say(home: pathlib.Path, *arguments: str) -> Generator[subprocess.Popen[str], None, None]:
+    """Run the command; what it leaves behind is killed."""
     root = pathlib.Path(__file__).parents[3]
-    return subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", "procrastinate.contrib.saq", *arguments],
         cwd=home,
         env={**os.environ, "PYTHONPATH": str(root)},
         stderr=subprocess.PIPE,
         text=True,
-    )
+        start_new_session=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 async def test_the_command_runs_a_worker_that_a_check_finds_and_a_signal_ends(

@@ -159,11 +159,22 @@ async def test_a_schema_that_can_not_be_installed_is_an_error(empty_dsn: str) ->
     )
     queue = PostgresQueue.from_url(dsn, min_size=1)
 
-    with pytest.raises(exceptions.ConnectorException):
-        await queue.connect()
+    try:
+        with pytest.raises(exceptions.ConnectorException):
+            await queue.connect()
+    finally:
+        await queue.disconnect()
 
+
+async def test_a_queue_that_is_not_connected_may_be_disconnected(
+    queue: PostgresQueue, dsn: str
+) -> None:
     await queue.disconnect()
     await queue.disconnect()
+    await PostgresQueue.from_url(dsn).disconnect()
+
+    await queue.connect()
+    assert await queue.enqueue("f") is not None
 
 
 async def test_a_pool_of_the_callers_is_opened_and_closed_if_that_is_wanted(dsn: str) -> None:

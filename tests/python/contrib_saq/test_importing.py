@@ -79,7 +79,7 @@ def test_the_command_tells_what_it_has_moved_and_what_it_could_not_read(
 ) -> None:
     conn.execute(TABLE)
     conn.execute("alter table saq_jobs rename to old_jobs")
-    store(conn, "a list", "queued", b"[]", table="old_jobs")
+    store(conn, "a text", "queued", b'"a function"', table="old_jobs")
     store(conn, "no function", "queued", {"kwargs": {}}, table="old_jobs")
     store(conn, "runs", "active", {"function": "add"}, table="old_jobs")
     conn.commit()
@@ -91,7 +91,7 @@ def test_the_command_tells_what_it_has_moved_and_what_it_could_not_read(
     assert capsys.readouterr().out.splitlines() == [
         "0 jobs moved",
         "1 jobs still run in SAQ's workers: let them end",
-        "left: a list: ValueError('not a job in JSON')",
+        "left: a text: ValueError('not a job in JSON')",
         "left: no function: ValueError('not a job in JSON')",
     ]
 
