@@ -112,8 +112,6 @@ async def _defer(
     report: Report,
 ) -> list[str]:
     """Insert jobs; return the keys of those that were free."""
-    if not jobs:
-        return []
     tried = await queue.app.connector.call_async(
         defers.try_defer_jobs_v2(new_jobs=[rows.row_of(job, name) for job, name in jobs]),
         connection=connection,

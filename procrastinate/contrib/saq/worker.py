@@ -245,9 +245,7 @@ class Worker(Generic[CtxType]):
             while not self.event.is_set():
                 try:
                     await action()
-                except (Exception, asyncio.CancelledError) as exc:
-                    if isinstance(exc, asyncio.CancelledError):
-                        raise
+                except Exception:
                     logger.exception("Upkeep task failed unexpectedly")
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(seconds):

@@ -81,6 +81,18 @@ async def test_a_job_between_attempts_waits_with_its_error(queue: PostgresQueue)
     assert (await queue.info())["scheduled"] == 1
 
 
+async def test_a_backoff_spreads_the_next_attempts_up_to_its_cap(queue: PostgresQueue) -> None:
+    keys = ["a", "b", "c"]
+    for key in keys:
+        await queue.enqueue("fail", key=key, retries=2, retry_delay=9e6, retry_backoff=1e6)
+
+    await drain(queue, fail)
+
+    delays = [(await again(queue, key)).scheduled - time.time() for key in keys]
+    assert all(0 < delay <= 1e6 for delay in delays)
+    assert min(delays) < 1e6 - 1000  # all three so near to the cap: once in 10^9
+
+
 async def test_a_function_that_nobody_has_and_wrong_arguments_are_failures(
     queue: PostgresQueue,
 ) -> None:
@@ -217,6 +229,38 @@ async def test_sync_functions_run_in_threads_with_the_context(queue: PostgresQue
     await drain(queue, ("where", where))
 
     assert (await again(queue, "k")).result not in (None, threading.main_thread().name)
+
+
+async def test_a_job_that_is_aborted_has_not_ended_before_its_thread(
+    queue: PostgresQueue, work: Work
+) -> None:
+    loop = asyncio.get_running_loop()
+    begun, release = asyncio.Event(), threading.Event()
+    ends: list[str] = []
+
+    def block(ctx: Any) -> None:
+        loop.call_soon_threadsafe(begun.set)
+        release.wait(PATIENCE)
+        ends.append("thread")
+
+    def note(ctx: Any) -> None:
+        ends.append("job")
+
+    worker = await work(queue, ("block", block), after_process=note)
+    job = await queue.enqueue("block", key="k", timeout=0)
+    assert job is not None
+    async with asyncio.timeout(PATIENCE):
+        await begun.wait()
+        await job.abort("enough")
+        while not any(c["task"].cancelling() for c in worker.job_task_contexts.values()):
+            await queue.count("active")  # each look is a round trip
+    assert (await again(queue, "k")).status is saq.Status.ABORTING
+
+    release.set()
+    await job.refresh(PATIENCE)
+
+    assert job.status is saq.Status.ABORTED
+    assert ends == ["thread", "job"]
 
 
 async def test_a_result_that_json_can_not_say_fails_the_job(queue: PostgresQueue) -> None:

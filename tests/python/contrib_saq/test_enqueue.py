@@ -170,3 +170,58 @@ async def test_a_batch_that_raises_aborts_what_it_has_enqueued(queue: PostgresQu
     ]
     assert found == ["queued", "aborted"]
     assert (await again(queue, "fine")).status is saq.Status.QUEUED
+
+
+async def test_a_job_enqueues_itself_into_the_queue_that_it_is_given(
+    queue: PostgresQueue,
+) -> None:
+    job = saq.Job("f", key="k", kwargs={"a": 1})
+
+    await job.enqueue(queue)
+
+    assert (job.status, job.queue) == (saq.Status.QUEUED, queue)
+    assert (await again(queue, "k")).kwargs == {"a": 1}
+
+
+async def test_a_job_is_known_by_its_key_to_whoever_did_not_enqueue_it(
+    queue: PostgresQueue,
+) -> None:
+    await queue.enqueue("f", key="k")
+    same = saq.Job("g", key="k", queue=queue)
+
+    await same.abort("enough")
+
+    assert (same.status, same.error) == (saq.Status.ABORTED, "enough")
+    assert (await again(queue, "k")).status is saq.Status.ABORTED
+
+
+async def test_nothing_comes_of_what_is_done_to_a_job_that_is_not_there(
+    queue: PostgresQueue,
+) -> None:
+    job = saq.Job("f", key="k", queue=queue)
+
+    await job.abort("enough")
+    await job.retry("again")
+    await job.update(progress=0.5)
+    with pytest.raises(RuntimeError, match="doesn't exist"):
+        await job.refresh(0)
+
+    assert (job.status, job.error, job.progress) == (saq.Status.NEW, None, 0.0)
+    assert queue.aborted == 0
+    assert await queue.job("k") is None
+
+
+async def test_a_waiting_job_may_be_finished_as_aborted(queue: PostgresQueue) -> None:
+    for key, error in (("why", "enough"), ("no word", None)):
+        job = await queue.enqueue("f", key=key)
+        assert job is not None
+        job.error = error
+        await queue.finish_abort(job)
+
+        assert (job.status, job.error) == (saq.Status.ABORTED, error or "aborted")
+        assert (await again(queue, key)).status is saq.Status.ABORTED
+
+
+def test_a_queue_without_a_database_is_refused() -> None:
+    with pytest.raises(ValueError, match="Queue 'q' needs a pool or the url of a database"):
+        PostgresQueue(name="q")

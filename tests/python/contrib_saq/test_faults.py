@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import json
 import time
 from typing import Any
 
 import psycopg
+import psycopg.conninfo
+import pytest
 
 import procrastinate
+from procrastinate import exceptions
 from procrastinate.contrib import saq
 from procrastinate.contrib.saq.queue.postgres import PostgresQueue
 from procrastinate.job_context import JobContext
 from procrastinate.rpc import wire
 from tests.python.contrib_saq.conftest import PATIENCE, Work, add, again, drain
+
+WAITING = """
+    select 1 from pg_stat_activity
+    where datname = current_database() and wait_event_type = 'Lock'
+"""
 
 
 async def test_a_job_never_begins_before_its_fraction_of_a_second(
@@ -122,6 +131,63 @@ async def test_a_queue_installs_the_schema_where_there_is_none(empty_dsn: str) -
 
     assert await queue.enqueue("f") is not None
     await queue.disconnect()
+
+
+async def test_a_queue_that_finds_the_schema_being_installed_waits_for_it(
+    empty_dsn: str,
+) -> None:
+    queue = PostgresQueue.from_url(empty_dsn, min_size=1)
+    connect = psycopg.AsyncConnection[Any].connect
+    async with await connect(empty_dsn) as other, await connect(empty_dsn) as looks:
+        await looks.set_autocommit(True)
+        await other.execute(queue.app.schema_manager.get_schema())
+
+        connecting = asyncio.create_task(queue.connect())
+        async with asyncio.timeout(PATIENCE):
+            while not await (await looks.execute(WAITING)).fetchone():
+                pass  # each look is a round trip
+        await other.commit()
+        await connecting
+
+    assert await queue.enqueue("f") is not None
+    await queue.disconnect()
+
+
+async def test_a_schema_that_can_not_be_installed_is_an_error(empty_dsn: str) -> None:
+    dsn = psycopg.conninfo.make_conninfo(
+        empty_dsn, options="-c default_transaction_read_only=on"
+    )
+    queue = PostgresQueue.from_url(dsn, min_size=1)
+
+    try:
+        with pytest.raises(exceptions.ConnectorException):
+            await queue.connect()
+    finally:
+        await queue.disconnect()
+
+
+async def test_a_queue_that_is_not_connected_may_be_disconnected(
+    queue: PostgresQueue, dsn: str
+) -> None:
+    await queue.disconnect()
+    await queue.disconnect()
+    await PostgresQueue.from_url(dsn).disconnect()
+
+    await queue.connect()
+    assert await queue.enqueue("f") is not None
+
+
+async def test_a_pool_of_the_callers_is_opened_and_closed_if_that_is_wanted(dsn: str) -> None:
+    from psycopg_pool import AsyncConnectionPool
+
+    pool = AsyncConnectionPool[Any](dsn, min_size=1, open=False)
+    queue = PostgresQueue(pool=pool, manage_pool_lifecycle=True)
+
+    await queue.connect()
+    assert await queue.enqueue("f") is not None
+    await queue.disconnect()
+
+    assert pool.closed
 
 
 async def test_a_pool_of_the_callers_stays_open(dsn: str) -> None:

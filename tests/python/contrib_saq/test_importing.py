@@ -7,8 +7,11 @@ import time
 from typing import Any
 
 import psycopg
+import pytest
+from psycopg import sql
 
 from procrastinate.contrib import saq
+from procrastinate.contrib.saq import __main__ as command
 from procrastinate.contrib.saq import importing
 from procrastinate.contrib.saq.queue.postgres import PostgresQueue
 from tests.python.contrib_saq.conftest import add, again, drain
@@ -22,12 +25,17 @@ TABLE = """
 """
 
 
-def store(conn: psycopg.Connection, key: str, status: str, job: dict[str, Any] | bytes) -> None:
+def store(
+    conn: psycopg.Connection,
+    key: str,
+    status: str,
+    job: dict[str, Any] | bytes,
+    *,
+    table: str = "saq_jobs",
+) -> None:
     payload = job if isinstance(job, bytes) else json.dumps(job).encode()
-    conn.execute(
-        "insert into saq_jobs (key, job, queue, status) values (%s, %s, 'default', %s)",
-        (key, payload, status),
-    )
+    insert = sql.SQL("insert into {} (key, job, queue, status) values (%s, %s, 'default', %s)")
+    conn.execute(insert.format(sql.Identifier(table)), (key, payload, status))
 
 
 async def test_waiting_jobs_are_moved_and_what_can_not_be_read_is_listed(
@@ -64,3 +72,40 @@ async def test_waiting_jobs_are_moved_and_what_can_not_be_read_is_listed(
         saq.Status.QUEUED, later, {"m": 1}
     )  # fmt: skip
     assert (await again(queue, "tried")).retries == 2
+
+
+def test_the_command_tells_what_it_has_moved_and_what_it_could_not_read(
+    conn: psycopg.Connection, dsn: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    conn.execute(TABLE)
+    conn.execute("alter table saq_jobs rename to old_jobs")
+    store(conn, "a text", "queued", b'"a function"', table="old_jobs")
+    store(conn, "no function", "queued", {"kwargs": {}}, table="old_jobs")
+    store(conn, "runs", "active", {"function": "add"}, table="old_jobs")
+    conn.commit()
+
+    with pytest.raises(SystemExit) as ended:
+        command.main(["import-jobs", dsn, "--table", "old_jobs"])
+
+    assert ended.value.code == 1
+    assert capsys.readouterr().out.splitlines() == [
+        "0 jobs moved",
+        "1 jobs still run in SAQ's workers: let them end",
+        "left: a text: ValueError('not a job in JSON')",
+        "left: no function: ValueError('not a job in JSON')",
+    ]
+
+
+def test_the_command_succeeds_when_all_that_waits_was_moved(
+    conn: psycopg.Connection, dsn: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    conn.execute(TABLE)
+    store(conn, "k", "queued", {"function": "add"})
+    conn.commit()
+
+    with pytest.raises(SystemExit) as ended:
+        command.main(["import-jobs", dsn])
+
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == "1 jobs moved\n"
+    assert conn.execute("select key from procrastinate_jobs").fetchall() == [("k",)]

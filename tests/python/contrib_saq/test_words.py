@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from typing import Any
 
 import pytest
@@ -46,6 +48,8 @@ def test_durations_are_in_milliseconds(kind: Any, expected: int) -> None:
 
     assert job.duration(kind) == expected
     assert Job("f").duration(kind) is None
+    assert Job("f").duration("running") is None
+    assert 1000 <= (Job("f", started=utils.now() - 1000).duration("running") or 0) < 60_000
     with pytest.raises(ValueError, match="Unknown duration type: x"):
         job.duration("x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
@@ -109,3 +113,38 @@ def test_a_cron_expression_that_says_no_time_is_refused() -> None:
 
     with pytest.raises(ValueError, match="Cron is invalid bad"):
         saq.Worker(saq.Queue.from_url("postgresql://"), [], cron_jobs=[saq.CronJob(f, "bad")])
+
+
+async def test_cancelling_says_whether_all_tasks_ended_in_time() -> None:
+    release = asyncio.Event()
+
+    async def stubborn() -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await release.wait()
+        await release.wait()
+
+    task = asyncio.create_task(stubborn())
+    await asyncio.sleep(0)
+
+    assert not await utils.cancel_tasks([task], timeout=0)
+    release.set()
+    assert await utils.cancel_tasks([task], timeout=None)
+    assert await utils.cancel_tasks([])
+
+
+def test_a_job_as_text_is_read_by_its_own_queue_alone() -> None:
+    queue = saq.Queue.from_url("postgresql://")
+    job = Job("f", kwargs={"a": 1}, key="k", queue=queue, status=Status.QUEUED, meta={"m": 1})
+
+    text = queue.serialize(job)
+    read = queue.deserialize(text)
+    ended = queue.deserialize(job.to_dict() | {"queue": "default"}, status="complete")
+
+    assert read is not None
+    assert ended is not None
+    assert (read.to_dict(), read.queue) == (job.to_dict(), queue)
+    assert (ended.key, ended.status, ended.queue) == ("k", Status.COMPLETE, queue)
+    assert queue.deserialize(None) is None
+    assert Job.key_from_id(job.id) == "k"
+    with pytest.raises(ValueError, match="fetched by wrong queue: other"):
+        saq.Queue.from_url("postgresql://", name="other").deserialize(text)

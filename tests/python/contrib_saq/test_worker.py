@@ -89,6 +89,66 @@ async def test_functions_are_known_by_qualified_names_and_the_first_of_a_name_wi
         saq.Worker(queue, [], burst=True)
 
 
+def test_a_worker_takes_no_other_kind_of_queue() -> None:
+    other: Any = "default"
+
+    with pytest.raises(TypeError, match="runs jobs of a PostgresQueue, not of 'default'"):
+        saq.Worker(other, [])
+
+
+@pytest.mark.parametrize("burst", [False, True])
+async def test_a_worker_that_is_stopped_while_it_starts_runs_no_job(
+    queue: PostgresQueue, burst: bool
+) -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+    over: list[str] = []
+
+    async def startup(ctx: Any) -> None:
+        begun.set()
+        await go_on.wait()
+
+    await queue.enqueue("add", key="k", a=1, b=1)
+    worker = saq.Worker[Any](
+        queue, [add], burst=burst, dequeue_timeout=PATIENCE, startup=startup,
+        shutdown=lambda ctx: over.append("shut down"),
+    )  # fmt: skip
+    run = asyncio.create_task(worker.start())
+    async with asyncio.timeout(PATIENCE):
+        await begun.wait()
+        stop = asyncio.create_task(worker.stop())
+        go_on.set()
+        await stop
+        await run
+
+    assert (await again(queue, "k")).attempts == 0
+    assert over == ["shut down"]
+
+
+async def test_upkeep_that_fails_is_logged_and_done_again(
+    queue: PostgresQueue, work: Work, caplog: pytest.LogCaptureFixture
+) -> None:
+    calls = 0
+    recovered = asyncio.Event()
+
+    async def noon(ctx: Any) -> None: ...
+
+    async def refuse_the_second(job: saq.Job) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise RuntimeError("not today")
+        if calls == 3:
+            recovered.set()
+
+    queue.register_before_enqueue(refuse_the_second)
+    await work(queue, cron_jobs=[saq.CronJob(noon, "0 12 * * *")], timers={"schedule": 0.01})
+    async with asyncio.timeout(PATIENCE):
+        await recovered.wait()
+
+    failures = [r for r in caplog.records if r.message == "Upkeep task failed unexpectedly"]
+    assert [str(r.exc_info[1]) for r in failures if r.exc_info] == ["not today"]
+
+
 async def test_a_burst_ends_after_as_many_jobs_as_it_may_run(queue: PostgresQueue) -> None:
     for n in range(5):
         await queue.enqueue("add", a=n, b=n)
@@ -234,6 +294,7 @@ async def test_a_queue_tells_of_its_jobs_and_workers(queue: PostgresQueue, work:
     assert (await again(queue, "a")).worker_id == "me"
     assert info["workers"]["me"]["metadata"] == {"rack": 7}
     assert [job["key"] for job in (await queue.info(True, 1, 1))["jobs"]] == ["b"]
+    assert await queue.count("active") == 1
     assert await queue.count("incomplete") == 3
     with pytest.raises(ValueError, match="Can't count 'all'"):
         await queue.count("all")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -157,8 +157,6 @@ class PostgresQueue(Queue):
 
     async def disconnect(self) -> None:
         """Close the connections."""
-        if not self._is_connected:
-            return
         self._is_connected = False
         await self.app.close_async()
         if self.pool is not None and self._manages_pool:
