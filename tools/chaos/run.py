@@ -18,7 +18,7 @@ from tools.chaos import checker, ledger, plan, record
 from tools.chaos.faults import Breaker
 from tools.chaos.fleet import Fleet
 from tools.chaos.proxy import Proxy
-from tools.chaos.server import DATABASE, ROLE, Server
+from tools.chaos.server import DATABASE, DISK, ROLE, Server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -62,11 +62,11 @@ class Scene:
 
 
 @contextlib.contextmanager
-def scene() -> Generator[Scene]:
+def scene(disk: int = DISK) -> Generator[Scene]:
     """Set up a server, a proxy and a place for the history; take all of it down."""
     history = pathlib.Path(tempfile.mkdtemp(prefix="procrastinate-chaos-history-"))
     with contextlib.ExitStack() as stack:
-        server = Server()
+        server = Server(disk)
         stack.callback(server.close)
         server.create()
         proxy = Proxy(server.socket)

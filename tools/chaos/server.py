@@ -22,13 +22,13 @@ PORT = 5432
 ROLE = "app"
 DATABASE = "chaos"
 PATIENCE = 120.0  # seconds that the server has to come back: the machine may be busy
-DISK = "64m"
+#: Room for the WAL, in MB: little, so that a disk is soon full; and what is written at full speed.
+DISK, LARGE_DISK = 64, 2048
 SETTINGS = {
     "fsync": "on",
     "synchronous_commit": "on",
     "shared_buffers": "64MB",
     "min_wal_size": "4MB",
-    "max_wal_size": "24MB",
     "wal_recycle": "off",  # so that a disk without room for another file is noticed soon
     "checkpoint_timeout": "30s",
     "max_connections": "100",
@@ -42,12 +42,12 @@ SETTINGS = {
 class Disk:
     """A small file system for the WAL, if this account may make one."""
 
-    def __init__(self, path: pathlib.Path) -> None:
+    def __init__(self, path: pathlib.Path, size: int = DISK) -> None:
         self.path = path
         self.missing: str | None = None
         path.mkdir()
         done = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "none", str(path)],
+            ["mount", "-t", "tmpfs", "-o", f"size={size}m", "none", str(path)],
             capture_output=True,
             text=True,
             check=False,
@@ -79,7 +79,8 @@ class Disk:
 class Server:
     """A server in a temporary directory, started and killed as one likes."""
 
-    def __init__(self) -> None:
+    def __init__(self, disk: int = DISK) -> None:
+        self._settings = {**SETTINGS, "max_wal_size": f"{disk * 3 // 8}MB"}
         self._account = programs.find_account()
         where = programs.temporary_directory(self._account, in_memory=False)
         self.home = pathlib.Path(tempfile.mkdtemp(prefix="procrastinate-chaos-", dir=where))
@@ -87,7 +88,7 @@ class Server:
         self.home.chmod(0o755)
         self.data = self.home / "data"
         self.log = self.home / "server.log"
-        self.disk = Disk(self.home / "disk")
+        self.disk = Disk(self.home / "disk", disk)
 
     @property
     def socket(self) -> str:
@@ -139,7 +140,7 @@ class Server:
     def start(self) -> None:
         """Start it, as often as it takes, and return when it answers."""
         deadline = time.monotonic() + PATIENCE
-        settings = {**SETTINGS, "unix_socket_directories": str(self.data)}
+        settings = {**self._settings, "unix_socket_directories": str(self.data)}
         options = [
             part for name, value in settings.items() for part in ("-c", f"{name}={value}")
         ]

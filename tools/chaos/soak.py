@@ -12,7 +12,7 @@ import attrs
 import psycopg
 
 from tools.chaos import ledger, plan, record, run, tasks, worker
-from tools.chaos.server import ROLE
+from tools.chaos.server import LARGE_DISK, ROLE
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -142,7 +142,7 @@ def maximum(scene: run.Scene) -> float:
 def carry_out(seed: int, seconds: float, every: float) -> int:
     """Soak, print what was seen, and return 1 if anything was not as it should be."""
     breaches: list[str] = []
-    with run.scene() as scene:
+    with run.scene(LARGE_DISK) as scene:
         kinds = run.kinds_for(scene.server)
         scene.fleet.start_workers(WORKERS, CONCURRENCY, "--mute")
         maximum(scene)  # once to be warm
