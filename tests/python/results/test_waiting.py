@@ -362,6 +362,17 @@ async def test_a_notification_that_is_not_ours_disturbs_nobody(
     assert len(strange) == 3  # the last one names jobs, of which nobody waits for any
 
 
+async def test_sync_code_that_waits_in_vain_is_told_for_what(app: App) -> None:
+    first, second = await app.configure_task("t").batch_defer_async(*numbers(2))
+    wait_for = app.job_manager.wait_for
+
+    with pytest.raises(TimeoutError, match=f"2 jobs have not ended, among them job {first}"):
+        await asyncio.to_thread(wait_for, [first, second], 0.02)
+    with pytest.raises(exceptions.JobNotFound, match="There is no job 10001"):
+        await asyncio.to_thread(wait_for, [first, 10001])
+    assert await asyncio.to_thread(wait_for, []) == []
+
+
 async def test_map_gives_the_results_in_the_order_of_the_arguments(
     app: App, work: Work
 ) -> None:
