@@ -86,6 +86,15 @@ class Claims:
         async with asyncio.TaskGroup() as group:
             for lane in self._lanes:
                 group.create_task(lane.run())
+        # Not before: what one lane could not report another may have.
+        unreported = [ended.job.log_string for ended in self.ends + self.retries]
+        if unreported:
+            self.worker.logger.error(
+                "The ends of %s jobs could not be saved; they stay in doing: %s",
+                len(unreported),
+                ", ".join(unreported),
+                extra=self.worker.log_extra("ends_not_saved"),
+            )
 
     def wake(self) -> None:
         """Something may have become possible: look at once."""
@@ -516,14 +525,6 @@ class _Lane:
             self.event.clear()
             await self.event.wait()
         await self._say_last(exc)
-        unreported = [ended.job.log_string for ended in claims.ends + claims.retries]
-        if unreported:
-            worker.logger.error(
-                "The ends of %s jobs could not be saved; they stay in doing: %s",
-                len(unreported),
-                ", ".join(unreported),
-                extra=worker.log_extra("ends_not_saved"),
-            )
 
     async def _say_last(self, exc: Exception) -> None:
         """Report what there is to report, after a failure that may not concern reports."""

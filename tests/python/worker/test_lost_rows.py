@@ -72,6 +72,48 @@ async def test_a_beat_gives_back_what_is_not_known_here_but_not_what_is_on_its_w
     assert runs.ran == [1, 2]
 
 
+async def test_a_worker_is_left_at_once_while_a_beat_waits_for_an_answer(
+    app: App,
+    database: Database,
+    start_worker: StartWorker,
+    records: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Runs(app)
+    send: Any = app.connector.call_async
+    claimed, beats = asyncio.Event(), asyncio.Event()
+
+    async def call_async(call: Any, **options: Any) -> Any:
+        answer = await send(call, **options)
+        if call.function.name == "procrastinate_finish_and_fetch_v1" and answer.claimed:
+            claimed.set()
+            await asyncio.Event().wait()  # the answer never comes
+        return answer
+
+    intercept(app, monkeypatch, call_async)
+    job_id = await app.configure_task("quick").defer_async(n=1)
+    run = await start_worker(**ALONE)
+    await claimed.wait()
+    settled = run.worker.claims.settled
+
+    async def wait_until_settled() -> None:
+        beats.set()
+        await settled()
+
+    monkeypatch.setattr(run.worker.claims, "settled", wait_until_settled)
+    run.worker.heartbeat.beat_now()
+    await beats.wait()
+    for _ in range(3):  # stop, insist, leave
+        run.task.cancel()
+        await asyncio.sleep(0)
+
+    with pytest.raises(asyncio.CancelledError):
+        await run.ended()
+    assert [r.getMessage() for r in records.records if r.levelname == "ERROR"] == []
+    assert run.worker.claims.failure is None
+    assert await database.status(job_id) == "doing"
+
+
 async def test_a_worker_that_was_pruned_registers_again(
     app: App,
     database: Database,
