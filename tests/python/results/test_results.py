@@ -95,6 +95,18 @@ async def test_an_error_has_the_traceback_of_the_worker(app: App) -> None:
     assert 'raise ValueError("not today")' in note
 
 
+async def test_a_failure_without_a_ttl_says_where_its_errors_are(app: App) -> None:
+    @app.task(retry=1)
+    async def task() -> None:
+        raise ValueError("not today")
+
+    job_id = await task.defer_async()
+    await drain(app)
+
+    with pytest.raises(exceptions.JobFailed, match=f"Job {job_id} failed after 2 attempts"):
+        await app.job_manager.get_result_async(job_id)
+
+
 async def test_a_job_that_was_cancelled_says_so(app: App) -> None:
     @app.task(ttl=60)
     async def task() -> int:
