@@ -182,9 +182,8 @@ class Waiters:
             task.add_done_callback(self._ending.discard)
 
     async def _close_line(self) -> None:
-        if (
-            self._look is not None
-        ):  # Nobody waits for it, but a line that is closed says nothing.
+        if self._look is not None:
+            # Nobody waits for it, but a line that is closed says nothing.
             await asyncio.wait([self._look])
         if not self._waits:
             await self._line.close()
@@ -203,8 +202,6 @@ class Waiters:
     def _looked(self, look: asyncio.Task[None]) -> None:
         if self._look is look:
             self._look = None
-        if not look.cancelled() and look.exception() is not None:
-            logger.error("Looking for the ends of jobs failed", exc_info=look.exception())
 
     async def _look_at_due(self) -> None:
         while self._due:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime
 from typing import TYPE_CHECKING, Any
 
-from procrastinate import exceptions, jobs, types
+from procrastinate import jobs, types
 from procrastinate.rpc import decode, values
 from procrastinate.rpc.call import Call, Function
 
@@ -507,8 +507,6 @@ def get_result(*, job_id: int) -> Call[values.JobReport]:
     """
 
     def read(rows: Rows) -> values.JobReport:
-        if not rows:
-            raise exceptions.NoResult
         status, attempts, result, error, progress, meta, updated_at, expires_at = rows[0]
         # A result that is null can't be told from none: get_results_v1 can.
         stored = result is not None or error is not None
@@ -544,8 +542,6 @@ def watch_job(*, job_id: int) -> Call[values.Watch]:
     """
 
     def read(rows: Rows) -> values.Watch:
-        if not rows:
-            raise exceptions.NoResult
         channel, status, over = rows[0]
         return values.Watch(channel=channel, status=status, over=over)
 

@@ -55,16 +55,10 @@ class Claims:
     ----------
     worker
         Whose slots are to be filled.
-    lanes
-        How many exchanges may be under way at once: more than one for a worker of many slots,
-        so that the database works on one batch while the other runs. The first lane looks for
-        jobs when there seem to be none; the others only while full batches come.
     """
 
-    def __init__(self, worker: Worker, lanes: int | None = None) -> None:
+    def __init__(self, worker: Worker) -> None:
         self.worker = worker
-        if lanes is None:
-            lanes = 2 if worker.concurrency >= TWO_LANES_FROM else 1
         self.ends: list[RunningJob] = []
         self.retries: list[RunningJob] = []
         self.suspects: int = 0
@@ -81,6 +75,10 @@ class Claims:
         """Whether new jobs are to be announced to this worker."""
         self._highest = 0
         """The highest number of a claim so far."""
+        # More than one for a worker of many slots: the database works on one batch while the
+        # other runs. The first lane looks for jobs when there seem to be none; the others only
+        # while full batches come.
+        lanes = 2 if worker.concurrency >= TWO_LANES_FROM else 1
         self._lanes = [_Lane(self, is_first=number == 0) for number in range(lanes)]
 
     async def run(self) -> None:
@@ -88,6 +86,15 @@ class Claims:
         async with asyncio.TaskGroup() as group:
             for lane in self._lanes:
                 group.create_task(lane.run())
+        # Not before: what one lane could not report another may have.
+        unreported = [ended.job.log_string for ended in self.ends + self.retries]
+        if unreported:
+            self.worker.logger.error(
+                "The ends of %s jobs could not be saved; they stay in doing: %s",
+                len(unreported),
+                ", ".join(unreported),
+                extra=self.worker.log_extra("ends_not_saved"),
+            )
 
     def wake(self) -> None:
         """Something may have become possible: look at once."""
@@ -518,14 +525,6 @@ class _Lane:
             self.event.clear()
             await self.event.wait()
         await self._say_last(exc)
-        unreported = [ended.job.log_string for ended in claims.ends + claims.retries]
-        if unreported:
-            worker.logger.error(
-                "The ends of %s jobs could not be saved; they stay in doing: %s",
-                len(unreported),
-                ", ".join(unreported),
-                extra=worker.log_extra("ends_not_saved"),
-            )
 
     async def _say_last(self, exc: Exception) -> None:
         """Report what there is to report, after a failure that may not concern reports."""

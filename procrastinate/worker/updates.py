@@ -177,8 +177,6 @@ class Updates:
     async def _send(self, words: list[_Word]) -> None:
         """Send one statement. If it is refused, send each half: in the end who was to blame."""
         worker = self._worker
-        if not words:
-            return
         try:
             await worker.outage.call(
                 results.update_jobs_v1(

@@ -8,7 +8,7 @@ import json
 import math
 import random
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from procrastinate import exceptions, jobs
 from procrastinate.connectors.memory import refusals
@@ -67,18 +67,8 @@ def taken_from(values: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def _check(options: Any) -> None:
-    if options is None:
-        return
-    is_object = isinstance(options, Mapping)
-    named: Mapping[str, Any] = (
-        cast("Mapping[str, Any]", options) if is_object else {"options": options}
-    )
-    for name, value in named.items():
-        if value is None:
-            continue
-        if name not in _KINDS:
-            raise exceptions.InvalidArgument(f'A job has no option "{name}"')
+def _check(options: Mapping[str, Any] | None) -> None:
+    for name, value in (options or {}).items():
         kind, least, most = _KINDS[name]
         size = len(value) if kind == "string" and isinstance(value, str) else value
         if (
@@ -112,7 +102,7 @@ def _json_text(value: Any) -> str:
 
 
 def _read(options: Mapping[str, Any]) -> jobs.JobOptions:
-    read = {name: value for name, value in options.items() if value is not None}
+    read = {**options}
     for name in SECONDS:
         if name in read:
             read[name] = round(float(read[name]), 6)  # an interval has microseconds

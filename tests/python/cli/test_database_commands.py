@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 from typing import TYPE_CHECKING, Any, cast
 
@@ -97,6 +98,30 @@ def test_on_a_terminal_a_long_command_says_how_far_it_is(
     *updates, after = shown.split("\r\x1b[K")
     assert updates[1].startswith("0 s")
     assert after == "04.00.00_01_pre_baseline"
+
+
+def test_roles_are_created_once_under_the_names_that_are_given(
+    run: Run, conn: psycopg.Connection
+) -> None:
+    name = f"procrastinate_made_{os.getpid()}"
+    parts = ("worker", "operator", "auditor")
+    args = [f"--role=producer={name}", *(f"--role={part}=" for part in parts)]
+    try:
+        first = run("schema", "--roles", *args)
+        second = run("schema", "--roles", *args)
+    finally:
+        conn.execute(f"drop owned by {name}; drop role {name}".encode())
+
+    assert (first.status, first.out) == (0, f"{name}: producer, created\n")
+    assert (second.status, second.out) == (0, f"{name}: producer\n")
+
+
+@pytest.mark.parametrize("role", ["producer", "owner=somebody"])
+def test_a_role_of_no_part_is_a_usage_error(run: Run, role: str) -> None:
+    outcome = run("schema", "--roles", f"--role={role}")
+
+    assert (outcome.status, outcome.out) == (2, "")
+    assert f"Invalid role: '{role}'. Expected producer, worker" in outcome.err
 
 
 @pytest.mark.parametrize("command", ["--apply", "--migrate"])

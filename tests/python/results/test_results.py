@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from procrastinate import App, JobContext, PsycopgConnector, exceptions
-from procrastinate.worker import claim
+from procrastinate.worker import claim, records
 
 from .conftest import Work, drain, numbers
 
@@ -93,6 +93,18 @@ async def test_an_error_has_the_traceback_of_the_worker(app: App) -> None:
     assert (error.cls, error.message, error.attempt) == ("builtins.ValueError", "not today", 2)
     (note,) = raised.value.__notes__
     assert 'raise ValueError("not today")' in note
+
+
+async def test_a_failure_without_a_ttl_says_where_its_errors_are(app: App) -> None:
+    @app.task(retry=1)
+    async def task() -> None:
+        raise ValueError("not today")
+
+    job_id = await task.defer_async()
+    await drain(app)
+
+    with pytest.raises(exceptions.JobFailed, match=f"Job {job_id} failed after 2 attempts"):
+        await app.job_manager.get_result_async(job_id)
 
 
 async def test_a_job_that_was_cancelled_says_so(app: App) -> None:
@@ -182,6 +194,43 @@ async def test_a_result_that_is_too_large_fails_its_job_and_the_worker_says_so(
         f"The result of job {refusal.__dict__['job']['task_name']}[{large}](...) is larger than "
         "the database allows"
     )
+
+
+async def test_a_result_that_is_too_large_for_any_statement_is_not_sent(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records, "MOST_OF_RESULT", 10)
+
+    @app.task(ttl=60)
+    async def task(size: int) -> str:
+        return "x" * size
+
+    fits, large = await task.batch_defer_async({"size": 8}, {"size": 9})
+    await drain(app, concurrency=2)
+
+    assert await app.job_manager.get_result_async(fits) == "x" * 8
+    with pytest.raises(exceptions.JobFailed, match="is 11 characters of JSON: too much"):
+        await app.job_manager.get_result_async(large)
+
+
+async def test_text_that_a_user_s_own_json_leaves_unescaped_has_to_have_an_encoding(
+    dsn: str,
+) -> None:
+    def dumps(value: Any) -> str:
+        return json.dumps(value, ensure_ascii=False)
+
+    app = App(connector=PsycopgConnector(conninfo=dsn, json_dumps=dumps))
+
+    @app.task(ttl=60)
+    async def task(code: int) -> str:
+        return chr(code)
+
+    async with app.open_async():
+        umlaut, half = await task.batch_defer_async({"code": 0xE4}, {"code": 0xD800})
+        await drain(app, concurrency=2)
+        assert await app.job_manager.get_result_async(umlaut) == "\xe4"
+        with pytest.raises(exceptions.JobFailed, match="surrogates not allowed"):
+            await app.job_manager.get_result_async(half)
 
 
 async def test_a_user_s_own_json_is_used_once_and_trusted_in_nothing(dsn: str) -> None:

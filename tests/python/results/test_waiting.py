@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,6 +25,38 @@ async def waiting(app: App) -> AsyncIterator[waiters.Waiters]:
     waiting = waiters.Waiters(app.connector, asyncio.get_running_loop())
     yield waiting
     await waiting.close()
+
+
+def _listening(app: App, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """An event: the connection that hears of ends listens."""
+    listening = asyncio.Event()
+    listen = app.connector.listen_notify
+
+    async def listen_notify(*, channels: Any, on_listening: Any, **options: Any) -> None:
+        def tell() -> None:
+            on_listening()
+            if channels == [waiters.CHANNEL]:
+                listening.set()
+
+        await listen(channels=channels, on_listening=tell, **options)
+
+    monkeypatch.setattr(app.connector, "listen_notify", listen_notify)
+    return listening
+
+
+def _parted(app: App, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """An event: the connection that hears of ends listens no more."""
+    parted = asyncio.Event()
+    listen = app.connector.listen_notify
+
+    async def listen_notify(**options: Any) -> None:
+        try:
+            await listen(**options)
+        finally:
+            parted.set()
+
+    monkeypatch.setattr(app.connector, "listen_notify", listen_notify)
+    return parted
 
 
 async def test_a_coroutine_gets_what_the_task_returned(app: App, work: Work) -> None:
@@ -64,18 +97,8 @@ async def test_who_waits_is_told_and_need_not_look(
     app: App, work: Work, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(waiters, "POLLING_INTERVAL", 3600.0)
-    begun, released, listening = asyncio.Event(), asyncio.Event(), asyncio.Event()
-    listen = app.connector.listen_notify
-
-    async def listen_notify(*, channels: Any, on_listening: Any, **options: Any) -> None:
-        def tell() -> None:
-            on_listening()
-            if channels == [waiters.CHANNEL]:
-                listening.set()
-
-        await listen(channels=channels, on_listening=tell, **options)
-
-    monkeypatch.setattr(app.connector, "listen_notify", listen_notify)
+    begun, released = asyncio.Event(), asyncio.Event()
+    listening = _listening(app, monkeypatch)
 
     @app.task(ttl=60)
     async def task() -> str:
@@ -162,16 +185,7 @@ async def test_nobody_listens_for_long_when_nobody_waits(
     app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(waiters, "LINGER", 0.01)
-    ended = asyncio.Event()
-    listen = app.connector.listen_notify
-
-    async def listen_notify(**options: Any) -> None:
-        try:
-            await listen(**options)
-        finally:
-            ended.set()
-
-    monkeypatch.setattr(app.connector, "listen_notify", listen_notify)
+    parted = _parted(app, monkeypatch)
     waiting = waiters.Waiters(app.connector, asyncio.get_running_loop())
 
     @app.task()
@@ -181,7 +195,7 @@ async def test_nobody_listens_for_long_when_nobody_waits(
     with contextlib.suppress(TimeoutError):
         await waiting.wait([job_id], timeout=0.02)
     async with asyncio.timeout(PATIENCE):
-        await ended.wait()
+        await parted.wait()
 
     await drain(app)
     (report,) = await waiting.wait([job_id], timeout=10)  # and somebody may wait again
@@ -204,6 +218,107 @@ async def test_an_app_that_is_closed_keeps_nobody_waiting(app: App) -> None:
             await waited
 
 
+async def test_an_app_that_is_closed_between_two_looks_keeps_nobody_waiting(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiters, "POLLING_INTERVAL", 3600.0)
+    looked = asyncio.Event()
+
+    class Told(waiters.Waiters):
+        def _settle(self, asked: Any, reports: Any) -> None:
+            super()._settle(asked, reports)
+            looked.set()
+
+    before = asyncio.all_tasks()
+    waiting = Told(app.connector, asyncio.get_running_loop())
+    job_id = await app.configure_task("t").defer_async()
+    waited = asyncio.create_task(waiting.wait([job_id]))
+    async with asyncio.timeout(PATIENCE):
+        await looked.wait()
+        await waiting.close()
+        with pytest.raises(exceptions.AppNotOpen):
+            await waited
+        await waiting.close()  # which may be twice
+    assert asyncio.all_tasks() == before
+
+
+async def test_jobs_that_are_not_there_keep_no_others_from_their_ends(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def cannot_listen(**_: Any) -> None:
+        raise exceptions.SyncConnectorConfigurationError
+
+    # One look has to do for all.
+    monkeypatch.setattr(app.connector, "listen_notify", cannot_listen)
+    monkeypatch.setattr(waiters, "POLLING_INTERVAL", 3600.0)
+    job_id = await app.configure_task("t").defer_async()
+    await app.job_manager.cancel_job_by_id_async(job_id)
+
+    nowhere = asyncio.create_task(app.wait_for([10001, 10002]))
+    cancelled = asyncio.create_task(app.wait_for([job_id]))
+
+    async with asyncio.timeout(PATIENCE):
+        with pytest.raises(exceptions.JobNotFound, match="There is no job 10001"):
+            await nowhere
+        assert [report.status for report in await cancelled] == ["cancelled"]
+
+
+async def test_who_waits_is_told_why_the_database_says_nothing(
+    database_app: App, conn: psycopg.Connection
+) -> None:
+    app = database_app
+    ids = await app.configure_task("t").batch_defer_async(*numbers(2))
+    conn.execute("alter function procrastinate_get_results_v1 rename to gone")
+
+    with pytest.raises(exceptions.ConnectorException) as raised:
+        await app.wait_for(ids, timeout=PATIENCE)
+    assert "procrastinate_get_results_v1" in str(raised.value.__cause__)
+
+
+@pytest.mark.parametrize("comes_back", [False, True], ids=["nobody", "somebody"])
+async def test_a_look_that_takes_longer_than_anybody_waits_is_left_in_peace(
+    database_app: App,
+    conn: psycopg.Connection,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    comes_back: bool,
+) -> None:
+    app = database_app
+    monkeypatch.setattr(waiters, "LINGER", 0.0)
+    parted = _parted(app, monkeypatch)
+    before = asyncio.all_tasks()
+    waiting = waiters.Waiters(app.connector, asyncio.get_running_loop())
+    job_id = await app.configure_task("t").defer_async()
+    blocked = (
+        "select l.pid from pg_locks as l join pg_database as d on d.oid = l.database"
+        " where d.datname = current_database() and not l.granted"
+    )
+    asking = (
+        "select pid from pg_stat_activity where datname = current_database()"
+        " and query like '%get_results%' and pid <> pg_backend_pid()"
+    )
+    waited: asyncio.Task[Any] | None = None
+    with conn.transaction():
+        conn.execute("lock table procrastinate_jobs")
+        given_up = asyncio.create_task(waiting.wait([job_id]))
+        async with asyncio.timeout(PATIENCE):
+            while not (looking := conn.execute(blocked).fetchall()):  # noqa: ASYNC110 (the server has no event for it)
+                await asyncio.sleep(0.005)
+            given_up.cancel()
+            await parted.wait()
+        closing = [task for task in asyncio.all_tasks() - before if not task.done()]
+        if comes_back:
+            waited = asyncio.create_task(waiting.wait([job_id]))
+            await asyncio.sleep(0)
+    async with asyncio.timeout(PATIENCE):
+        await asyncio.wait(closing)
+        if waited is not None:
+            conn.execute("update procrastinate_jobs set status = 'cancelled'")
+            assert [report.status for report in await waited] == ["cancelled"]
+            assert conn.execute(asking).fetchall() == looking  # its connection stays
+        await waiting.close()
+
+
 async def test_a_job_may_be_waited_for_twice_and_by_many(app: App, work: Work) -> None:
     @app.task(ttl=60)
     async def task(n: int) -> int:
@@ -220,22 +335,42 @@ async def test_a_job_may_be_waited_for_twice_and_by_many(app: App, work: Work) -
 
 
 async def test_a_notification_that_is_not_ours_disturbs_nobody(
-    database_app: App, conn: psycopg.Connection, work: Work
+    database_app: App,
+    conn: psycopg.Connection,
+    work: Work,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     app = database_app
+    caplog.set_level(logging.DEBUG, logger=waiters.logger.name)
 
     @app.task(ttl=60)
     async def task() -> int:
         return 1
 
     job_id = await task.defer_async()
+    listening = _listening(app, monkeypatch)
     waited = asyncio.create_task(app.handle(job_id).result(timeout=PATIENCE))
-    await asyncio.sleep(0)
+    async with asyncio.timeout(PATIENCE):
+        await listening.wait()
     for payload in ("", "[]", '{"job_ids": 1}', '{"job_ids": ["x", null, -1]}'):
         conn.execute("select pg_notify(%s, %s)", [waiters.CHANNEL, payload])
     await work(app)
 
     assert await waited == 1
+    strange = [it for it in caplog.messages if it.startswith("Received a notification")]
+    assert len(strange) == 3  # the last one names jobs, of which nobody waits for any
+
+
+async def test_sync_code_that_waits_in_vain_is_told_for_what(app: App) -> None:
+    first, second = await app.configure_task("t").batch_defer_async(*numbers(2))
+    wait_for = app.job_manager.wait_for
+
+    with pytest.raises(TimeoutError, match=f"2 jobs have not ended, among them job {first}"):
+        await asyncio.to_thread(wait_for, [first, second], 0.02)
+    with pytest.raises(exceptions.JobNotFound, match="There is no job 10001"):
+        await asyncio.to_thread(wait_for, [first, 10001])
+    assert await asyncio.to_thread(wait_for, []) == []
 
 
 async def test_map_gives_the_results_in_the_order_of_the_arguments(

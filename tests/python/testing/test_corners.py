@@ -40,7 +40,7 @@ class Side:
         fields: dict[str, Any] = {"queue": "q", "task_name": "t"}
         fields |= {"lock": None, "queueing_lock": None}
         (job_id,) = self.call(
-            defers.defer_jobs_v2(new_jobs=[jobs.Job(**{**fields, **options})])
+            defers.defer_jobs_v3(new_jobs=[jobs.Job(**{**fields, **options})])
         )
         return int(job_id)
 
@@ -214,6 +214,52 @@ def test_a_failed_job_waits_again_unless_another_has_its_queueing_lock(
         return side.tried(lambda: front.retry_job(job_id=job_id))[0], side.status(job_id)
 
     assert same(sides, act) == (exceptions.UniqueViolation, "failed")
+
+
+def test_a_failed_job_waits_again_unless_another_has_its_key(sides: list[Side]) -> None:
+    def act(side: Side) -> Any:
+        options = jobs.JobOptions(key="k")
+        claimed = side.claim(options=options)
+        end = wire.End(claimed.job.id or 0, claimed.claim_id, "failed")
+        side.call(wire.finish_jobs_v1(worker_id=side.worker_id, ends=[end]))
+        side.defer(options=options)
+        one = side.tried(lambda: front.retry_job(job_id=claimed.job.id or 0))
+        many = side.call(front.retry_jobs(filters=values.Filters(task_name="t")))
+        return one[0], many, side.status(claimed.job.id)
+
+    kind, many, status = same(sides, act)
+
+    assert (kind, list(many.values())) == (exceptions.UniqueViolation, ["key_taken"])
+    assert status == "failed"
+
+
+def test_of_two_new_jobs_with_a_free_queueing_lock_the_first_has_it(
+    sides: list[Side],
+) -> None:
+    def act(side: Side) -> Any:
+        one = jobs.Job(queue="q", task_name="t", lock=None, queueing_lock="ql")
+        first, second = side.call(defers.try_defer_jobs_v2(new_jobs=[one, one]))
+        assert second.other_job_id == first.job_id  # whatever number it has
+        return first.reason, second.job_id, second.reason, side.status(first.job_id)
+
+    assert same(sides, act) == (None, None, "queueing_lock", "todo")
+
+
+@pytest.mark.parametrize(
+    "options", [{"timeout": 2e10}, {"retry_delay": -1.5}, {"ttl": -3e10}], ids=repr
+)
+def test_a_time_that_no_option_can_be_is_named_as_it_was_given(
+    sides: list[Side], options: Any
+) -> None:
+    wrong = jobs.JobOptions(**options)
+    kind, words = same(
+        sides,
+        lambda side: side.tried(
+            lambda: front.defer_job(queue_name="q", task_name="t", options=wrong)
+        ),
+    )
+    assert kind is exceptions.InvalidArgument
+    assert words.startswith(f'The option "{next(iter(options))}" of a job cannot be ')
 
 
 def test_only_a_waiting_job_gets_another_time(sides: list[Side]) -> None:

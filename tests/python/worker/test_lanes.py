@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from typing import Any
 
 import pytest
 
-from procrastinate import App
+from procrastinate import App, exceptions
 from procrastinate.types import JSONDict
 from procrastinate.worker import Worker
 
-from .conftest import Database, Drain, intercept, run_to_its_end
+from .alone import until
+from .conftest import Database, Drain, StartWorker, intercept, run_to_its_end
 
 JOBS = 120
 
@@ -81,3 +83,39 @@ async def test_lanes_end_together_if_they_are_stopped_while_one_of_them_asks_for
     intercept(app, monkeypatch, call_async)
     await run_to_its_end(worker)
     assert worker.claims.is_idle
+
+
+async def test_what_ends_after_both_lanes_have_failed_is_named_and_the_first_failure_raised(
+    app: App,
+    database: Database,
+    start_worker: StartWorker,
+    records: pytest.LogCaptureFixture,
+) -> None:
+    gates = [asyncio.Event(), asyncio.Event()]
+
+    @app.task(name="t")
+    async def task(n: int) -> None:
+        await gates[n].wait()
+
+    first, second = await task.batch_defer_async({"n": 0}, {"n": 1})
+    run = await start_worker(listen_notify=False, concurrency=20)
+    await run.until_it_runs(2)
+    rename = "alter function procrastinate_{} rename to procrastinate_{}"
+    database.conn.execute(rename.format("finish_and_fetch_v1", "gone").encode())
+    run.worker.claims.wake()
+    await until(lambda: run.worker.claims.failure is not None)
+    failure = run.worker.claims.failure
+
+    gates[0].set()  # the other lane reports it
+    await run.until_it_runs(1)
+    gates[1].set()
+    with pytest.raises(exceptions.ConnectorException) as raised:
+        await run.ended()
+
+    database.conn.execute(rename.format("gone", "finish_and_fetch_v1").encode())
+    assert raised.value is failure
+    assert await database.statuses() == ["doing", "doing"]
+    (said,) = [r for r in records.records if r.__dict__.get("action") == "ends_not_saved"]
+    assert said.getMessage().startswith("The ends of 2 jobs could not be saved")
+    assert f"t[{first}]" in said.getMessage()
+    assert f"t[{second}]" in said.getMessage()

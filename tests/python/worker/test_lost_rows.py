@@ -72,6 +72,48 @@ async def test_a_beat_gives_back_what_is_not_known_here_but_not_what_is_on_its_w
     assert runs.ran == [1, 2]
 
 
+async def test_a_worker_is_left_at_once_while_a_beat_waits_for_an_answer(
+    app: App,
+    database: Database,
+    start_worker: StartWorker,
+    records: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Runs(app)
+    send: Any = app.connector.call_async
+    claimed, beats = asyncio.Event(), asyncio.Event()
+
+    async def call_async(call: Any, **options: Any) -> Any:
+        answer = await send(call, **options)
+        if call.function.name == "procrastinate_finish_and_fetch_v1" and answer.claimed:
+            claimed.set()
+            await asyncio.Event().wait()  # the answer never comes
+        return answer
+
+    intercept(app, monkeypatch, call_async)
+    job_id = await app.configure_task("quick").defer_async(n=1)
+    run = await start_worker(**ALONE)
+    await claimed.wait()
+    settled = run.worker.claims.settled
+
+    async def wait_until_settled() -> None:
+        beats.set()
+        await settled()
+
+    monkeypatch.setattr(run.worker.claims, "settled", wait_until_settled)
+    run.worker.heartbeat.beat_now()
+    await beats.wait()
+    for _ in range(3):  # stop, insist, leave
+        run.task.cancel()
+        await asyncio.sleep(0)
+
+    with pytest.raises(asyncio.CancelledError):
+        await run.ended()
+    assert [r.getMessage() for r in records.records if r.levelname == "ERROR"] == []
+    assert run.worker.claims.failure is None
+    assert await database.status(job_id) == "doing"
+
+
 async def test_a_worker_that_was_pruned_registers_again(
     app: App,
     database: Database,
@@ -218,6 +260,60 @@ async def test_a_claim_that_is_given_out_again_is_ended_by_the_run_that_has_it_n
     assert (new_id, now) == (lost_id, [(claim_id,)])
     assert status == "doing"
     assert ran == [1, 2]
+
+
+@pytest.mark.parametrize("ends", ["well", "tried again", "tried again by its policy"])
+async def test_an_end_that_waits_for_its_report_is_not_that_of_a_number_given_out_again(
+    app: App,
+    database: Database,
+    start_worker: StartWorker,
+    records: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    ends: str,
+) -> None:
+    send: Any = app.connector.call_async
+    claimed, let_go = asyncio.Event(), asyncio.Event()
+    gates = {1: asyncio.Event(), 2: asyncio.Event()}
+    ran: list[int] = []
+
+    async def call_async(call: Any, **options: Any) -> Any:
+        answer = await send(call, **options)
+        is_fetch = call.function.name.startswith("procrastinate_finish_and_fetch")
+        if ran and is_fetch and answer.claimed:
+            claimed.set()
+            await let_go.wait()  # the answer is on its way
+        return answer
+
+    intercept(app, monkeypatch, call_async)
+
+    @app.task(name="gated", retry=3 if ends == "tried again" else False)
+    async def _(n: int) -> None:
+        ran.append(n)
+        await gates[n].wait()
+        if n == 1 and ends != "well":
+            raise ValueError
+
+    options: Any = {"max_attempts": 3} if ends == "tried again by its policy" else {}
+    gated = app.configure_task("gated", **options)
+    lost_id = await gated.defer_async(n=1)
+    run = await start_worker(concurrency=2, **ALONE)
+    await run.until_it_runs()
+    forget_the_last_claim(database, lost_id)
+    new_id = await gated.defer_async(n=2)
+    await claimed.wait()
+    gates[1].set()
+    await until(lambda: run.worker.claims.ends or run.worker.claims.retries)
+    let_go.set()
+    await until(lambda: "job_not_held" in actions(records))
+    status = await database.status(new_id)
+    gates[2].set()
+    await database.until_status(new_id, "succeeded")
+    await run.stop()
+
+    assert new_id == lost_id
+    assert status == "doing"
+    assert ran == [1, 2]
+    assert (await database.job(new_id)).attempts == 1
 
 
 async def test_both_runs_of_a_number_end_when_what_they_told_is_under_way(

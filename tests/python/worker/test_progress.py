@@ -224,6 +224,27 @@ async def test_a_database_that_is_gone_gets_the_update_when_it_is_back(
     assert seen.updates == 1
 
 
+async def test_a_worker_that_is_to_stop_ends_jobs_whose_last_word_reaches_nobody(
+    app: App, database: Database, start_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = Seen(app, monkeypatch)
+    seen.failing = 1000
+
+    @app.task(pass_context=True, ttl=0)
+    async def task(context: JobContext) -> None:
+        run.worker.stop()
+        context.update(progress=0.5)
+
+    job_id = await task.defer_async()
+    run = await start_worker(listen_notify=False)
+
+    await run.ended()
+
+    report = await report_of(app, job_id)
+    assert (report.status, report.progress) == ("succeeded", None)
+    assert seen.failing == 999  # it was told once, and then it was enough
+
+
 async def test_an_update_that_the_database_refuses_hurts_no_other_job(
     app: App,
     database: Database,
