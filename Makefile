@@ -74,7 +74,9 @@ check-long: venv
 	@$(RUN) -m tools.check_long $(COVERED)
 
 coverage: venv
-	@$(RUN) -m pytest $(SPLIT) --cov --cov-report=term $(PYTEST) $(COVERED)
+	@$(RUN) -m pytest $(SPLIT) --cov --cov-report=term --cov-report=json:.cache/coverage.json \
+	$(PYTEST) $(COVERED)
+	@$(RUN) -m tools.branches
 
 docs: venv
 	@NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --quiet --strict
