@@ -11,7 +11,7 @@ import os
 import pathlib
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from typing import Any, cast
 
 import attrs
@@ -338,3 +338,14 @@ def logins(dsn: str) -> Iterator[Logins]:
                     "select from pg_roles where rolname = %s", [name]
                 ).rowcount:
                     connection.execute(f"drop owned by {name}; drop role {name}".encode())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What was logged may hold half a character: no process can send that to another."""
+    report = yield
+    report.sections = [
+        (name, text.encode(errors="backslashreplace").decode())
+        for name, text in report.sections
+    ]
+    return report
