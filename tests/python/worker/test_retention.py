@@ -25,19 +25,20 @@ DAY = datetime.timedelta(days=1)
 
 def ended_jobs(conn: psycopg.Connection, count: int, ago: str) -> list[int]:
     """Jobs that were deferred and ended so long ago."""
-    rows = conn.execute(
-        b"insert into procrastinate_jobs (queue_name, task_name)"
-        b" select 'kept', 't' from generate_series(1, %s) returning id",
-        (count,),
-    ).fetchall()
-    ids = [row[0] for row in rows]
-    conn.execute(
-        b"update procrastinate_jobs set status = 'cancelled' where id = any(%s)", (ids,)
-    )
-    conn.execute(
-        b"update procrastinate_events set at = at - %s::interval where job_id = any(%s)",
-        (ago, ids),
-    )
+    with conn.transaction():  # no worker sees them before they have ended
+        rows = conn.execute(
+            b"insert into procrastinate_jobs (queue_name, task_name)"
+            b" select 'kept', 't' from generate_series(1, %s) returning id",
+            (count,),
+        ).fetchall()
+        ids = [row[0] for row in rows]
+        conn.execute(
+            b"update procrastinate_jobs set status = 'cancelled' where id = any(%s)", (ids,)
+        )
+        conn.execute(
+            b"update procrastinate_events set at = at - %s::interval where job_id = any(%s)",
+            (ago, ids),
+        )
     return ids
 
 
