@@ -14,6 +14,8 @@ from tests.python.adoption import old
 from tests.python.adoption.mortal import migrate_until
 
 READY = "03.04.00_50_post"
+#: What the switch begins to wait with.
+SWITCH = "lock table procrastinate_jobs, procrastinate_events"
 
 
 def work_as_3_x(dsn: str) -> None:
@@ -89,7 +91,7 @@ def test_whatever_statement_comes_last_the_next_run_goes_on(
     [
         ("CREATE UNIQUE INDEX CONCURRENTLY", "insert into procrastinate_events values"
          " (default, 1, null, null)"),
-        ("lock table procrastinate_jobs, procrastinate_events", "select from procrastinate_events"),
+        (SWITCH, "select from procrastinate_events"),
     ],
     ids=["index", "switch"],
 )  # fmt: skip

@@ -13,9 +13,8 @@ import pytest
 from procrastinate import adopting, adoption, exceptions, migrations
 from tests.python.adoption import old
 from tests.python.adoption.mortal import migrate_until
-from tests.python.adoption.test_interruptions import READY, soundly_ours
+from tests.python.adoption.test_interruptions import READY, SWITCH, soundly_ours
 
-SWITCH = "lock table procrastinate_jobs, procrastinate_events"
 WAITING = """
 select 1 from pg_locks as l join pg_stat_activity as a on a.pid = l.pid
 where not l.granted and a.datname = current_database()

@@ -28,7 +28,6 @@ Copy = Callable[[], contextlib.AbstractContextManager[str]]
 #: Says its name when it has begun, and when it has ended what it did.
 MIGRATE = """
 import sys
-import threading
 import procrastinate
 from procrastinate import adopting
 adopting.BATCH = 20

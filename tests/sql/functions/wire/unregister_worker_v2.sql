@@ -27,7 +27,8 @@ select is(
     (select worker_id from procrastinate_jobs where id = :others), :other::bigint,
     'which keeps its jobs'
 );
-update procrastinate_workers set description = '{"run": "c"}' where id = a_worker();
+select a_worker() as third \gset
+update procrastinate_workers set description = '{"run": "c"}' where id = :third;
 select is(procrastinate_unregister_worker_v2(:other, 'c'), false, 'also if somebody else is that');
 select is(procrastinate_unregister_worker_v2(:other, 'a'), true, 'its own does');
 select is_sound('a worker that goes leaves the derived tables true');
