@@ -111,16 +111,17 @@ async def test_a_job_that_runs_when_the_server_stops_may_end(
 ) -> None:
     app = importlib.import_module("one_process").app
     tasks: procrastinate.App = importlib.import_module("shop").tasks
-    stopping = asyncio.Event()
+    running, stopping = asyncio.Event(), asyncio.Event()
 
     @tasks.task(name="see_the_end")
     async def see_the_end() -> None:
+        running.set()
         await stopping.wait()
 
     async with asyncio.timeout(PATIENCE):
-        async with app.router.lifespan_context(app), client_of(app) as client:
-            job = await see_the_end.defer_async()
-            await wait_for_status(client, job, "doing")
+        async with app.router.lifespan_context(app):
+            await see_the_end.defer_async()
+            await running.wait()
             asyncio.get_running_loop().call_soon(stopping.set)  # once the lifespan is waiting
 
     assert conn.execute("select status from procrastinate_jobs").fetchall() == [("succeeded",)]
