@@ -267,6 +267,10 @@ class Line:
         """Send a call and return its result; see :meth:`BaseConnector.call`."""
         return await self._connector.call_async(call)
 
+    async def is_lost(self) -> bool:
+        """Whether the call under way is known to get no answer; others can be asked meanwhile."""
+        return False
+
     async def close(self) -> None:
         """Let go of what the line holds. The next call takes it anew."""
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from procrastinate import exceptions
+from procrastinate import exceptions, patience
 from procrastinate.rpc import results
 
 if TYPE_CHECKING:
@@ -83,6 +83,7 @@ class Waiters:
         self._farewell: asyncio.TimerHandle | None = None
         self._ending: set[asyncio.Task[None]] = set()
         self._retry = asyncio.Event()
+        self._inquiry = asyncio.Lock()
 
     def serves(
         self, connector: connector_module.BaseConnector, loop: asyncio.AbstractEventLoop
@@ -209,7 +210,9 @@ class Waiters:
             for job_id in asked:
                 del self._due[job_id]
             try:
-                reports = await self._line.call_async(results.get_results_v1(job_ids=asked))
+                reports = await patience.call_over(
+                    self._line, results.get_results_v1(job_ids=asked), turn=self._inquiry
+                )
             except exceptions.DatabaseUnavailable:
                 # Who waits goes on waiting: the next look at all comes soon.
                 self._due.clear()

@@ -14,6 +14,7 @@ import psycopg
 
 from procrastinate import connector
 from procrastinate.connectors import psycopg_errors, psycopg_socket
+from procrastinate.rpc import schema_free
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -67,6 +68,26 @@ class PsycopgLine(connector.Line):
                 psycopg_errors.raise_unless_repeated(exc, attempt)
         return call.decode(rows)
 
+    async def is_lost(self) -> bool:
+        """
+        Whether the call under way gets no answer: a new connection asks who works on it.
+
+        A network that lost a connection says nothing. If the server's process waits to hear
+        something, or is gone, nothing is to be waited for; False if that can't be seen.
+        """
+        socket = self._socket
+        if socket is None:
+            return False  # It is being connected.
+        with psycopg_errors.translated():
+            other = _Socket(await self._connect())
+            try:
+                call = schema_free.is_process_at_rest(
+                    socket.server_process, asking=other.server_process
+                )
+                return call.decode(await other.say(call, self._json_dumps))
+            finally:
+                await other.close()
+
     async def close(self) -> None:
         """Close the connection, if there is one. The next call makes another."""
         socket, self._socket = self._socket, None
@@ -90,8 +111,7 @@ class PsycopgLine(connector.Line):
         socket = _Socket(await self._connect())
         try:
             if self.greeting is not None:
-                call = self.greeting()
-                await socket.rows(call.function, psycopg_socket.encode(call, self._json_dumps))
+                await socket.say(self.greeting(), self._json_dumps)
         except BaseException:
             await socket.close()
             raise
@@ -107,6 +127,11 @@ class _Socket(psycopg_socket.Socket):
         self._connection = connection
         self._incoming = select.poll()
         self._incoming.register(connection.fileno(), select.POLLIN)
+        self.server_process: int = connection.info.backend_pid
+
+    async def say(self, call: Call[Any], json_dumps: Callable[..., Any] | None) -> Rows:
+        """Send a call as it is, and return what comes."""
+        return await self.rows(call.function, psycopg_socket.encode(call, json_dumps))
 
     def hears_nothing(self) -> bool:
         """Whether a server that is idle has not said goodbye, as far as has come through."""

@@ -7,7 +7,7 @@ import random
 import time
 from typing import TYPE_CHECKING, TypeVar
 
-from procrastinate import exceptions
+from procrastinate import exceptions, patience
 from procrastinate.worker import waiting
 
 if TYPE_CHECKING:
@@ -18,10 +18,6 @@ if TYPE_CHECKING:
 #: Seconds between attempts: the first, and the most while it lasts.
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 5.0
-
-#: Seconds after which a call that has no answer is taken for lost. A network that fails says
-#: nothing; a call that waits for somebody's transaction may take long, and is made again then.
-ANSWER_TIMEOUT = 60.0
 
 T = TypeVar("T")
 
@@ -40,6 +36,7 @@ class Outage:
         self._worker = worker
         self._over = asyncio.Event()
         self._since: float | None = None
+        self._inquiry = asyncio.Lock()
 
     async def call(
         self, call: Call[T], *, timeout: float | None = None, line: Line | None = None
@@ -52,9 +49,11 @@ class Outage:
         exceptions.DatabaseUnavailable
             There was none: what was asked for may have been done.
         """
-        sent = (line or self._worker.app.connector).call_async(call)
+        if line is not None:
+            return await patience.call_over(line, call, turn=self._inquiry, timeout=timeout)
+        sent = self._worker.app.connector.call_async(call)
         try:
-            return await waiting.within(timeout or ANSWER_TIMEOUT, sent)
+            return await patience.within(timeout or patience.ANSWER_TIMEOUT, sent)
         except TimeoutError as exc:
             raise exceptions.DatabaseUnavailable from exc
 
@@ -83,6 +82,7 @@ class Outage:
         )
         # An exchange whose answer was lost may have claimed jobs that nobody here knows.
         self._worker.heartbeat.beat_now()
+        self._worker.housekeeping.begin_now()
         self._worker.claims.wake()
 
     async def pause(self, attempt: int) -> None:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
+
+from procrastinate import patience
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterable
-
-T = TypeVar("T")
-
-#: Seconds after which a task that was cancelled, and goes on, is cancelled once more.
-CANCEL_AGAIN = 0.5
+    from collections.abc import Iterable
 
 
 async def event_or_deadline(event: asyncio.Event, seconds: float | None) -> None:
@@ -28,38 +25,6 @@ def backoff(attempt: int, *, first: float, most: float) -> float:
     return min(first * 2.0 ** max(0, min(attempt, 30)), most)
 
 
-async def within(seconds: float, answer: Awaitable[T]) -> T:
-    """
-    Return what is awaited, or raise TimeoutError after so many seconds.
-
-    Unlike :func:`asyncio.timeout` it cancels until it is heard: psycopg, cancelled once, asks
-    the server to cancel too, and waits for what a server that is gone never says.
-    """
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    assert task is not None  # Only a task awaits.
-    before, fired = task.cancelling(), 0
-    alarm: asyncio.TimerHandle
-
-    def fire() -> None:
-        nonlocal alarm, fired
-        fired += 1
-        task.cancel()
-        alarm = loop.call_later(CANCEL_AGAIN, fire)
-
-    alarm = loop.call_later(seconds, fire)
-    try:
-        return await answer
-    except asyncio.CancelledError:
-        others = task.cancelling() - fired - before
-        if fired and not others:
-            raise TimeoutError(f"no answer within {seconds:g} s") from None
-        raise
-    finally:
-        alarm.cancel()
-        for _ in range(fired):
-            task.uncancel()
-
-
 async def cancel_until_done(tasks: Iterable[asyncio.Task[Any]]) -> None:
     """
     Cancel tasks, and return when all of them have ended.
@@ -71,4 +36,4 @@ async def cancel_until_done(tasks: Iterable[asyncio.Task[Any]]) -> None:
     while pending:
         for task in pending:
             task.cancel()
-        _, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN)
+        _, pending = await asyncio.wait(pending, timeout=patience.CANCEL_AGAIN)

@@ -12,6 +12,7 @@ from procrastinate.worker import (
     claim,
     executor,
     heartbeat,
+    housekeeping,
     listener,
     outage,
     prefetch,
@@ -117,6 +118,7 @@ class Worker:
         self.claims: claim.Claims = claim.Claims(self)
         self.executor: executor.Executor = executor.Executor(self)
         self.heartbeat: heartbeat.Heartbeat = heartbeat.Heartbeat(self)
+        self.housekeeping: housekeeping.Housekeeping = housekeeping.Housekeeping(self)
         self.outage: outage.Outage = outage.Outage(self)
         self.prefetched: prefetch.Prefetched = prefetch.Prefetched(self)
         self.recovery: recovery.Recovery = recovery.Recovery(self)
@@ -264,7 +266,7 @@ class Worker:
         attempt = 0
         while True:
             try:
-                await self.heartbeat.keep_house()
+                await self.housekeeping.make_round()
                 await self.registration.register()
             except exceptions.DatabaseUnavailable as exc:
                 if self.shutdown.requested:
@@ -281,6 +283,7 @@ class Worker:
     ) -> Iterable[tuple[str, Coroutine[Any, Any, None]]]:
         yield "shutdown", self.shutdown.run(claims)
         yield "heartbeat", self.heartbeat.run()
+        yield "housekeeping", self.housekeeping.run()
         yield "abort poller", self.aborts.run()
         yield "updates", self.updates.run()
         if self.listen_notify:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import psycopg
 
-from tools.chaos import ledger, plan, record, run, tasks, worker
+from tools.chaos import ledger, plan, record, run, tasks
 from tools.chaos.server import LARGE_DISK, ROLE
 
 if TYPE_CHECKING:
@@ -172,9 +172,7 @@ def carry_out(seed: int, seconds: float, every: float) -> int:
             back = seconds_until_back(sampler.samples, mended, until, rate)
             said = "not" if back is None else f"{back:.1f} s"
             print(f"  {fault.kind}: {mended - began:.1f} s, throughput back after {said}")
-            # nobody can know of a silence before it was too long
-            most_seconds = BACK_WITHIN + worker.SILENCE * (fault.kind == "half_open")
-            if back is None or back > most_seconds:
+            if back is None or back > BACK_WITHIN:
                 breaches.append(f"after {fault.kind} throughput was back after {said}")
         breaches += settle(scene, sampler, calm)
     for breach in breaches:

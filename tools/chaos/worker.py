@@ -13,7 +13,7 @@ import signal
 import time
 from typing import Any
 
-from procrastinate import App, connector, exceptions, jobs
+from procrastinate import App, connector, exceptions, jobs, patience
 from procrastinate.worker import executor, outage
 from tools.chaos import record, tasks
 
@@ -25,7 +25,7 @@ SILENCE = 6.0  # seconds without an answer, and a call is taken for lost
 
 def hurry() -> None:
     """Shorten what has no option: how long a silence is borne, and pauses between tries."""
-    outage.ANSWER_TIMEOUT = SILENCE
+    patience.ANSWER_TIMEOUT = SILENCE
     outage.LONGEST_PAUSE = 1.0
     connector.LISTEN_TIMEOUT = 5.0
     connector.LISTEN_PATIENCE = 3.0

@@ -145,7 +145,7 @@ async def test_the_lost_tail_is_all_that_is_lost(
         # That other one dies; those who live do its work, once.
         third = start_worker(apps[1], concurrency=8)
         primary.execute("select procrastinate_unregister_worker_v2(%s)", [other])
-        third.worker.heartbeat.beat_now()
+        third.worker.housekeeping.begin_now()
         await until(
             lambda: set(statuses(primary).values()) == {"succeeded"},
             old.task,

@@ -22,6 +22,7 @@ from procrastinate import (
     exceptions,
 )
 from procrastinate.connectors import psycopg_probe, psycopg_socket
+from procrastinate.rpc import front
 from tests.python.django.conftest import run_python
 from tests.python.poolers.conftest import Bounce
 
@@ -122,6 +123,16 @@ async def test_a_pooler_that_keeps_notifications_is_found_out(
 
     said = [record for record in caplog.records if "listen_conninfo" in record.message]
     assert len(said) == 1
+
+
+async def test_what_the_server_does_is_not_known_through_a_pooler(bounce: Bounce) -> None:
+    with bounce() as through:
+        app = App(connector=PsycopgConnector(conninfo=through))
+        async with app.open_async():
+            line = app.connector.line()
+            await line.call_async(front.check())
+            assert not await line.is_lost()
+            await line.close()
 
 
 @pytest.mark.parametrize("way", ["direct", "session"])

@@ -491,3 +491,18 @@ def test_the_jobs_table_is_looked_for(empty_dsn: str, connector: SyncPsycopgConn
     finally:
         empty.close()
     assert connector.call(schema_free.has_jobs_table()) is True
+
+
+@pytest.mark.parametrize(
+    ("row", "is_at_rest"),
+    [
+        ((7, True, "idle"), True),
+        ((7, True, "idle in transaction (aborted)"), True),
+        ((7, True, "active"), False),
+        ((7, True, None), False),  # it may not be seen
+        ((7, False, None), True),  # it is gone
+        ((8, False, None), False),  # a pooler makes the numbers up
+    ],
+)
+def test_what_a_process_does(row: tuple[int, bool, str | None], *, is_at_rest: bool) -> None:
+    assert schema_free.is_process_at_rest(1, asking=7).decode([row]) is is_at_rest

@@ -11,7 +11,7 @@ import psycopg.waiting
 import pytest
 
 from procrastinate import App, PsycopgConnector
-from procrastinate.worker import Worker
+from procrastinate.worker import Worker, housekeeping
 
 from .conftest import see_it_end
 from .time_lapse import Exchanges, TimeLapse
@@ -74,6 +74,7 @@ def test_one_job_makes_many_idle_workers_look_once_each(
         )
     )
     exchanges.watch_lines(app, monkeypatch)
+    monkeypatch.setattr(housekeeping, "INTERVAL", NEVER)
 
     @app.task(name="t")
     async def task() -> None: ...
@@ -87,6 +88,7 @@ def test_one_job_makes_many_idle_workers_look_once_each(
                     fetch_job_polling_interval=NEVER,
                     update_heartbeat_interval=NEVER,
                     abort_job_polling_interval=NEVER,
+                    stalled_worker_timeout=NEVER,
                 )
                 for _ in range(WORKERS)
             ]

@@ -433,9 +433,9 @@ async def test_what_a_worker_does_for_all_is_said_if_there_was_anything_to_do(
 
     worker = Worker(app, name="me")
     monkeypatch.setattr(worker.outage, "call", call)
-    await worker.heartbeat.keep_house()
+    await worker.housekeeping.make_round()
     assert records.records == []
-    await worker.heartbeat.keep_house()
+    await worker.housekeeping.make_round()
     pruned, promoted = records.records
     assert (pruned.levelno, pruned.getMessage()) == (
         logging.DEBUG,

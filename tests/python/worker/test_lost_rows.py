@@ -430,7 +430,7 @@ async def test_a_refusal_that_comes_after_the_renewal_renews_nothing(
     await run.stop()
 
 
-async def test_stalled_workers_are_pruned_at_the_start_and_by_each_beat(
+async def test_stalled_workers_are_pruned_at_the_start_and_by_each_round(
     app: App, database: Database, start_worker: StartWorker
 ) -> None:
     old = (
@@ -444,7 +444,7 @@ async def test_stalled_workers_are_pruned_at_the_start_and_by_each_beat(
     gone = "select 1 from procrastinate_workers having array_agg(id) = array[%s::bigint]"
     await database.until(gone, own)
     database.conn.execute(old)
-    run.worker.heartbeat.beat_now()
+    run.worker.housekeeping.begin_now()
     await database.until(gone, own)
     await run.stop()
 

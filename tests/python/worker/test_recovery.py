@@ -191,7 +191,7 @@ async def test_however_many_are_stalled_all_are_recovered_at_once(
     assert (await database.statuses(), len(ran)) == (["succeeded"] * 4, 4)
 
 
-async def test_jobs_that_stall_while_the_worker_runs_are_recovered_by_its_beats(
+async def test_jobs_that_stall_while_the_worker_runs_are_recovered_by_its_rounds(
     database: Database,
     start_worker: StartWorker,
     ran: list[str],
@@ -203,7 +203,7 @@ async def test_jobs_that_stall_while_the_worker_runs_are_recovered_by_its_beats(
     )
     await database.until("select 1 from pg_stat_activity where query ilike 'listen%'")
     job_id = await stall("a")
-    run.worker.heartbeat.beat_now()
+    run.worker.housekeeping.begin_now()
     await database.until_status(job_id, "todo")
     await until(lambda: "job_recovered" in actions(records))  # the answer is there, too
     await run.stop()

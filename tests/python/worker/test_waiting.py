@@ -7,6 +7,7 @@ import contextlib
 
 import pytest
 
+from procrastinate import patience
 from procrastinate.worker import waiting
 
 
@@ -57,7 +58,7 @@ async def test_after_an_answer_in_time_nothing_is_cancelled_any_more() -> None:
 
     task = asyncio.current_task()
     assert task is not None
-    assert await waiting.within(0, answer()) == "here"
+    assert await patience.within(0, answer()) == "here"
     await waiting.event_or_deadline(asyncio.Event(), 0)  # the alarm would go off first
     assert task.cancelling() == 0
 
@@ -65,7 +66,7 @@ async def test_after_an_answer_in_time_nothing_is_cancelled_any_more() -> None:
 async def test_whoever_waits_for_an_answer_that_is_late_can_still_be_cancelled(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(waiting, "CANCEL_AGAIN", 1000)
+    monkeypatch.setattr(patience, "CANCEL_AGAIN", 1000)
     was_late = asyncio.Event()
 
     async def deaf_once() -> None:
@@ -74,7 +75,7 @@ async def test_whoever_waits_for_an_answer_that_is_late_can_still_be_cancelled(
         was_late.set()
         await asyncio.Event().wait()
 
-    task = asyncio.create_task(waiting.within(0, deaf_once()))
+    task = asyncio.create_task(patience.within(0, deaf_once()))
     await was_late.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -89,7 +90,7 @@ async def test_an_answer_may_be_waited_for_by_one_who_was_cancelled_before() -> 
             await asyncio.Event().wait()
         except asyncio.CancelledError:
             with pytest.raises(TimeoutError):
-                await waiting.within(0, asyncio.Event().wait())
+                await patience.within(0, asyncio.Event().wait())
             was_late.append(True)
             raise
 
