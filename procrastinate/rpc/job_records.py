@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from procrastinate import jobs
-from procrastinate.rpc import values
+from procrastinate.rpc import decode, values
 from procrastinate.rpc.call import Call, Function
 
 if TYPE_CHECKING:
@@ -218,6 +218,14 @@ class WorkerRecord:
     name: str | None
     description: Any
     started_at: datetime.datetime
+
+
+_NOW = Function(name="now", body="select procrastinate_now()")
+
+
+def now() -> Call[datetime.datetime]:
+    """Return the time by the clock of the database, which is the only one that counts."""
+    return Call(function=_NOW, decode=decode.one)
 
 
 def get_job_records(*, job_ids: Sequence[int]) -> Call[list[JobRecord]]:

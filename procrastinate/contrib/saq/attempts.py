@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import datetime
 import functools
 import inspect
 import logging
 from typing import TYPE_CHECKING, Any
 
-from procrastinate import exceptions, retry, utils
+from procrastinate import exceptions, retry
 from procrastinate.contrib.saq import rows
 from procrastinate.contrib.saq.job import Job, Status
 from procrastinate.contrib.saq.utils import exponential_backoff, now
@@ -54,7 +53,7 @@ class Retries(retry.BaseRetryStrategy):
             delay = exponential_backoff(attempts, delay, options.retry_delay_cap)
         if not delay:
             return retry.RetryDecision()
-        return retry.RetryDecision(retry_at=utils.utcnow() + datetime.timedelta(seconds=delay))
+        return retry.RetryDecision(retry_in={"microseconds": round(delay * 1e6)})
 
 
 def coroutine_function(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import threading
 import time
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from procrastinate import utils
 from procrastinate.contrib import saq
 from procrastinate.contrib.saq.queue.base import JobError
 from procrastinate.contrib.saq.queue.postgres import PostgresQueue
@@ -79,6 +81,18 @@ async def test_a_job_between_attempts_waits_with_its_error(queue: PostgresQueue)
     assert "no luck" in (job.error or "")
     assert 40 <= job.scheduled - time.time() <= 51
     assert (await queue.info())["scheduled"] == 1
+
+
+async def test_a_delay_is_one_by_the_clock_of_the_database(
+    queue: PostgresQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = utils.utcnow
+    monkeypatch.setattr(utils, "utcnow", lambda: right() + datetime.timedelta(hours=1))
+    await queue.enqueue("fail", key="k", retries=2, retry_delay=50)
+
+    await drain(queue, fail)
+
+    assert 40 <= (await again(queue, "k")).scheduled - time.time() <= 51
 
 
 async def test_a_backoff_spreads_the_next_attempts_up_to_its_cap(queue: PostgresQueue) -> None:

@@ -207,7 +207,7 @@ async def test_nothing_comes_of_what_is_done_to_a_job_that_is_not_there(
         await job.refresh(0)
 
     assert (job.status, job.error, job.progress) == (saq.Status.NEW, None, 0.0)
-    assert queue.aborted == 0
+    assert (queue.aborted, queue.retried) == (0, 0)
     assert await queue.job("k") is None
 
 

@@ -7,6 +7,7 @@ import datetime
 import time
 from typing import Any
 
+import psycopg
 import pytest
 
 from procrastinate.contrib import saq
@@ -330,3 +331,20 @@ async def test_a_failed_job_may_be_retried_by_hand_and_a_complete_one_may_not(
         await good.retry("once more")
 
     assert (await again(queue, "bad")).status is saq.Status.QUEUED
+    assert queue.retried == 1
+
+
+@pytest.mark.parametrize("delay", [0, 50])
+async def test_who_is_retried_by_hand_waits_for_the_delay(
+    queue: PostgresQueue, conn: psycopg.Connection, delay: float
+) -> None:
+    job = await queue.enqueue("fail", key="k", retry_delay=delay)
+    assert job is not None
+    await drain(queue, fail)
+
+    await job.retry("once more")
+
+    (waits,) = conn.execute(
+        "select extract(epoch from scheduled_at - now())::float from procrastinate_jobs"
+    ).fetchone() or (None,)
+    assert delay - 30 <= (waits or 0) <= delay

@@ -281,7 +281,7 @@ class Queue(abc.ABC):
         """Insert jobs; None for each whose key is taken, whose row's id the job then has."""
 
     @abc.abstractmethod
-    async def _retry(self, job: Job, error: str | None) -> None: ...
+    async def _retry(self, job: Job, error: str | None) -> bool: ...
 
     @abc.abstractmethod
     async def _finish(
@@ -396,8 +396,8 @@ class Queue(abc.ABC):
         error
             Why.
         """
-        await self._retry(job, error)
-        self.retried += 1
+        if await self._retry(job, error):
+            self.retried += 1
 
     async def worker_info(
         self,

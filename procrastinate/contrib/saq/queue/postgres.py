@@ -455,21 +455,23 @@ class PostgresQueue(Queue):
             enqueued.append(None if outcome.job_id is None else job)
         return enqueued
 
-    async def _retry(self, job: Job, error: str | None) -> None:
+    async def _retry(self, job: Job, error: str | None) -> bool:
         job_id = await self._id_of(job)
         if job_id is None:
-            return
-        delay = datetime.timedelta(seconds=job.next_retry_delay())
-        retry_at = datetime.datetime.now(tz=datetime.UTC) + delay
-        if not await self.app.connector.call_async(
-            front.retry_job(job_id=job_id, retry_at=retry_at)
-        ):
+            return False
+        call = self.app.connector.call_async
+        delay, retry_at = job.next_retry_delay(), None
+        if delay:
+            # Of the database's clock: whose machine this is has another.
+            retry_at = await call(job_records.now()) + datetime.timedelta(seconds=delay)
+        if not await call(front.retry_job(job_id=job_id, retry_at=retry_at)):
             raise RuntimeError(
                 f"{job} can't be tried again: only a job that has failed can. Enqueue another"
             )
         job.status = Status.QUEUED
         job.error = error
         job.started = job.completed = 0
+        return True
 
     async def _finish(
         self,
