@@ -119,9 +119,11 @@ class PsycopgConnector(connector.BaseAsyncConnector):
         self._names: weakref.WeakKeyDictionary[Any, psycopg_socket.Names]
         self._names = weakref.WeakKeyDictionary()
         """What is prepared on each connection of the pool."""
+        self._suspects: weakref.WeakSet[Any] = weakref.WeakSet()
         self._sync_connector: psycopg_sync.SyncPsycopgConnector | None = None
 
     async def _configure(self, connection: psycopg.AsyncConnection[Any]) -> None:
+        self._names[connection] = {}
         if self.json_loads:
             psycopg.types.json.set_json_loads(self.json_loads, connection)
         if self.json_dumps:
@@ -191,7 +193,11 @@ class PsycopgConnector(connector.BaseAsyncConnector):
                 await connection.execute("set client_encoding to 'UTF8'")
             return connection
 
-        return psycopg_line.PsycopgLine(connect, self.json_dumps)
+        return psycopg_line.PsycopgLine(connect, self.json_dumps, on_loss=self._distrust)
+
+    def _distrust(self) -> None:
+        """A connection died without a word: so may have those of the pool by now."""
+        self._suspects.update(self._names)
 
     async def call_async(
         self, call: Call[T], *, connection: psycopg.AsyncConnection[Any] | None = None
@@ -207,7 +213,7 @@ class PsycopgConnector(connector.BaseAsyncConnector):
         while True:
             attempt += 1
             try:
-                async with psycopg_lending.lent_async(self.pool) as pooled:
+                async with psycopg_lending.lent_async(self.pool, self._suspects) as pooled:
                     rows = (
                         await self._send_plainly(pooled, call, args)
                         if psycopg_socket.is_plain(pooled)
@@ -235,7 +241,7 @@ class PsycopgConnector(connector.BaseAsyncConnector):
             attempt += 1
             try:
                 async with (
-                    psycopg_lending.lent_async(self.pool) as pooled,
+                    psycopg_lending.lent_async(self.pool, self._suspects) as pooled,
                     pooled.transaction(),
                 ):
                     return await self._send_all(pooled, calls)
@@ -277,7 +283,7 @@ class PsycopgConnector(connector.BaseAsyncConnector):
     async def execute_query_async(self, query: LiteralString, **arguments: Any) -> None:
         """Run a query for its effect."""
         with psycopg_errors.translated():
-            async with psycopg_lending.lent_async(self.pool) as connection:
+            async with psycopg_lending.lent_async(self.pool, self._suspects) as connection:
                 await connection.execute(
                     query, psycopg_json.wrap_all(arguments, self.json_dumps)
                 )
@@ -287,7 +293,7 @@ class PsycopgConnector(connector.BaseAsyncConnector):
     ) -> dict[str, Any]:
         """Run a query and return its first row."""
         with psycopg_errors.translated():
-            async with psycopg_lending.lent_async(self.pool) as connection:
+            async with psycopg_lending.lent_async(self.pool, self._suspects) as connection:
                 return await self._one(connection, query, arguments)
 
     async def execute_query_all_async(
@@ -295,7 +301,7 @@ class PsycopgConnector(connector.BaseAsyncConnector):
     ) -> list[dict[str, Any]]:
         """Run a query and return its rows."""
         with psycopg_errors.translated():
-            async with psycopg_lending.lent_async(self.pool) as connection:
+            async with psycopg_lending.lent_async(self.pool, self._suspects) as connection:
                 return await self._all(connection, query, arguments)
 
     async def execute_query_one_async_with_connection(

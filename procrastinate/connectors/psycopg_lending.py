@@ -18,7 +18,10 @@ import psycopg
 import psycopg_pool
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Generator
+    from collections.abc import AsyncGenerator, Collection, Generator
+    from typing import TypeAlias
+
+    Suspects: TypeAlias = Collection[psycopg.AsyncConnection[Any]]
 
 #: Seconds for which the pool itself tries to replace a connection. Its default of 300, with
 #: pauses that are doubled, would not look again for two minutes after an outage of two.
@@ -67,7 +70,7 @@ class _Request:
 
 
 async def _take_async(
-    pool: psycopg_pool.AsyncConnectionPool[Any],
+    pool: psycopg_pool.AsyncConnectionPool[Any], suspects: Suspects
 ) -> psycopg.AsyncConnection[Any]:
     request = _Request(pool.timeout)
     while True:
@@ -77,6 +80,10 @@ async def _take_async(
             )
         except psycopg_pool.PoolTimeout:
             request.seconds()
+            continue
+        if suspects and connection in suspects:
+            await connection.close()
+            await pool.putconn(connection)  # which makes another in its place
             continue
         if is_quiet(connection):
             return connection
@@ -93,10 +100,14 @@ async def _take_async(
 
 @contextlib.asynccontextmanager
 async def lent_async(
-    pool: psycopg_pool.AsyncConnectionPool[Any],
+    pool: psycopg_pool.AsyncConnectionPool[Any], suspects: Suspects = ()
 ) -> AsyncGenerator[psycopg.AsyncConnection[Any], None]:
-    """Take a connection that lives, and give it back, as ``pool.connection()`` does."""
-    connection = await _take_async(pool)
+    """
+    Take a connection that lives, and give it back, as ``pool.connection()`` does.
+
+    One of the suspects is replaced: whether it lives would take a timeout to see.
+    """
+    connection = await _take_async(pool, suspects)
     try:
         async with connection:
             yield connection

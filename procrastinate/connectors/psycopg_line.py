@@ -37,16 +37,20 @@ class PsycopgLine(connector.Line):
         Makes a connection like those of the pool, in autocommit mode.
     json_dumps
         How ``jsonb`` is written, instead of with :func:`json.dumps`.
+    on_loss
+        Told when the connection is found to have died without a word.
     """
 
     def __init__(
         self,
         connect: Callable[[], Awaitable[Connection]],
         json_dumps: Callable[..., Any] | None,
+        on_loss: Callable[[], None],
     ) -> None:
-        # Not the connector itself: of that, all it needs is in these two.
+        # Not the connector itself: of that, all it needs is in these three.
         self._connect = connect
         self._json_dumps = json_dumps
+        self._on_loss = on_loss
         self._socket: _Socket | None = None
 
     async def call_async(self, call: Call[T]) -> T:
@@ -84,9 +88,12 @@ class PsycopgLine(connector.Line):
                 call = schema_free.is_process_at_rest(
                     socket.server_process, asking=other.server_process
                 )
-                return call.decode(await other.say(call, self._json_dumps))
+                is_lost = call.decode(await other.say(call, self._json_dumps))
             finally:
                 await other.close()
+        if is_lost:
+            self._on_loss()
+        return is_lost
 
     async def close(self) -> None:
         """Close the connection, if there is one. The next call makes another."""

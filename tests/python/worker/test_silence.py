@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
 
-from procrastinate import App, exceptions, patience
+from procrastinate import App, PsycopgConnector, exceptions, patience
 from procrastinate import connector as connector_module
 from procrastinate.connectors import psycopg_line
 from procrastinate.rpc import front
 
 from .alone import ALONE
 from .conftest import PATIENCE, Cable, Database, StartWorker, actions
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
 
 NEVER = 1000.0
 SILENT = {**ALONE, "listen_notify": False}
@@ -149,6 +152,26 @@ async def test_a_lane_whose_connection_is_dead_asks_over_another_and_goes_on(
 
     assert (await database.job(job_id)).attempts == 1
     assert "the connection is dead: the server is not at work for it" in records.text
+
+
+async def test_when_a_line_is_dead_the_pool_is_renewed(far_app: App, cable: Cable) -> None:
+    def check_often(app: App) -> Awaitable[list[Any]]:
+        return asyncio.gather(*(app.connector.call_async(front.check()) for _ in range(9)))
+
+    there: Any = far_app.connector
+    app = App(
+        connector=PsycopgConnector(
+            conninfo=there.pool.conninfo, min_size=3, max_size=3, timeout=PATIENCE
+        )
+    )
+    async with app.open_async(), asyncio.timeout(2 * PATIENCE):
+        await check_often(app)
+        line = app.connector.line()
+        await line.call_async(front.check())
+        cable.hush()
+        assert await line.is_lost()
+        assert await check_often(app) == [[]] * 9
+        await line.close()
 
 
 @pytest.mark.usefixtures("short_doubt")
