@@ -178,7 +178,8 @@ class Fleet:
         self.stack.callback(self.stop_old, process)
         await self.until("select 1 from procrastinate_workers where id > %s", before)
         await self.until(
-            "select 1 from pg_stat_activity where query ilike 'listen%%'"
+            # at rest: a LISTEN under way may yet miss what is told now
+            "select 1 from pg_stat_activity where query ilike 'listen%%' and state = 'idle'"
             " and datname = current_database() and backend_start > %s",
             at,
         )
