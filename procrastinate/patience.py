@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from typing import TYPE_CHECKING, TypeVar
 
 from procrastinate import exceptions
@@ -11,7 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from procrastinate.connector import Line
-    from procrastinate.rpc.call import Call
 
 #: Seconds after which a call that has no answer is taken for lost. A network that fails says
 #: nothing; a call that waits for somebody's transaction may take long, and is made again then.
@@ -29,21 +29,25 @@ CANCEL_AGAIN = 0.5
 T = TypeVar("T")
 
 
-async def call_over(
-    line: Line, call: Call[T], *, turn: asyncio.Lock, timeout: float | None = None
+async def answer_to(
+    sent: Awaitable[T],
+    *,
+    turn: asyncio.Lock,
+    line: Line | None = None,
+    timeout: float | None = None,
 ) -> T:
     """
-    Send a call over a line, and wait for as long as there may be an answer.
+    Return the answer to a call, waited for as long as there may be one.
 
     Parameters
     ----------
-    line
-        What it is sent over.
-    call
-        What is asked for.
+    sent
+        The call.
     turn
         Held by whoever asks about a call: that takes a connection, perhaps from a server that
         has few left.
+    line
+        What it is sent over, if that can tell whether an answer will come.
     timeout
         Seconds to wait at most, instead of :data:`ANSWER_TIMEOUT`.
 
@@ -53,15 +57,16 @@ async def call_over(
         There was no answer: what was asked for may have been done.
     """
 
-    async def is_lost() -> bool:
+    async def is_lost(line: Line) -> bool:
         async with turn:
             try:
                 return await within(INQUIRY_TIMEOUT, line.is_lost())
             except (TimeoutError, exceptions.ConnectorException):
                 return False  # Nothing is known.
 
+    asks = None if line is None else functools.partial(is_lost, line)
     try:
-        return await within(timeout or ANSWER_TIMEOUT, line.call_async(call), is_lost=is_lost)
+        return await within(timeout or ANSWER_TIMEOUT, sent, is_lost=asks)
     except TimeoutError as exc:
         raise exceptions.DatabaseUnavailable from exc
 
@@ -84,15 +89,14 @@ async def within(
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None  # Only a task awaits.
     before, fired = task.cancelling(), 0
-    why = f"no answer within {seconds:g} s"
-    alarms: list[asyncio.TimerHandle] = []
-    asking: list[asyncio.Task[None]] = []
+    why = ""
+    pending: list[asyncio.TimerHandle | asyncio.Task[None]] = []
 
     def fire() -> None:
         nonlocal fired
         fired += 1
         task.cancel()
-        alarms[0] = loop.call_later(CANCEL_AGAIN, fire)
+        pending.append(loop.call_later(CANCEL_AGAIN, fire))
 
     async def ask(is_lost: Callable[[], Awaitable[bool]]) -> None:
         nonlocal why
@@ -101,27 +105,24 @@ async def within(
             await asyncio.sleep(pause)
             pause *= 2
         why = "the connection is dead: the server is not at work for it"
-        alarms[0].cancel()
         fire()
 
-    alarms.append(loop.call_later(seconds, fire))
+    def doubt() -> None:
+        assert is_lost is not None  # Or there would be no doubt.
+        pending.append(loop.create_task(ask(is_lost)))
+
+    pending.append(loop.call_later(seconds, fire))
     if is_lost is not None:
-        alarms.append(
-            loop.call_later(
-                DOUBT_AFTER, lambda: asking.append(asyncio.create_task(ask(is_lost)))
-            )
-        )
+        pending.append(loop.call_later(DOUBT_AFTER, doubt))
     try:
         return await answer
     except asyncio.CancelledError:
         others = task.cancelling() - fired - before
         if fired and not others:
-            raise TimeoutError(why) from None
+            raise TimeoutError(why or f"no answer within {seconds:g} s") from None
         raise
     finally:
-        for alarm in alarms:
-            alarm.cancel()
-        for inquiry in asking:
-            inquiry.cancel()
+        for each in pending:
+            each.cancel()
         for _ in range(fired):
             task.uncancel()

@@ -210,9 +210,8 @@ class Waiters:
             for job_id in asked:
                 del self._due[job_id]
             try:
-                reports = await patience.call_over(
-                    self._line, results.get_results_v1(job_ids=asked), turn=self._inquiry
-                )
+                sent = self._line.call_async(results.get_results_v1(job_ids=asked))
+                reports = await patience.answer_to(sent, turn=self._inquiry, line=self._line)
             except exceptions.DatabaseUnavailable:
                 # Who waits goes on waiting: the next look at all comes soon.
                 self._due.clear()

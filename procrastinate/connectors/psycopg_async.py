@@ -199,6 +199,9 @@ class PsycopgConnector(connector.BaseAsyncConnector):
         """A connection died without a word: so may have those of the pool by now."""
         self._suspects.update(self._names)
 
+    def _lent(self) -> contextlib.AbstractAsyncContextManager[psycopg.AsyncConnection[Any]]:
+        return psycopg_lending.lent_async(self.pool, self._suspects)
+
     async def call_async(
         self, call: Call[T], *, connection: psycopg.AsyncConnection[Any] | None = None
     ) -> T:
@@ -213,7 +216,7 @@ class PsycopgConnector(connector.BaseAsyncConnector):
         while True:
             attempt += 1
             try:
-                async with psycopg_lending.lent_async(self.pool, self._suspects) as pooled:
+                async with self._lent() as pooled:
                     rows = (
                         await self._send_plainly(pooled, call, args)
                         if psycopg_socket.is_plain(pooled)
@@ -241,7 +244,7 @@ class PsycopgConnector(connector.BaseAsyncConnector):
             attempt += 1
             try:
                 async with (
-                    psycopg_lending.lent_async(self.pool, self._suspects) as pooled,
+                    self._lent() as pooled,
                     pooled.transaction(),
                 ):
                     return await self._send_all(pooled, calls)
@@ -283,7 +286,7 @@ class PsycopgConnector(connector.BaseAsyncConnector):
     async def execute_query_async(self, query: LiteralString, **arguments: Any) -> None:
         """Run a query for its effect."""
         with psycopg_errors.translated():
-            async with psycopg_lending.lent_async(self.pool, self._suspects) as connection:
+            async with self._lent() as connection:
                 await connection.execute(
                     query, psycopg_json.wrap_all(arguments, self.json_dumps)
                 )
@@ -293,7 +296,7 @@ class PsycopgConnector(connector.BaseAsyncConnector):
     ) -> dict[str, Any]:
         """Run a query and return its first row."""
         with psycopg_errors.translated():
-            async with psycopg_lending.lent_async(self.pool, self._suspects) as connection:
+            async with self._lent() as connection:
                 return await self._one(connection, query, arguments)
 
     async def execute_query_all_async(
@@ -301,7 +304,7 @@ class PsycopgConnector(connector.BaseAsyncConnector):
     ) -> list[dict[str, Any]]:
         """Run a query and return its rows."""
         with psycopg_errors.translated():
-            async with psycopg_lending.lent_async(self.pool, self._suspects) as connection:
+            async with self._lent() as connection:
                 return await self._all(connection, query, arguments)
 
     async def execute_query_one_async_with_connection(

@@ -49,13 +49,8 @@ class Outage:
         exceptions.DatabaseUnavailable
             There was none: what was asked for may have been done.
         """
-        if line is not None:
-            return await patience.call_over(line, call, turn=self._inquiry, timeout=timeout)
-        sent = self._worker.app.connector.call_async(call)
-        try:
-            return await patience.within(timeout or patience.ANSWER_TIMEOUT, sent)
-        except TimeoutError as exc:
-            raise exceptions.DatabaseUnavailable from exc
+        sent = (line or self._worker.app.connector).call_async(call)
+        return await patience.answer_to(sent, turn=self._inquiry, line=line, timeout=timeout)
 
     def begin(self, exc: exceptions.DatabaseUnavailable) -> None:
         """A call failed; said once for all calls until one succeeds."""

@@ -347,4 +347,5 @@ async def test_who_is_retried_by_hand_waits_for_the_delay(
     (waits,) = conn.execute(
         "select extract(epoch from scheduled_at - now())::float from procrastinate_jobs"
     ).fetchone() or (None,)
-    assert delay - 30 <= (waits or 0) <= delay
+    assert waits is not None
+    assert delay - 30 <= waits <= delay

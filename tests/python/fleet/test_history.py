@@ -87,13 +87,6 @@ class Meddler:
                 )
 
 
-def assert_may_keep_its_request(status: str | None, events: list[str]) -> None:
-    """An end takes the request to abort away; a cancellation and a refused retry leave it."""
-    assert status in ("cancelled", "failed"), events
-    if status == "failed":
-        assert events[-2:] == ["abort_requested", "failed"]
-
-
 @pytest.mark.parametrize("seed", [1])
 async def test_whatever_both_do_each_job_ends_once_with_the_history_that_3_10_writes(
     fleet: Fleet, old_hand: OldHand, seed: int
@@ -112,11 +105,15 @@ async def test_whatever_both_do_each_job_ends_once_with_the_history_that_3_10_wr
         events = fleet.events(job.id)
         assert HISTORY.fullmatch("".join(f"{event} " for event in events)), (job, events)
         assert events[-1] == job.status
-        if job.abort_requested:
-            assert_may_keep_its_request(job.status, events)
         runs = events.count("started")
         # a retry by hand counts; one that is refused because of a request to abort does not
         most = runs + events.count("retried")
+        # an end takes the request away; a cancellation and a retry that is refused leave it
+        assert (
+            not job.abort_requested
+            or job.status == "cancelled"
+            or (events[-2:] == ["abort_requested", "failed"] and job.attempts < most)
+        )
         assert most - events.count("abort_requested") <= job.attempts <= most
         if job.id not in meddler.retried:
             assert runs <= MOST[job.task_name]

@@ -41,7 +41,8 @@ def installed() -> list[pathlib.Path]:
 def directory() -> Iterator[pathlib.Path]:
     """Where the account that runs PostgreSQL may go, with a short path: sockets are in it."""
     account = programs.find_account()
-    path = pathlib.Path(tempfile.mkdtemp(prefix="pgup-", dir="/tmp"))
+    where = programs.temporary_directory(account, in_memory=False)
+    path = pathlib.Path(tempfile.mkdtemp(prefix="pgup-", dir=where))
     if account:
         os.chown(path, account.uid, account.gid)
     path.chmod(0o755)

@@ -12,9 +12,10 @@ from procrastinate import App, PsycopgConnector, exceptions, patience
 from procrastinate import connector as connector_module
 from procrastinate.connectors import psycopg_line
 from procrastinate.rpc import front
+from procrastinate.worker import Worker
 
-from .alone import ALONE
-from .conftest import PATIENCE, Cable, Database, StartWorker, actions
+from .alone import ALONE, Runs, until
+from .conftest import PATIENCE, Cable, Database, Run, StartWorker, actions
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -29,6 +30,15 @@ def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connector_module, "LISTEN_PATIENCE", 0.2)
     monkeypatch.setattr(patience, "ANSWER_TIMEOUT", 0.2)
     monkeypatch.setattr(patience, "CANCEL_AGAIN", 0.02)
+
+
+async def running(app: App, start_worker: StartWorker) -> tuple[Runs, int, Run]:
+    """A worker that runs a job which ends when the gate is opened."""
+    runs = Runs(app)
+    job_id = await app.configure_task("slow").defer_async(n=1)
+    run = await start_worker(app, **SILENT)
+    await run.until_it_runs()
+    return runs, job_id, run
 
 
 @pytest.mark.usefixtures("short_patience")
@@ -92,25 +102,9 @@ async def test_a_call_that_is_never_answered_is_made_again_on_another_connection
     start_worker: StartWorker,
     records: pytest.LogCaptureFixture,
 ) -> None:
-    started, go_on = asyncio.Event(), asyncio.Event()
-
-    @far_app.task(name="t")
-    async def task() -> None:
-        started.set()
-        await go_on.wait()
-
-    job_id = await task.defer_async()
-    run = await start_worker(
-        far_app,
-        listen_notify=False,
-        fetch_job_polling_interval=NEVER,
-        abort_job_polling_interval=NEVER,
-        update_heartbeat_interval=NEVER,
-    )
-    async with asyncio.timeout(PATIENCE):
-        await started.wait()
+    runs, job_id, run = await running(far_app, start_worker)
     cable.hush()
-    go_on.set()
+    runs.gate.set()
     await database.until_status(job_id, "succeeded")
     await run.stop()
 
@@ -134,19 +128,9 @@ async def test_a_lane_whose_connection_is_dead_asks_over_another_and_goes_on(
     start_worker: StartWorker,
     records: pytest.LogCaptureFixture,
 ) -> None:
-    started, go_on = asyncio.Event(), asyncio.Event()
-
-    @far_app.task(name="t")
-    async def task() -> None:
-        started.set()
-        await go_on.wait()
-
-    job_id = await task.defer_async()
-    run = await start_worker(far_app, **SILENT)
-    async with asyncio.timeout(PATIENCE):
-        await started.wait()
+    runs, job_id, run = await running(far_app, start_worker)
     cable.hush()
-    go_on.set()
+    runs.gate.set()
     await database.until_status(job_id, "succeeded")
     await run.stop()
 
@@ -190,26 +174,14 @@ async def test_a_call_that_the_server_works_on_is_waited_for(
         return doubts[-1]
 
     monkeypatch.setattr(psycopg_line.PsycopgLine, "is_lost", asked)
-    started, go_on = asyncio.Event(), asyncio.Event()
-
-    @app.task(name="t")
-    async def task() -> None:
-        started.set()
-        await go_on.wait()
-
-    job_id = await task.defer_async()
-    run = await start_worker(app, **SILENT)
-    async with asyncio.timeout(PATIENCE):
-        await started.wait()
+    runs, job_id, run = await running(app, start_worker)
     waits = "select 1 from pg_stat_activity where wait_event_type = 'Lock'"
     with database.conn.transaction():
         database.conn.execute("select 1 from procrastinate_jobs for update")
-        go_on.set()
+        runs.gate.set()
         await database.until(waits)
         doubts.clear()
-        async with asyncio.timeout(PATIENCE):
-            while len(doubts) < 2:  # noqa: ASYNC110 (it is not announced)
-                await asyncio.sleep(0.002)
+        await until(lambda: len(doubts) >= 2)
     await database.until_status(job_id, "succeeded")
     await run.stop()
 
@@ -260,8 +232,6 @@ async def test_whether_an_answer_is_lost(app: App, conn: psycopg.Connection) -> 
 
 
 async def test_who_can_not_ask_waits_on(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    from procrastinate.worker import Worker
-
     monkeypatch.setattr(patience, "DOUBT_AFTER", 0.001)
     asked = asyncio.Event()
     refusals: list[BaseException] = [
@@ -287,8 +257,6 @@ async def test_who_can_not_ask_waits_on(app: App, monkeypatch: pytest.MonkeyPatc
 
 
 async def test_only_one_asks_at_a_time(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    from procrastinate.worker import Worker
-
     monkeypatch.setattr(patience, "DOUBT_AFTER", 0.001)
     asking: list[int] = [0]
     most: list[int] = []
@@ -377,8 +345,6 @@ async def test_both_at_once_are_a_cancellation() -> None:
 async def test_a_call_without_an_answer_is_an_unavailable_database(
     app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from procrastinate.worker import Worker
-
     async def never(*_: Any) -> None:
         await asyncio.Event().wait()
 
