@@ -102,22 +102,40 @@ def drain(
     locks: int,
 ) -> tuple[float, float]:
     """Return jobs a second, and the microseconds of Python's processor time for each."""
+    fill(server, database, jobs, locks)
+    wall, cpu = work(server, database, interpreter, shape, jobs)
+    return jobs / wall, cpu / jobs * 1e6
+
+
+def fill(server: Server, database: str, jobs: int, locks: int) -> None:
+    """Leave these jobs in the database, and nothing else."""
     with server.connect(database) as conn:
         wires.empty(conn)
         wires.fill(conn, jobs, locks=locks)
         wires.settle(conn)
-        kind, concurrency = shape
-        done = subprocess.run(
-            [interpreter, "-I", "-c", PROGRAM, server.dsn_of(database), kind, str(concurrency)],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=PATIENCE,
-        )
+
+
+def work(
+    server: Server,
+    database: str,
+    interpreter: str | pathlib.Path,
+    shape: tuple[str, int],
+    jobs: int,
+) -> tuple[float, float]:
+    """Return the seconds that a worker takes for them, and those of Python's processor time."""
+    kind, concurrency = shape
+    done = subprocess.run(
+        [interpreter, "-I", "-c", PROGRAM, server.dsn_of(database), kind, str(concurrency)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=PATIENCE,
+    )
+    with server.connect(database) as conn:
         succeeded = wires.count(conn, "succeeded")
     assert succeeded == jobs, f"{succeeded} of {jobs} jobs succeeded"
     wall, cpu = map(float, done.stdout.split())
-    return jobs / wall, cpu / jobs * 1e6
+    return wall, cpu
 
 
 def run(server: Server, options: Options, report: figures.Report) -> None:

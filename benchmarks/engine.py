@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 from benchmarks import (
+    costs,
     deep,
     defer,
     drain,
@@ -43,6 +44,7 @@ CASES: Mapping[str, Case] = {
     "purge": purge.run,
     "triggers": triggers.run,
     "drain": drain.run,
+    "costs": costs.run,
     "latency": latency.run,
     "limits": limits.run,
     "notify": notify.run,

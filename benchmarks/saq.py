@@ -43,10 +43,11 @@ async def task(ctx, *, n):
 
 async def drain(queue):
     worker = saq.Worker(queue, [task], concurrency=number)
-    began = time.perf_counter()
+    began, cpu = time.perf_counter(), time.process_time()
     run = asyncio.create_task(worker.start())
     await ended.wait()
-    print(jobs / (time.perf_counter() - began))
+    wall, cpu = time.perf_counter() - began, time.process_time() - cpu
+    print(jobs / wall, wall, cpu)
     await worker.stop()
     await run
 
@@ -122,8 +123,8 @@ MEASURES = (
 
 def program(
     interpreter: str, side: str, dsn: str, kind: str, concurrency: int, jobs: int
-) -> float:
-    """Return what a program of one side has measured; 0 if that is nothing."""
+) -> list[float]:
+    """Return what a program of one side has measured, its figure first."""
     text = PROGRAM.replace("IMPORT", IMPORTS[side], 1)
     done = subprocess.run(
         [interpreter, "-I", "-c", text, dsn, kind, str(concurrency), str(jobs)],
@@ -134,7 +135,7 @@ def program(
     )
     if done.returncode:
         raise RuntimeError(f"{side}, {kind}: {environments.last_line(done.stderr)}")
-    return float(done.stdout or 0)
+    return [float(word) for word in done.stdout.split()]
 
 
 def measure(server: Server, interpreter: str, side: str, case: Measure, jobs: int) -> float:
@@ -142,10 +143,10 @@ def measure(server: Server, interpreter: str, side: str, case: Measure, jobs: in
     with server.database(f"saq_{side}") as database:
         if side == "ours":
             install_ours(server, database)
-        dsn = _url(server.dsn_of(database))
+        dsn = url(server.dsn_of(database))
         if case.kind == "drain":
             program(interpreter, side, dsn, "fill", 0, jobs)
-        return program(interpreter, side, dsn, case.kind, case.concurrency, jobs)
+        return program(interpreter, side, dsn, case.kind, case.concurrency, jobs)[0]
 
 
 def _their_turn(
@@ -159,7 +160,7 @@ def _their_turn(
         return measure(server, interpreter, "theirs", case, jobs)
 
 
-def _url(conninfo: str) -> str:
+def url(conninfo: str) -> str:
     """Return a connection string as SAQ knows them."""
     parts = psycopg.conninfo.conninfo_to_dict(conninfo)
     return f"postgresql://?{urllib.parse.urlencode(parts)}"

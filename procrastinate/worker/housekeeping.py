@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 #: would be half of what an idle worker says to the database.
 INTERVAL = 30.0
 
+#: Seconds until a round that failed is made again: the first time, and at most.
+FIRST_PAUSE = 0.1
+LONGEST_PAUSE = 5.0
+
 
 class Housekeeping:
     """
@@ -44,21 +48,29 @@ class Housekeeping:
     async def run(self) -> None:
         """Make rounds until cancelled."""
         worker = self._worker
-        interval = min(INTERVAL, worker.stalled_worker_timeout)
+        seconds = interval = min(INTERVAL, worker.stalled_worker_timeout)
         failures = 0
         while True:
-            if not failures:  # The first round was made before there was a heartbeat.
-                await waiting.event_or_deadline(self._now, interval)
+            # The first round was made before there was a heartbeat.
+            await waiting.event_or_deadline(self._now, seconds)
             self._now.clear()
             try:
                 await self.make_round()
             except exceptions.DatabaseUnavailable as exc:
-                worker.outage.begin(exc)
-                await worker.outage.pause(failures)
+                # No outage, as far as is known: a lock may be in the way of this alone.
+                if not failures:
+                    self._say(exc)
+                seconds = waiting.backoff(failures, first=FIRST_PAUSE, most=LONGEST_PAUSE)
                 failures += 1
             else:
-                worker.outage.end()
-                failures = 0
+                seconds, failures = interval, 0
+
+    def _say(self, exc: exceptions.DatabaseUnavailable) -> None:
+        self._worker.logger.warning(
+            "Stalled workers and jobs could not be looked for: %r. Trying again until they are",
+            exc.__cause__ or exc,
+            extra=self._worker.log_extra("housekeeping_failed"),
+        )
 
     async def make_round(self) -> None:
         """Do all of it once."""

@@ -1,10 +1,10 @@
 -- The next jobs of a worker: locks the rows of at most p_limit, for finish_and_fetch.
 --
--- Most fetches are of a worker of one queue, with marks that say where its last claim
--- ended. They have two ways of few statements, which go only where nothing else is to be
--- done: the straight way here finds as many jobs as it has slots, none with a lock, in one
--- statement; the other (pick_here) takes locks in its stride, and may find fewer. All else
--- takes the general way (pick_jobs), from the start
+-- Most fetches are of a worker of one queue, or of all where only one was ever used, with
+-- marks that say where its last claim ended. They have two ways of few statements, which go
+-- only where nothing else is to be done: the straight way here finds as many jobs as it has
+-- slots, none with a lock, in one statement; the other (pick_here) takes locks in its
+-- stride, and may find fewer. All else takes the general way (pick_jobs), from the start
 -- (docs/decisions/0003-low-water-marks.md).
 create function _procrastinate_pick_next(
     p_worker_id bigint,
@@ -25,7 +25,7 @@ set search_path from current
 as $$
 declare
     v_start constant bigint := '-9223372036854775808'::bigint;
-    v_queue constant text := p_queues[1];
+    v_queue text := p_queues[1];
     v_line bigint[];
     v_at integer := 1;
     v_ok boolean;
@@ -43,10 +43,18 @@ begin
     if current_setting('transaction_isolation') <> 'read committed' then
         v_ok := _procrastinate_refuse_old_snapshot('Fetching jobs');
     end if;
-    if cardinality(p_queues) = 1
+    if coalesce(cardinality(p_queues), 1) = 1
+        and cardinality(p_marks) in (6, 7)
         and to_timestamp(p_marks[2] / 1e6::double precision) > clock_timestamp()
     then
-        if p_released is null and cardinality(p_marks) = 6 and p_marks[6] = v_start then
+        if p_queues is null then
+            select min(p.queue_name) into v_queue
+            from procrastinate_priorities as p
+            having count(*) = 1;
+        end if;
+        if v_queue is null then
+            null;  -- of all, and there are several
+        elsif p_released is null and cardinality(p_marks) = 6 and p_marks[6] = v_start then
             with line as materialized (
                 select array(
                     select case when t.lock is null then t.job_id + 0 end
@@ -98,7 +106,7 @@ begin
                 o_more := false;
                 return;
             end if;
-        elsif cardinality(p_marks) in (6, 7) then
+        else
             select
                 p.o_job_ids, p.o_heads, p.o_marks, p.o_contended, p.o_more, p.o_next_due_in
             into o_job_ids, o_heads, o_marks, o_contended, o_more, o_next_due_in

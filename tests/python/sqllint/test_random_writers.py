@@ -64,6 +64,7 @@ class Session:
     other: psycopg.Connection  # a transaction of it may stay open, with jobs that it deferred
     chance: random.Random
     spread: int = 2  # priorities lie between -1 and this
+    queues: list[str] = attrs.Factory(lambda: QUEUES)  # that jobs are put in
     latecomers: bool = False
     worker: int = 0
     workers: list[int] = attrs.Factory(list[int])
@@ -95,7 +96,7 @@ class Session:
             [
                 f"id % {self.chance.randint(2, 9)} = 0",
                 "id = (select id from procrastinate_jobs order by random() limit 1)",
-                f"queue_name = '{self.chance.choice(QUEUES)}'",
+                f"queue_name = '{self.chance.choice(self.queues)}'",
                 f"lock = '{self.chance.choice(['a', 'b', 'c', ''])}'",
                 f"priority = {self.chance.randint(-1, self.spread)}",
                 f"status = '{self.chance.choice(['todo', 'doing', 'failed', 'succeeded'])}'",
@@ -110,7 +111,7 @@ class Session:
                 f"priority = {self.chance.randint(-1, self.spread)}",
                 *["priority = priority + 1"] * (self.spread >= 0),
                 f"lock = {self.literal(pick(LOCKS))}",
-                f"queue_name = '{pick(QUEUES)}'",
+                f"queue_name = '{pick(self.queues)}'",
                 f"scheduled_at = {self.literal(pick([None, LATER, '2001-01-01Z']))}",
                 f"scheduled_at = {SOON}",
                 f"queueing_lock = {self.literal(pick([None, None, 'k1', 'k2', 'k3']))}",
@@ -128,7 +129,7 @@ class Session:
     def insert(self) -> str:
         pick = self.chance.choice
         jobs = ", ".join(
-            f"('{pick(QUEUES)}', 't', {self.chance.randint(-1, self.spread)},"
+            f"('{pick(self.queues)}', 't', {self.chance.randint(-1, self.spread)},"
             f" {self.literal(pick(LOCKS))},"
             f" {self.literal(pick([None] * 6 + ['k1', 'k2']))},"
             f" {self.literal(pick([None, None, None, LATER, '2001-01-01Z']))},"
@@ -142,7 +143,7 @@ class Session:
 
     def late(self) -> str:
         """An id below all others, as of a transaction that took its time."""
-        queue, lock = self.chance.choice(QUEUES), self.literal(self.chance.choice(LOCKS))
+        queue, lock = self.chance.choice(self.queues), self.literal(self.chance.choice(LOCKS))
         return (
             "insert into procrastinate_jobs (id, queue_name, task_name, priority, lock)"
             f" select coalesce(min(id), 10000) - 1, '{queue}', 't', -1, {lock}"
@@ -177,7 +178,7 @@ class Session:
 
     def operate(self) -> None:
         job = "(select id from procrastinate_jobs order by random() limit 1)"
-        queue = self.chance.choice(QUEUES)
+        queue = self.chance.choice(self.queues)
         self.attempt(
             self.chance.choice(
                 [
@@ -186,7 +187,7 @@ class Session:
                     f"select procrastinate_retry_job({job})",
                     f"select procrastinate_reschedule_job({job}, null)",
                     f"select procrastinate_pause_queue('{queue}')",
-                    *[f"select procrastinate_resume_queue('{q}')" for q in QUEUES],
+                    *[f"select procrastinate_resume_queue('{q}')" for q in self.queues],
                     "select procrastinate_recover_stalled_jobs('0', 3)",
                     f"select procrastinate_finish_job_v1({job}, 'failed', false)",
                     f"select procrastinate_retry_job_v2({job}, null, null, null, null)",
@@ -270,7 +271,7 @@ class Session:
         self.other.execute(
             "insert into procrastinate_jobs (queue_name, task_name, priority)"
             " select %s, 'late', %s from generate_series(1, 3)",
-            [self.chance.choice(QUEUES), self.chance.randint(-1, min(self.spread, 2))],
+            [self.chance.choice(self.queues), self.chance.randint(-1, min(self.spread, 2))],
         )
 
     def check(self) -> None:
@@ -278,14 +279,16 @@ class Session:
         assert not breaches, (breaches, self.done)
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(12))
 def test_whatever_is_written_what_is_derived_is_true(connect: Connect, seed: int) -> None:
     session = Session(
         connection=connect(),
         other=connect(),
         chance=random.Random(seed),
-        spread=SPREADS[seed % 4],
-        latecomers=seed % 8 > 3,
+        # the last four have but one line, for which there are short ways
+        queues=QUEUES if seed < 8 else QUEUES[:1],
+        spread=SPREADS[seed % 4] if seed < 8 else -1,
+        latecomers=seed % 4 > 1 if seed >= 8 else seed > 3,
     )
     for _ in range(2):
         ((worker,),) = session.rows("select procrastinate_register_worker_v2()")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from procrastinate import App, exceptions
 from procrastinate.worker import Worker, housekeeping
 
-from .alone import ALONE, listening, until
+from .alone import ALONE, NEVER, listening, until
 from .conftest import Database, StartWorker, intercept
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class Calls:
             await self.go_on.wait()
         if name == SWEEP and self.failures:
             self.failures -= 1
-            raise exceptions.DatabaseUnavailable
+            raise exceptions.DatabaseUnavailable("gone")
         return await self._send(call, **options)
 
     def has(self, name: str, count: int) -> Callable[[], bool]:
@@ -91,6 +92,33 @@ async def test_a_round_that_failed_is_made_again(
     calls.failures = 2
     run.worker.housekeeping.begin_now()
     await until(calls.has(SWEEP, 3))
+    await run.stop()
+
+
+async def test_a_round_that_fails_alone_is_no_outage(
+    database: Database,
+    start_worker: StartWorker,
+    calls: Calls,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(housekeeping, "FIRST_PAUSE", NEVER)
+    monkeypatch.setattr(housekeeping, "LONGEST_PAUSE", NEVER)
+    run = await start_worker(**{**ALONE, "update_heartbeat_interval": 0.01})
+    await listening(database)
+    calls.made.clear()
+    calls.failures = 9
+    run.worker.housekeeping.begin_now()
+    await until(calls.has(SWEEP, 1))
+    beats = calls.made.count(HEARTBEAT)
+    await until(calls.has(HEARTBEAT, beats + 3))
+    assert calls.made.count(SWEEP) == 1  # The others' success says nothing about it.
+    (said,) = [it for it in caplog.records if it.levelno == logging.WARNING]
+    assert said.__dict__["action"] == "housekeeping_failed"
+    assert said.getMessage() == (
+        "Stalled workers and jobs could not be looked for: DatabaseUnavailable('gone'). Trying"
+        " again until they are"
+    )
     await run.stop()
 
 

@@ -1,5 +1,5 @@
 \ir ../../setup.psql
-select plan(13);
+select plan(16);
 
 -- Here where it goes and where it does not; that all ways lead to the same jobs is told by
 -- tests/python/sqllint/test_random_writers.py.
@@ -15,7 +15,7 @@ select array[pg_snapshot_xmin(pg_current_snapshot())::text::bigint - 1]
     || (:'marks'::bigint[])[2:] as marks \gset
 -- the mark of a straight pick, which leaves the others as they are; null of another
 create function fixtures.picked(
-    p_limit integer, p_marks bigint[], p_released procrastinate_doing[] default null
+    p_limit integer, p_marks bigint[], p_queues text[] default '{q}'
 )
 returns text language sql volatile as $$
     select format(
@@ -23,11 +23,13 @@ returns text language sql volatile as $$
         case when p.o_marks[:4] = p_marks[:4] then p.o_marks[5]::text else 'general' end
     )
     from _procrastinate_pick_next(
-        (select max(w.id) from procrastinate_workers as w), '{q}', p_limit, p_marks, p_released,
+        (select max(w.id) from procrastinate_workers as w), p_queues, p_limit, p_marks, null,
         procrastinate_now()
     ) as p
 $$;
 select is(picked(2, :'marks'), '{902,903} 904', 'with them there is a straight way');
+select is(picked(2, :'marks', null), '{902,903} 904', 'also for a worker of all queues');
+select is(picked(2, :'marks', '{q,r}'), '{902,903} general', 'but not of some');
 select is(picked(9, :'marks'), '{902,903,904} general', 'where there are as many jobs');
 select is(picked(1, null), '{902} general', 'for a worker that has marks');
 select throws_ok(
@@ -56,6 +58,8 @@ select is(  -- only the other way knows a last id of -2, and ends it
     ),
     -1::bigint, 'where the last pick met locks there is another way, with them'
 );
+insert into procrastinate_jobs (queue_name, task_name) values ('r', 't');
+select matches(picked(1, :'marks', null), 'general', 'nor if another queue was used');
 select a_job(p_priority => 1) as high \gset
 select matches(picked(1, :'marks'), 'general', 'a second priority is for the general way');
 select is_sound();
