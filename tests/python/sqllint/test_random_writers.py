@@ -8,8 +8,9 @@ every statement what is derived is true (I1).
 
 from __future__ import annotations
 
+import itertools
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import attrs
@@ -66,6 +67,7 @@ class Session:
     spread: int = 2  # priorities lie between -1 and this
     queues: list[str] = attrs.Factory(lambda: QUEUES)  # that jobs are put in
     latecomers: bool = False
+    early: Iterator[int] = attrs.Factory(lambda: itertools.count(9_999, -1))  # ids
     worker: int = 0
     workers: list[int] = attrs.Factory(list[int])
     marks: dict[str, list[int] | None] = attrs.Factory(dict[str, "list[int] | None"])
@@ -146,8 +148,7 @@ class Session:
         queue, lock = self.chance.choice(self.queues), self.literal(self.chance.choice(LOCKS))
         return (
             "insert into procrastinate_jobs (id, queue_name, task_name, priority, lock)"
-            f" select coalesce(min(id), 10000) - 1, '{queue}', 't', -1, {lock}"
-            " from procrastinate_jobs"
+            f" values ({next(self.early)}, '{queue}', 't', -1, {lock})"
         )
 
     def update(self) -> str:
