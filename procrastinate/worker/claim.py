@@ -287,7 +287,7 @@ class _Lane:
         exchange = await self._exchange(limit)
         if exchange is not None and limit:
             claims.quiet.took(len(exchange.claimed), limit)
-            claims.is_flowing = len(exchange.claimed) >= limit
+            claims.is_flowing = exchange.more or len(exchange.claimed) >= limit
             if claims.is_flowing == self._is_first:  # the others may go; the first has to look
                 claims.wake_others(self)
         if exchange is not None and self._is_first:

@@ -3149,6 +3149,9 @@ declare
     v_queue text := p_queues[1];
     v_line bigint[];
     v_at integer := 1;
+    v_from bigint := p_marks[5];
+    v_take integer := p_limit * 2 + 8;
+    v_mark bigint;
     v_ok boolean;
 begin
     if p_limit = 0 then
@@ -3176,57 +3179,66 @@ begin
         if v_queue is null then
             null;  -- of all, and there are several
         elsif p_released is null and cardinality(p_marks) = 6 and p_marks[6] = v_start then
-            with line as materialized (
-                select array(
-                    select case when t.lock is null then t.job_id + 0 end
-                    from procrastinate_todo as t
-                    where
-                        t.state = 'r'
-                        and t.queue_name = v_queue
-                        and t.priority = (
-                            select s.priority
-                            from _procrastinate_straight(v_queue, p_marks) as s
-                        )
-                        and t.job_id + 0 >= p_marks[5]
-                    order by t.job_id + 0
-                    limit p_limit * 2 + 8  -- others may be taking the first ones just now
-                ) as ids
-            )
-            select
-                l.ids,
-                array(
-                    select j.id
-                    from procrastinate_jobs as j
-                    where
-                        j.id = any(l.ids)
-                        and j.status = 'todo'
-                        and j.lock is null  -- as it is now: it may have changed since
-                        and j.queue_name = v_queue
-                        and coalesce(j.scheduled_at <= p_now, true)
-                        and exists (
-                            select
-                            from procrastinate_workers as w
-                            where w.id = p_worker_id
-                            for key share skip locked
-                        )
-                    order by j.id
-                    limit p_limit
-                    for no key update of j skip locked
+            o_job_ids := '{}';
+            for v_round in 1..4 loop  -- each looks further, where others have taken the first
+                with line as materialized (
+                    select array(
+                        select case when t.lock is null then t.job_id + 0 end
+                        from procrastinate_todo as t
+                        where
+                            t.state = 'r'
+                            and t.queue_name = v_queue
+                            and t.priority = (
+                                select s.priority
+                                from _procrastinate_straight(v_queue, p_marks) as s
+                            )
+                            and t.job_id + 0 >= v_from
+                        order by t.job_id + 0
+                        limit v_take
+                    ) as ids
                 )
-            into v_line, o_job_ids
-            from line as l;
-            if cardinality(o_job_ids) = p_limit
-                and array_position(v_line[:p_limit], null) is null
-            then
-                while o_job_ids[v_at] = v_line[v_at] loop
-                    v_at := v_at + 1;  -- the mark stays below what was passed
-                end loop;
-                o_marks := p_marks[:4] || coalesce(v_line[v_at], v_line[v_at - 1] + 1)
-                    || v_start;
-                o_contended := false;
-                o_more := false;
-                return;
-            end if;
+                select
+                    l.ids,
+                    o_job_ids || array(
+                        select j.id
+                        from procrastinate_jobs as j
+                        where
+                            j.id = any(l.ids)
+                            and j.status = 'todo'
+                            and j.lock is null  -- as it is now: it may have changed since
+                            and j.queue_name = v_queue
+                            and coalesce(j.scheduled_at <= p_now, true)
+                            and exists (
+                                select
+                                from procrastinate_workers as w
+                                where w.id = p_worker_id
+                                for key share skip locked
+                            )
+                        order by j.id
+                        limit p_limit - cardinality(o_job_ids)
+                        for no key update of j skip locked
+                    )
+                into v_line, o_job_ids
+                from line as l;
+                exit when array_position(
+                    v_line[:p_limit], null
+                ) is not null;
+                if v_mark is null then
+                    while o_job_ids[v_at] = v_line[v_at] loop
+                        v_at := v_at + 1;  -- the mark stays below what was passed
+                    end loop;
+                    v_mark := coalesce(v_line[v_at], v_line[v_at - 1] + 1);
+                end if;
+                if cardinality(o_job_ids) = p_limit then
+                    o_marks := p_marks[:4] || v_mark || v_start;
+                    o_contended := false;
+                    o_more := false;
+                    return;
+                end if;
+                exit when cardinality(v_line) < v_take;
+                v_from := v_line[v_take] + 1;
+                v_take := v_take * 2;
+            end loop;
         else
             select
                 p.o_job_ids, p.o_heads, p.o_marks, p.o_contended, p.o_more, p.o_next_due_in
@@ -4425,7 +4437,7 @@ create function _procrastinate_see_queue(
     p_fresh bigint,
     p_again bigint,
     p_take integer,
-    p_pass bigint[],
+    p_picked bigint[],  -- by this fetch so far: not these
     p_handed bigint[],
     out o_seen integer,
     out o_free bigint[],
@@ -4449,14 +4461,13 @@ begin
     from (
         select l.job_id, l.lock, l.state
         from _procrastinate_line(
-            p_queue, p_priority, p_fresh, p_again, p_take, p_pass
+            p_queue, p_priority, p_fresh, p_again, p_take, p_picked
         ) as l
         union all
         select h.job_id, null, 'b'
         from _procrastinate_handed_heads(p_handed, procrastinate_now()) as h
         where
-            h.job_id <> all(p_pass)
-            and h.queue_name = p_queue
+            h.queue_name = p_queue
             and h.priority = p_priority
         order by job_id
         limit p_take
@@ -4475,7 +4486,7 @@ create function _procrastinate_see_queues(
     p_fresh bigint[],
     p_again bigint[],
     p_take integer,
-    p_pass bigint[],
+    p_picked bigint[],  -- by this fetch so far: not these
     p_handed bigint[],
     out o_seen integer,
     out o_free bigint[],
@@ -4489,14 +4500,11 @@ set search_path from current
 as $$
 begin
     with seen as (
-        select c.job_id, c.lock, c.state, q.nr
+        select c.job_id, c.lock, c.state, q.queue_name
         from (
             -- two who were the first to use a priority have left two pairs: one is enough
-            select
-                min(x.nr) as nr, x.queue_name, min(x.fresh) as fresh,
-                min(x.again) as again
-            from unnest(p_queues, p_fresh, p_again) with ordinality
-                as x (queue_name, fresh, again, nr)
+            select x.queue_name, min(x.fresh) as fresh, min(x.again) as again
+            from unnest(p_queues, p_fresh, p_again) as x (queue_name, fresh, again)
             group by x.queue_name
         ) as q
         cross join lateral (
@@ -4508,7 +4516,7 @@ begin
                     and t.queue_name = q.queue_name
                     and t.priority = p_priority
                     and t.job_id + 0 >= q.fresh
-                    and t.job_id <> all(p_pass)
+                    and t.job_id <> all(p_picked)
                 order by t.job_id + 0
                 limit p_take
             )
@@ -4521,7 +4529,7 @@ begin
                     and t.queue_name = q.queue_name
                     and t.priority = p_priority
                     and t.job_id + 0 >= q.again
-                    and t.job_id <> all(p_pass)
+                    and t.job_id <> all(p_picked)
                 order by t.job_id + 0
                 limit p_take
             )
@@ -4530,8 +4538,7 @@ begin
         select h.job_id, null, 'b', null
         from _procrastinate_handed_heads(p_handed, procrastinate_now()) as h
         where
-            h.job_id <> all(p_pass)
-            and h.queue_name = any(p_queues)
+            h.queue_name = any(p_queues)
             and h.priority = p_priority
         order by job_id
         limit p_take
@@ -4541,8 +4548,8 @@ begin
             max(s.job_id) filter (where s.state = 'r') as fresh,
             max(s.job_id) filter (where s.state = 'a') as again,
             i.nr
-        from generate_subscripts(p_queues, 1) as i (nr)
-        left join seen as s on s.nr = i.nr
+        from unnest(p_queues) with ordinality as i (queue_name, nr)
+        left join seen as s on s.queue_name = i.queue_name
         group by i.nr
     )
     select
@@ -5173,12 +5180,16 @@ declare
     v_try bigint[];
     v_cut bigint[];
     v_known bigint[] := p_handed[3:];  -- heads of locks whose keys are in hand
+    v_before constant bigint[] := p_job_ids;
     v_got bigint[];
     v_pass bigint[] := '{}'::bigint[];  -- left where they are: others', or over the budget
 begin
     o_contended := false;
     o_more := false;
     o_locks := false;
+    if p_handed is not null and v_before <> '{}' then
+        p_handed := p_handed[:2] || _procrastinate_without(p_handed[3:], v_before);
+    end if;
     while v_to < v_count loop
         v_from := v_to + 1;
         v_to := case when v_wide then v_count else v_from end;
@@ -5195,15 +5206,19 @@ begin
             elsif v_from = v_to then
                 v_seen := _procrastinate_see_queue(
                     p_queues[v_from], p_priorities[v_from], p_fresh[v_from],
-                    p_again[v_from], v_take, v_pass || p_job_ids, p_handed
+                    p_again[v_from], v_take, v_before, p_handed
                 );
             else
                 v_seen := _procrastinate_see_queues(
                     p_queues[v_from:v_to], p_priorities[v_from], p_fresh[v_from:v_to],
-                    p_again[v_from:v_to], v_take, v_pass || p_job_ids, p_handed
+                    p_again[v_from:v_to], v_take, v_before, p_handed
                 );
             end if;
             exit when v_seen.o_seen = 0;
+            if p_handed is not null then  -- they have no mark that would be raised over them
+                p_handed := p_handed[:2]
+                    || _procrastinate_without(p_handed[3:], v_seen.o_free);
+            end if;
 
             v_try := v_seen.o_free;
             if v_seen.o_locked is not null then
@@ -5221,11 +5236,7 @@ begin
             if cardinality(v_try) > v_want then  -- having looked further than there is room
                 v_cut := v_try;
                 v_try := _procrastinate_first_of(v_try, v_want);
-                v_pass := v_pass || array(
-                    select c.job_id from unnest(v_cut) as c (job_id)
-                    except
-                    select t.job_id from unnest(v_try) as t (job_id)
-                );
+                v_pass := v_pass || _procrastinate_without(v_cut, v_try);
             end if;
             if cardinality(v_try) > 0 then
                 v_got := array(
@@ -5242,11 +5253,7 @@ begin
                 v_want := v_want - cardinality(v_got);
                 if cardinality(v_try) > cardinality(v_got) then
                     o_contended := true;
-                    v_pass := v_pass || array(
-                        select t.job_id from unnest(v_try) as t (job_id)
-                        except
-                        select g.job_id from unnest(v_got) as g (job_id)
-                    );
+                    v_pass := v_pass || _procrastinate_without(v_try, v_got);
                 end if;
             end if;
 
@@ -5292,6 +5299,24 @@ $$;
 comment on function _procrastinate_walk(
     text[], integer[], bigint[], bigint[], bigint[], integer, bigint[]
 ) is 'Locks what may run along these pairs of queue and priority; raises the marks.';
+
+-- These ids but for others: in linear time, where a filter by an array is quadratic.
+create function _procrastinate_without(p_ids bigint[], p_others bigint[])
+returns bigint[]
+language plpgsql immutable parallel safe
+set search_path from current
+as $$
+begin
+    return array(
+        select i.id from unnest(p_ids) as i (id)
+        except
+        select o.id from unnest(p_others) as o (id)
+    );
+end;
+$$;
+
+comment on function _procrastinate_without(bigint[], bigint[]) is
+'These ids but for others; each once.';
 
 -- The channels on which a worker of these queues is told of jobs.
 create function procrastinate_channels_v1(p_queues text[])
@@ -8971,7 +8996,7 @@ grant execute on function _procrastinate_derives() to public;
 
 insert into procrastinate_migrations (name, sha256)
 values
-    ('04.00.00_01_pre_baseline', 'f3bc156963ed9ec5b77605c816d0ef8b992f739ca6057329d7b53f79998937dd');
+    ('04.00.00_01_pre_baseline', 'e30badb4f9039d36f3db55f66ba30703aea9f238e3446e94b99d3eb5a9ffb2ea');
 
 -- Back to the caller's search_path.
 do $$

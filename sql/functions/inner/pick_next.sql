@@ -28,6 +28,9 @@ declare
     v_queue text := p_queues[1];
     v_line bigint[];
     v_at integer := 1;
+    v_from bigint := p_marks[5];
+    v_take integer := p_limit * 2 + 8;
+    v_mark bigint;
     v_ok boolean;
 begin
     if p_limit = 0 then
@@ -55,57 +58,66 @@ begin
         if v_queue is null then
             null;  -- of all, and there are several
         elsif p_released is null and cardinality(p_marks) = 6 and p_marks[6] = v_start then
-            with line as materialized (
-                select array(
-                    select case when t.lock is null then t.job_id + 0 end
-                    from procrastinate_todo as t
-                    where
-                        t.state = 'r'
-                        and t.queue_name = v_queue
-                        and t.priority = (
-                            select s.priority
-                            from _procrastinate_straight(v_queue, p_marks) as s
-                        )
-                        and t.job_id + 0 >= p_marks[5]
-                    order by t.job_id + 0
-                    limit p_limit * 2 + 8  -- others may be taking the first ones just now
-                ) as ids
-            )
-            select
-                l.ids,
-                array(
-                    select j.id
-                    from procrastinate_jobs as j
-                    where
-                        j.id = any(l.ids)
-                        and j.status = 'todo'
-                        and j.lock is null  -- as it is now: it may have changed since
-                        and j.queue_name = v_queue
-                        and coalesce(j.scheduled_at <= p_now, true)
-                        and exists (
-                            select
-                            from procrastinate_workers as w
-                            where w.id = p_worker_id
-                            for key share skip locked
-                        )
-                    order by j.id
-                    limit p_limit
-                    for no key update of j skip locked
+            o_job_ids := '{}';
+            for v_round in 1..4 loop  -- each looks further, where others have taken the first
+                with line as materialized (
+                    select array(
+                        select case when t.lock is null then t.job_id + 0 end
+                        from procrastinate_todo as t
+                        where
+                            t.state = 'r'
+                            and t.queue_name = v_queue
+                            and t.priority = (
+                                select s.priority
+                                from _procrastinate_straight(v_queue, p_marks) as s
+                            )
+                            and t.job_id + 0 >= v_from
+                        order by t.job_id + 0
+                        limit v_take
+                    ) as ids
                 )
-            into v_line, o_job_ids
-            from line as l;
-            if cardinality(o_job_ids) = p_limit
-                and array_position(v_line[:p_limit], null) is null
-            then
-                while o_job_ids[v_at] = v_line[v_at] loop
-                    v_at := v_at + 1;  -- the mark stays below what was passed
-                end loop;
-                o_marks := p_marks[:4] || coalesce(v_line[v_at], v_line[v_at - 1] + 1)
-                    || v_start;
-                o_contended := false;
-                o_more := false;
-                return;
-            end if;
+                select
+                    l.ids,
+                    o_job_ids || array(
+                        select j.id
+                        from procrastinate_jobs as j
+                        where
+                            j.id = any(l.ids)
+                            and j.status = 'todo'
+                            and j.lock is null  -- as it is now: it may have changed since
+                            and j.queue_name = v_queue
+                            and coalesce(j.scheduled_at <= p_now, true)
+                            and exists (
+                                select
+                                from procrastinate_workers as w
+                                where w.id = p_worker_id
+                                for key share skip locked
+                            )
+                        order by j.id
+                        limit p_limit - cardinality(o_job_ids)
+                        for no key update of j skip locked
+                    )
+                into v_line, o_job_ids
+                from line as l;
+                exit when array_position(
+                    v_line[:p_limit], null
+                ) is not null;
+                if v_mark is null then
+                    while o_job_ids[v_at] = v_line[v_at] loop
+                        v_at := v_at + 1;  -- the mark stays below what was passed
+                    end loop;
+                    v_mark := coalesce(v_line[v_at], v_line[v_at - 1] + 1);
+                end if;
+                if cardinality(o_job_ids) = p_limit then
+                    o_marks := p_marks[:4] || v_mark || v_start;
+                    o_contended := false;
+                    o_more := false;
+                    return;
+                end if;
+                exit when cardinality(v_line) < v_take;
+                v_from := v_line[v_take] + 1;
+                v_take := v_take * 2;
+            end loop;
         else
             select
                 p.o_job_ids, p.o_heads, p.o_marks, p.o_contended, p.o_more, p.o_next_due_in

@@ -7,7 +7,7 @@ create function _procrastinate_see_queue(
     p_fresh bigint,
     p_again bigint,
     p_take integer,
-    p_pass bigint[],
+    p_picked bigint[],  -- by this fetch so far: not these
     p_handed bigint[],
     out o_seen integer,
     out o_free bigint[],
@@ -31,14 +31,13 @@ begin
     from (
         select l.job_id, l.lock, l.state
         from _procrastinate_line(
-            p_queue, p_priority, p_fresh, p_again, p_take, p_pass
+            p_queue, p_priority, p_fresh, p_again, p_take, p_picked
         ) as l
         union all
         select h.job_id, null, 'b'
         from _procrastinate_handed_heads(p_handed, procrastinate_now()) as h
         where
-            h.job_id <> all(p_pass)
-            and h.queue_name = p_queue
+            h.queue_name = p_queue
             and h.priority = p_priority
         order by job_id
         limit p_take

@@ -5,7 +5,7 @@ create function _procrastinate_see_queues(
     p_fresh bigint[],
     p_again bigint[],
     p_take integer,
-    p_pass bigint[],
+    p_picked bigint[],  -- by this fetch so far: not these
     p_handed bigint[],
     out o_seen integer,
     out o_free bigint[],
@@ -19,14 +19,11 @@ set search_path from current
 as $$
 begin
     with seen as (
-        select c.job_id, c.lock, c.state, q.nr
+        select c.job_id, c.lock, c.state, q.queue_name
         from (
             -- two who were the first to use a priority have left two pairs: one is enough
-            select
-                min(x.nr) as nr, x.queue_name, min(x.fresh) as fresh,
-                min(x.again) as again
-            from unnest(p_queues, p_fresh, p_again) with ordinality
-                as x (queue_name, fresh, again, nr)
+            select x.queue_name, min(x.fresh) as fresh, min(x.again) as again
+            from unnest(p_queues, p_fresh, p_again) as x (queue_name, fresh, again)
             group by x.queue_name
         ) as q
         cross join lateral (
@@ -38,7 +35,7 @@ begin
                     and t.queue_name = q.queue_name
                     and t.priority = p_priority
                     and t.job_id + 0 >= q.fresh
-                    and t.job_id <> all(p_pass)
+                    and t.job_id <> all(p_picked)
                 order by t.job_id + 0
                 limit p_take
             )
@@ -51,7 +48,7 @@ begin
                     and t.queue_name = q.queue_name
                     and t.priority = p_priority
                     and t.job_id + 0 >= q.again
-                    and t.job_id <> all(p_pass)
+                    and t.job_id <> all(p_picked)
                 order by t.job_id + 0
                 limit p_take
             )
@@ -60,8 +57,7 @@ begin
         select h.job_id, null, 'b', null
         from _procrastinate_handed_heads(p_handed, procrastinate_now()) as h
         where
-            h.job_id <> all(p_pass)
-            and h.queue_name = any(p_queues)
+            h.queue_name = any(p_queues)
             and h.priority = p_priority
         order by job_id
         limit p_take
@@ -71,8 +67,8 @@ begin
             max(s.job_id) filter (where s.state = 'r') as fresh,
             max(s.job_id) filter (where s.state = 'a') as again,
             i.nr
-        from generate_subscripts(p_queues, 1) as i (nr)
-        left join seen as s on s.nr = i.nr
+        from unnest(p_queues) with ordinality as i (queue_name, nr)
+        left join seen as s on s.queue_name = i.queue_name
         group by i.nr
     )
     select

@@ -29,12 +29,16 @@ declare
     v_try bigint[];
     v_cut bigint[];
     v_known bigint[] := p_handed[3:];  -- heads of locks whose keys are in hand
+    v_before constant bigint[] := p_job_ids;
     v_got bigint[];
     v_pass bigint[] := '{}'::bigint[];  -- left where they are: others', or over the budget
 begin
     o_contended := false;
     o_more := false;
     o_locks := false;
+    if p_handed is not null and v_before <> '{}' then
+        p_handed := p_handed[:2] || _procrastinate_without(p_handed[3:], v_before);
+    end if;
     while v_to < v_count loop
         v_from := v_to + 1;
         v_to := case when v_wide then v_count else v_from end;
@@ -51,15 +55,19 @@ begin
             elsif v_from = v_to then
                 v_seen := _procrastinate_see_queue(
                     p_queues[v_from], p_priorities[v_from], p_fresh[v_from],
-                    p_again[v_from], v_take, v_pass || p_job_ids, p_handed
+                    p_again[v_from], v_take, v_before, p_handed
                 );
             else
                 v_seen := _procrastinate_see_queues(
                     p_queues[v_from:v_to], p_priorities[v_from], p_fresh[v_from:v_to],
-                    p_again[v_from:v_to], v_take, v_pass || p_job_ids, p_handed
+                    p_again[v_from:v_to], v_take, v_before, p_handed
                 );
             end if;
             exit when v_seen.o_seen = 0;
+            if p_handed is not null then  -- they have no mark that would be raised over them
+                p_handed := p_handed[:2]
+                    || _procrastinate_without(p_handed[3:], v_seen.o_free);
+            end if;
 
             v_try := v_seen.o_free;
             if v_seen.o_locked is not null then
@@ -77,11 +85,7 @@ begin
             if cardinality(v_try) > v_want then  -- having looked further than there is room
                 v_cut := v_try;
                 v_try := _procrastinate_first_of(v_try, v_want);
-                v_pass := v_pass || array(
-                    select c.job_id from unnest(v_cut) as c (job_id)
-                    except
-                    select t.job_id from unnest(v_try) as t (job_id)
-                );
+                v_pass := v_pass || _procrastinate_without(v_cut, v_try);
             end if;
             if cardinality(v_try) > 0 then
                 v_got := array(
@@ -98,11 +102,7 @@ begin
                 v_want := v_want - cardinality(v_got);
                 if cardinality(v_try) > cardinality(v_got) then
                     o_contended := true;
-                    v_pass := v_pass || array(
-                        select t.job_id from unnest(v_try) as t (job_id)
-                        except
-                        select g.job_id from unnest(v_got) as g (job_id)
-                    );
+                    v_pass := v_pass || _procrastinate_without(v_try, v_got);
                 end if;
             end if;
 

@@ -17,7 +17,7 @@ select is(
     seen(10), '3 free {901,904} locked {902}', 'the ready jobs, with and without a lock, by id'
 );
 select is(seen(2), '2 free {901} locked {902}', 'so many at most');
-select is(seen(10, '{901,902}'), '1 free {904} locked ', 'but not those passed over');
+select is(seen(10, '{901,902}'), '1 free {904} locked ', 'but not those picked before');
 select is(seen(10, '{}', 903, 0), '2 free {901,904} locked ', 'fresh ones from their mark on');
 select is(seen(10, '{}', 0, 902), '2 free {904} locked {902}', 'those ready again from theirs');
 
