@@ -171,9 +171,7 @@ def run(server: Server, options: Options, report: figures.Report) -> None:
         side = functools.partial(Side, server=server)
         us = side(database=ours, interpreter=sys.executable, is_ours=True)
         them = side(database=theirs, interpreter=old, is_ours=False)
-        other = side(
-            database=of_saq, interpreter=str(saq.PUBLISHED.interpreter), is_ours=False
-        )
+        other = side(database=of_saq, interpreter=str(saq.PUBLISHED.interpreter), is_ours=False)
         for shape in SHAPES:
             costs: list[Costs] = []
             base_costs: list[Costs] = []

@@ -58,8 +58,8 @@ class Prefetched:
     def begin(self) -> None:
         """Begin as many as there are slots."""
         worker = self._worker
-        if self._is_beginning:
-            return  # One has ended at once: the loop below goes on.
+        if not self._by_claim or self._is_beginning:
+            return  # None waits; or one has ended at once, and the loop below goes on.
         self._is_beginning = True
         try:
             while self._by_claim and len(worker.running) < worker.concurrency:

@@ -19,13 +19,21 @@ if TYPE_CHECKING:
     from procrastinate.worker.worker import Worker
 
 
-@attrs.define(eq=False, kw_only=True)
 class RunningJob:
-    """A claim of this worker's, from the moment that it is known here until its end is told."""
+    """
+    A claim of this worker's, from the moment that it is known here until its end is told.
 
-    job: jobs.Job
-    claim_id: int
-    result: job_context.JobResult
+    Parameters
+    ----------
+    job
+        What was claimed.
+    claim_id
+        The number that proves it.
+    started_at
+        The time of its start: seconds since the epoch.
+    """
+
+    # What most jobs never set stands here, in the class: one is made for each job.
     is_async: bool | None = None
     """Whether cancelling the asyncio task reaches the job's own code; None: not begun yet."""
     run: asyncio.Task[None] | None = None
@@ -47,6 +55,11 @@ class RunningJob:
     """What it left could not be stored: it fails without."""
     was_sent: bool = False
     """It was told before, and the answer was lost: it may have been applied."""
+
+    def __init__(self, job: jobs.Job, claim_id: int, started_at: float) -> None:
+        self.job: jobs.Job = job
+        self.claim_id: int = claim_id
+        self.result: job_context.JobResult = job_context.JobResult(start_timestamp=started_at)
 
     def abort_reason(self) -> job_context.AbortReason | None:
         """Say why the job is asked to abort; None if it is not. Any thread may ask."""
@@ -94,7 +107,7 @@ class RunningJobs:
     def add(self, running: RunningJob) -> None:
         """Take one in."""
         self._by_claim[running.claim_id] = running
-        if self.was_to_abort(running.job.id):
+        if running.job.id in self._early_aborts:
             running.reason = job_context.AbortReason.USER_REQUEST
 
     def remove(self, running: RunningJob) -> None:

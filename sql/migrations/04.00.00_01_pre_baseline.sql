@@ -3180,7 +3180,7 @@ begin
             null;  -- of all, and there are several
         elsif p_released is null and cardinality(p_marks) = 6 and p_marks[6] = v_start then
             o_job_ids := '{}';
-            for v_round in 1..4 loop  -- each looks further, where others have taken the first
+            for v_round in 1..4 loop  -- each looks further: others have taken the first
                 with line as materialized (
                     select array(
                         select case when t.lock is null then t.job_id + 0 end
@@ -5215,7 +5215,7 @@ begin
                 );
             end if;
             exit when v_seen.o_seen = 0;
-            if p_handed is not null then  -- they have no mark that would be raised over them
+            if p_handed is not null then  -- no mark is raised over them
                 p_handed := p_handed[:2]
                     || _procrastinate_without(p_handed[3:], v_seen.o_free);
             end if;
@@ -8996,7 +8996,7 @@ grant execute on function _procrastinate_derives() to public;
 
 insert into procrastinate_migrations (name, sha256)
 values
-    ('04.00.00_01_pre_baseline', 'e30badb4f9039d36f3db55f66ba30703aea9f238e3446e94b99d3eb5a9ffb2ea');
+    ('04.00.00_01_pre_baseline', '9318b6cb53402403375b9af95c965e506cfbca132545da1f62305e8d7c5f446b');
 
 -- Back to the caller's search_path.
 do $$

@@ -59,7 +59,7 @@ begin
             null;  -- of all, and there are several
         elsif p_released is null and cardinality(p_marks) = 6 and p_marks[6] = v_start then
             o_job_ids := '{}';
-            for v_round in 1..4 loop  -- each looks further, where others have taken the first
+            for v_round in 1..4 loop  -- each looks further: others have taken the first
                 with line as materialized (
                     select array(
                         select case when t.lock is null then t.job_id + 0 end

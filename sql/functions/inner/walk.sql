@@ -64,7 +64,7 @@ begin
                 );
             end if;
             exit when v_seen.o_seen = 0;
-            if p_handed is not null then  -- they have no mark that would be raised over them
+            if p_handed is not null then  -- no mark is raised over them
                 p_handed := p_handed[:2]
                     || _procrastinate_without(p_handed[3:], v_seen.o_free);
             end if;

@@ -338,8 +338,11 @@ async def test_handlers_of_signals_are_said_to_come_and_go(
 def a_run(job_id: int, **fields: Any) -> RunningJob:
     """A run whose end was sent."""
     job = jobs.Job(id=job_id, queue="q", lock=None, queueing_lock=None, task_name="t")
-    result = job_context.JobResult(start_timestamp=1.0, end_timestamp=3.0, result="r")
-    return RunningJob(job=job, claim_id=job_id + 10, result=result, **fields)
+    run = RunningJob(job, job_id + 10, started_at=1.0)
+    run.result.end_timestamp, run.result.result = 3.0, "r"
+    for name, value in fields.items():
+        setattr(run, name, value)
+    return run
 
 
 NOT_APPLIED = (
