@@ -14,7 +14,7 @@ import attrs
 
 from procrastinate import exceptions, job_context, jobs, middleware, utils
 from procrastinate.rpc import wire
-from procrastinate.worker import records, updates
+from procrastinate.worker import records, shared, updates
 from procrastinate.worker.limits import Limits
 from procrastinate.worker.running import RunningJob
 from procrastinate.worker.threads import OnEnd, Threads
@@ -55,11 +55,8 @@ _ABORTED_RETRY = _Verdict(
 )
 _VERDICTS = (_SUCCESS, _ERROR, _ERROR_RETRY, _UNDECIDED, _ABORTED, _ABORTED_RETRY)
 
-#: Of the asyncio tasks that run jobs. One that asyncio makes up for each costs half a microsecond.
-TASK_NAME = "procrastinate job"
 
-
-@attrs.frozen
+@attrs.define
 class _Plan:
     """What is the same for all runs of a task in this worker."""
 
@@ -67,14 +64,16 @@ class _Plan:
     is_async: bool
     middlewares: tuple[Callable[..., Any], ...]
     is_bare: bool
-    """Whether the loop calls the task with its arguments, and nothing else."""
+    """Whether it runs on the loop, with no middleware around it."""
+    is_alone: bool = False
+    """Whether its jobs need asyncio tasks of their own."""
 
 
 def _task(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
     loop = asyncio.get_running_loop()
     if loop.get_task_factory() is not None:
         return loop.create_task(coroutine)
-    return asyncio.Task(coroutine, loop=loop, name=TASK_NAME)
+    return asyncio.Task(coroutine, loop=loop, name=shared.TASK_NAME)
 
 
 def _when(
@@ -113,7 +112,7 @@ def _is_to_delete(condition: jobs.DeleteJobCondition, status: jobs.Status) -> bo
 
 class Executor:
     """
-    Runs jobs: each in an asyncio task that it owns, or, sync ones, in a thread.
+    Runs jobs: in asyncio tasks or, sync ones, in threads.
 
     Parameters
     ----------
@@ -125,6 +124,7 @@ class Executor:
         self._worker = worker
         self._plans: dict[str, _Plan] = {}
         self._threads: Threads | None = None
+        self._shared = shared.SharedTask(self._begin, self._end, self._begin_on_loop)
         self._ends: dict[_Verdict, tuple[str, bool]] = {
             verdict: (
                 verdict.status.value,
@@ -143,9 +143,21 @@ class Executor:
         self._worker.running.add(running)
         plan = self._plans.get(job.task_name)
         if plan is None or plan.is_async or self._worker.worker_middleware:
-            running.run = _task(self._run(running))
+            self._begin_on_loop(running, plan)
         else:
             self._run_in_thread(plan, running)
+
+    def _begin_on_loop(self, running: RunningJob, plan: _Plan | None) -> None:
+        if (
+            plan is None
+            or plan.is_alone
+            or not plan.is_bare
+            or running.limits is not None
+            or asyncio.get_running_loop().get_task_factory() is not None
+        ):
+            running.run = _task(self._run(running))
+        else:
+            self._shared.add(running, plan)
 
     def end_unbegun(self, job: jobs.Job, claim_id: int) -> None:
         """Report a job that was asked to abort before it began: it does not begin."""
@@ -163,7 +175,7 @@ class Executor:
         # The end of the job is what the caller gets, whatever is raised: this task is the
         # job's own, and being cancelled is one of the ways in which a job ends.
         try:
-            running.result.result = await (self._begin(running) if rest is None else rest)
+            running.returned = await (self._begin(running) if rest is None else rest)
         except BaseException as exc:  # Also SystemExit: the worker survives.
             self._end(running, exc)
         else:
@@ -193,7 +205,7 @@ class Executor:
             # It is awaited here, as its caller would have to.
             running.run = _task(self._run(running, returned))
             return
-        running.result.result = returned
+        running.returned = returned
         self._end(running, raised)
 
     def _end(self, running: RunningJob, error: BaseException | None) -> None:
@@ -207,11 +219,11 @@ class Executor:
         elif running.job.options is not None and running.job.options.stores_result:
             json_dumps = self._worker.app.connector.json_dumps
             try:
-                written = records.result_of(running.job, running.result.result, json_dumps)
+                written = records.result_of(running.job, running.returned, json_dumps)
             except Exception as exc:  # The user's json_dumps may raise what it likes.
                 # Not to be tried again: what was to be done is done.
                 verdict, error = _ERROR, exc
-        running.result.end_timestamp = time.time()
+        running.ended_at = time.time()
         if verdict is _UNDECIDED:
             running.error = error
         else:
@@ -269,21 +281,18 @@ class Executor:
                 extra={"action": "skip_task_middleware"},
             )
         around = (*middlewares, *task.task_middleware)
-        is_bare = is_async and not (
-            task.pass_context or around or self._worker.worker_middleware
-        )
+        is_bare = is_async and not (around or self._worker.worker_middleware)
         return _Plan(task, is_async, around, is_bare)
 
     def _begin(self, running: RunningJob) -> Awaitable[Any]:
         """Return what is to be awaited on the loop for a job."""
         plan = self._plan_of(running.job)
         self._log_start(running)
+        context = self._context(plan, running)
         awaitable: Awaitable[Any]
         if plan.is_bare:
-            self._note_kind(plan, running)
-            awaitable = plan.task.func(**running.job.task_kwargs)
+            awaitable = self._call(plan, running, context)()
             return awaitable
-        context = self._context(plan, running)
         chain = self._chain(plan, running, context)
         run = chain if plan.is_async else functools.partial(self._through_thread, chain)
         around = self._worker.worker_middleware
@@ -300,7 +309,7 @@ class Executor:
             worker_name=worker.worker_name,
             worker_queues=worker.queues,
             job=running.job,
-            start_timestamp=running.result.start_timestamp,
+            start_timestamp=running.started_at,
             additional_context=worker.additional_context.copy(),
             abort_reason=running.abort_reason,
             reporter=updates.Reporter(worker.updates, running),
@@ -310,15 +319,17 @@ class Executor:
         self, plan: _Plan, running: RunningJob, context: job_context.JobContext | None
     ) -> Callable[[], Any]:
         """Return the call of a task in its middlewares, which is to be made where it runs."""
-        self._note_kind(plan, running)
-        args = (context,) if plan.task.pass_context else ()
-        call = functools.partial(plan.task.func, *args, **running.job.task_kwargs)
+        call = self._call(plan, running, context)
         return middleware.compose(plan.middlewares, call, context, self._worker)
 
-    def _note_kind(self, plan: _Plan, running: RunningJob) -> None:
+    def _call(
+        self, plan: _Plan, running: RunningJob, context: job_context.JobContext | None
+    ) -> Callable[[], Any]:
         running.is_async = plan.is_async
         if running.reason is not None:  # Asked before it could hear.
             self._worker.running.tell(running)
+        args = (context,) if plan.task.pass_context else ()
+        return functools.partial(plan.task.func, *args, **running.job.task_kwargs)
 
     async def _through_thread(self, chain: Callable[[], Any]) -> Any:
         ended: asyncio.Future[Any] = asyncio.get_running_loop().create_future()

@@ -33,7 +33,10 @@ class RunningJob:
         The time of its start: seconds since the epoch.
     """
 
-    # What most jobs never set stands here, in the class: one is made for each job.
+    # What a job may never set stands here, in the class: one of these is made for each job.
+    ended_at: float | None = None
+    returned: Any = None
+    """What the task returned."""
     is_async: bool | None = None
     """Whether cancelling the asyncio task reaches the job's own code; None: not begun yet."""
     run: asyncio.Task[None] | None = None
@@ -59,7 +62,14 @@ class RunningJob:
     def __init__(self, job: jobs.Job, claim_id: int, started_at: float) -> None:
         self.job: jobs.Job = job
         self.claim_id: int = claim_id
-        self.result: job_context.JobResult = job_context.JobResult(start_timestamp=started_at)
+        self.started_at: float = started_at
+
+    @property
+    def result(self) -> job_context.JobResult:
+        """The same as log records carry it."""
+        return job_context.JobResult(
+            start_timestamp=self.started_at, end_timestamp=self.ended_at, result=self.returned
+        )
 
     def abort_reason(self) -> job_context.AbortReason | None:
         """Say why the job is asked to abort; None if it is not. Any thread may ask."""

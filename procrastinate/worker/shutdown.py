@@ -77,7 +77,7 @@ class Shutdown:
                 "Waiting for job to finish: %s: %s (started %.3f s ago)",
                 worker.worker_name,
                 running.job.log_string,
-                now - running.result.start_timestamp,
+                now - running.started_at,
                 extra=worker.log_extra("ending_job", running.job),
             )
         await waiting.event_or_deadline(self._insisted, worker.shutdown_graceful_timeout)

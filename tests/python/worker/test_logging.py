@@ -339,7 +339,7 @@ def a_run(job_id: int, **fields: Any) -> RunningJob:
     """A run whose end was sent."""
     job = jobs.Job(id=job_id, queue="q", lock=None, queueing_lock=None, task_name="t")
     run = RunningJob(job, job_id + 10, started_at=1.0)
-    run.result.end_timestamp, run.result.result = 3.0, "r"
+    run.ended_at, run.returned = 3.0, "r"
     for name, value in fields.items():
         setattr(run, name, value)
     return run
