@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 #: would be half of what an idle worker says to the database.
 INTERVAL = 30.0
 
+#: And at least, however soon they count as stalled: it should do other things as well.
+SHORTEST_INTERVAL = 0.1
+
 #: Seconds until a round that failed is made again: the first time, and at most.
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 5.0
@@ -48,7 +51,9 @@ class Housekeeping:
     async def run(self) -> None:
         """Make rounds until cancelled."""
         worker = self._worker
-        seconds = interval = min(INTERVAL, worker.stalled_worker_timeout)
+        seconds = interval = min(
+            INTERVAL, max(worker.stalled_worker_timeout, SHORTEST_INTERVAL)
+        )
         failures = 0
         while True:
             # The first round was made before there was a heartbeat.

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import time
 from typing import TYPE_CHECKING
 
 import attrs
 
 import procrastinate
+from procrastinate.worker import updates
 
 if TYPE_CHECKING:
     from tools.chaos import record
 
 POOL = 4  # connections at most
-CLAIM: contextvars.ContextVar[int] = contextvars.ContextVar("claim")
-"""The claim that a run has; the worker sets it."""
 
 
 @attrs.define
@@ -35,7 +33,8 @@ class Run:
 
 
 def begin(recorder: record.Recorder, context: procrastinate.JobContext, task: str) -> Run:
-    job_id, claim_id = context.job.id or 0, CLAIM.get()
+    assert isinstance(context.reporter, updates.Reporter), "only a worker runs these"
+    job_id, claim_id = context.job.id or 0, context.reporter.running.claim_id
     recorder.write("start", job=job_id, claim=claim_id, attempt=context.job.attempts, task=task)
     return Run(recorder, job_id, claim_id)
 

@@ -13,8 +13,8 @@ import signal
 import time
 from typing import Any
 
-from procrastinate import App, connector, exceptions, jobs, patience
-from procrastinate.worker import executor, outage
+from procrastinate import App, connector, exceptions, patience
+from procrastinate.worker import outage
 from tools.chaos import record, tasks
 
 #: The pauses of a worker are minutes; a run of many faults has seconds. The code is the same.
@@ -50,17 +50,6 @@ def set_clock_wrong(seconds: float) -> None:
             )
 
     datetime.datetime = Wrong  # type: ignore[misc]
-
-
-def tell_claims_to_runs() -> None:
-    """Let each run know the claim that it runs on."""
-    start = executor.Executor.start
-
-    def starting(self: executor.Executor, job: jobs.Job, claim_id: int) -> None:
-        tasks.CLAIM.set(claim_id)
-        start(self, job, claim_id)
-
-    executor.Executor.start = starting  # type: ignore[method-assign]
 
 
 class LogFile(logging.Handler):
@@ -113,7 +102,6 @@ async def main() -> None:
     given = arguments()
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, tell_what_it_waits_for)
     hurry()
-    tell_claims_to_runs()
     set_clock_wrong(given.skew)
     log = LogFile(pathlib.Path(given.history) / "workers.log")
     logging.getLogger("procrastinate").addHandler(log)

@@ -65,7 +65,7 @@ import procrastinate
 
 app = procrastinate.App(
     connector=procrastinate.PsycopgConnector(conninfo=sys.argv[1]),
-    worker_defaults={"stalled_jobs": "retry", "stalled_worker_timeout": 0.0},
+    worker_defaults={"stalled_jobs": "retry"},
 )
 
 @app.task(name="poison", retry=procrastinate.RetryStrategy(max_attempts=2))

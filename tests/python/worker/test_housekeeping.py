@@ -83,6 +83,23 @@ async def test_who_is_stalled_sooner_is_looked_for_sooner(
     await run.stop()
 
 
+async def test_rounds_do_not_follow_each_other_without_a_pause(
+    database: Database,
+    start_worker: StartWorker,
+    calls: Calls,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(housekeeping, "SHORTEST_INTERVAL", NEVER)
+    monkeypatch.setattr(housekeeping, "INTERVAL", NEVER)
+    run = await start_worker(
+        **{**ALONE, "stalled_worker_timeout": 0.0, "update_heartbeat_interval": 0.01}
+    )
+    await listening(database)
+    await until(calls.has(HEARTBEAT, 3))
+    assert calls.made.count(SWEEP) == 1  # the one at the start
+    await run.stop()
+
+
 async def test_a_round_that_failed_is_made_again(
     database: Database, start_worker: StartWorker, calls: Calls
 ) -> None:

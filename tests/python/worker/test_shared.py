@@ -234,7 +234,7 @@ async def test_a_job_with_a_limit_has_a_task_of_its_own(world: World) -> None:
 
 async def test_a_task_factory_makes_the_task_of_each_job(world: World) -> None:
     def make(
-        loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, Any], **options: Any
+        loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any
     ) -> asyncio.Task[Any]:
         return asyncio.Task(coroutine, loop=loop, name="made", **options)
 
