@@ -109,10 +109,13 @@ async def within(
 
     def doubt() -> None:
         assert is_lost is not None  # Or there would be no doubt.
+        pending.append(loop.call_later(seconds - DOUBT_AFTER, fire))
         pending.append(loop.create_task(ask(is_lost)))
 
-    pending.append(loop.call_later(seconds, fire))
-    if is_lost is not None:
+    # One timer for all that is answered in time.
+    if is_lost is None or seconds <= DOUBT_AFTER:
+        pending.append(loop.call_later(seconds, fire))
+    else:
         pending.append(loop.call_later(DOUBT_AFTER, doubt))
     try:
         return await answer

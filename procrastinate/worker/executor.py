@@ -152,7 +152,6 @@ class Executor:
             plan is None
             or plan.is_alone
             or not plan.is_bare
-            or running.limits is not None
             or asyncio.get_running_loop().get_task_factory() is not None
         ):
             running.run = _task(self._run(running))

@@ -228,8 +228,8 @@ async def test_jobs_that_wait_are_under_way_together(world: World) -> None:
     assert world.most == 10
 
 
-async def test_a_job_with_a_limit_has_a_task_of_its_own(world: World) -> None:
-    assert await world.run("quick", 30, timeout=60) == 30
+async def test_a_limit_needs_no_task_of_its_own(world: World) -> None:
+    assert await world.run("quick", 30, timeout=60) == 10 + 2
 
 
 async def test_a_task_factory_makes_the_task_of_each_job(world: World) -> None:
