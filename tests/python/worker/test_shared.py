@@ -236,7 +236,8 @@ async def test_a_task_factory_makes_the_task_of_each_job(world: World) -> None:
     def make(
         loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any
     ) -> asyncio.Task[Any]:
-        return asyncio.Task(coroutine, loop=loop, **{**options, "name": "made"})
+        options["name"] = "made"
+        return asyncio.Task(coroutine, loop=loop, **options)
 
     asyncio.get_running_loop().set_task_factory(make)
     assert await world.run("quick", 30) == 30
