@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from procrastinate import exceptions, job_context, jobs, middleware, utils
+from procrastinate import exceptions, job_context, job_options, jobs, middleware, utils
 from procrastinate.rpc import wire
 from procrastinate.worker import records, shared, updates
 from procrastinate.worker.limits import Limits
@@ -20,7 +20,7 @@ from procrastinate.worker.running import RunningJob
 from procrastinate.worker.threads import OnEnd, Threads
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Awaitable, Callable
 
     from procrastinate import retry as retry_module
     from procrastinate import tasks, types
@@ -67,13 +67,6 @@ class _Plan:
     """Whether it runs on the loop, with no middleware around it."""
     is_alone: bool = False
     """Whether its jobs need asyncio tasks of their own."""
-
-
-def _task(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-    loop = asyncio.get_running_loop()
-    if loop.get_task_factory() is not None:
-        return loop.create_task(coroutine)
-    return asyncio.Task(coroutine, loop=loop, name=shared.TASK_NAME)
 
 
 def _when(
@@ -154,7 +147,7 @@ class Executor:
             or not plan.is_bare
             or asyncio.get_running_loop().get_task_factory() is not None
         ):
-            running.run = _task(self._run(running))
+            running.run = shared.new_task(self._run(running))
         else:
             self._shared.add(running, plan)
 
@@ -202,7 +195,7 @@ class Executor:
     ) -> None:
         if raised is None and inspect.isawaitable(returned):
             # It is awaited here, as its caller would have to.
-            running.run = _task(self._run(running, returned))
+            running.run = shared.new_task(self._run(running, returned))
             return
         running.returned = returned
         self._end(running, raised)
@@ -215,7 +208,7 @@ class Executor:
             error = running.limits.close(error)
         if error is not None:
             verdict, retry = self._judge(running, error)
-        elif running.job.options is not None and running.job.options.stores_result:
+        elif job_options.stores(running.job.options):
             json_dumps = self._worker.app.connector.json_dumps
             try:
                 written = records.result_of(running.job, running.returned, json_dumps)

@@ -14,12 +14,20 @@ import contextvars
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from procrastinate.worker.running import RunningJob
 
 #: Of the asyncio tasks that run jobs. To make one up for each costs half a microsecond.
 TASK_NAME = "procrastinate job"
+
+
+def new_task(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """Make an asyncio task, the way that the user wants if there is one."""
+    loop = asyncio.get_running_loop()
+    if loop.get_task_factory() is not None:
+        return loop.create_task(coroutine)
+    return asyncio.Task(coroutine, loop=loop, name=TASK_NAME)
 
 
 class Kind(Protocol):
@@ -61,9 +69,9 @@ class SharedTask:
         """Take a job; it begins with the loop's next turn."""
         self._left.append((running, kind))
         if self._task is None:
-            loop = asyncio.get_running_loop()
-            self._task = asyncio.Task(self._run(), loop=loop, name=TASK_NAME)
-            loop.call_soon(self._go_on)  # right behind the first step of the task
+            self._task = new_task(self._run())
+            # Right behind the first step of the task.
+            asyncio.get_running_loop().call_soon(self._go_on)
 
     async def _run(self) -> None:
         task = self._task

@@ -3220,9 +3220,7 @@ begin
                     )
                 into v_line, o_job_ids
                 from line as l;
-                exit when array_position(
-                    v_line[:p_limit], null
-                ) is not null;
+                exit when array_position(v_line[:p_limit], null) is not null;
                 if v_mark is null then
                     while o_job_ids[v_at] = v_line[v_at] loop
                         v_at := v_at + 1;  -- the mark stays below what was passed
@@ -8996,7 +8994,7 @@ grant execute on function _procrastinate_derives() to public;
 
 insert into procrastinate_migrations (name, sha256)
 values
-    ('04.00.00_01_pre_baseline', '9318b6cb53402403375b9af95c965e506cfbca132545da1f62305e8d7c5f446b');
+    ('04.00.00_01_pre_baseline', '199a13d275161ad9a215aebc782096d957e9bd8ea9bb09268ae3bd18126c07a3');
 
 -- Back to the caller's search_path.
 do $$

@@ -99,9 +99,7 @@ begin
                     )
                 into v_line, o_job_ids
                 from line as l;
-                exit when array_position(
-                    v_line[:p_limit], null
-                ) is not null;
+                exit when array_position(v_line[:p_limit], null) is not null;
                 if v_mark is null then
                     while o_job_ids[v_at] = v_line[v_at] loop
                         v_at := v_at + 1;  -- the mark stays below what was passed
