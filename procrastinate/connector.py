@@ -228,8 +228,8 @@ class BaseConnector:
         channels
             What to listen on.
         on_listening
-            Called once nothing can be missed any more, and again whenever something may have
-            been: what was announced before must be looked for.
+            Called once nothing can be missed any more: what was announced before must be
+            looked for.
 
         Raises
         ------

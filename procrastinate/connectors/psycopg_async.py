@@ -362,9 +362,9 @@ class PsycopgConnector(connector.BaseAsyncConnector):
                 for channel in channels:
                     name = psycopg.sql.Identifier(channel)
                     await _say(connection, psycopg.sql.SQL("listen {}").format(name))
+                if on_listening:
+                    on_listening()
                 while True:
-                    if on_listening:
-                        on_listening()
                     async for notification in connection.notifies(
                         timeout=connector.LISTEN_TIMEOUT
                     ):
@@ -372,6 +372,7 @@ class PsycopgConnector(connector.BaseAsyncConnector):
                             channel=notification.channel, payload=notification.payload
                         )
                     # Nothing for long: a connection that died without a word is found out.
+                    # What is announced meanwhile comes with the next ones (psycopg 3.2.4).
                     await _say(connection, "select 1")
             finally:
                 await connection.close()

@@ -236,9 +236,9 @@ class AiopgConnector(connector.BaseAsyncConnector):
         on_notification: connector.Notify,
         on_listening: Callable[[], None] | None,
     ) -> None:
+        if on_listening:
+            on_listening()
         while True:
-            if on_listening:
-                on_listening()
             with contextlib.suppress(asyncio.TimeoutError):
                 while True:
                     async with asyncio.timeout(connector.LISTEN_TIMEOUT):

@@ -11,6 +11,7 @@ import pytest
 
 from procrastinate import PsycopgConnector, exceptions
 from procrastinate import connector as connector_module
+from procrastinate.connectors import psycopg_async
 
 
 class Ear:
@@ -69,16 +70,33 @@ async def test_a_listening_connection_that_is_killed_is_an_unavailable_database(
         await task
 
 
-async def test_a_silent_connection_is_tried_out(
-    connector: PsycopgConnector, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def trials(conn: psycopg.Connection, monkeypatch: pytest.MonkeyPatch) -> asyncio.Queue[str]:
+    """How a connection that says nothing is tried out; each trial meets a notification."""
+    made: asyncio.Queue[str] = asyncio.Queue()
+    say = psycopg_async._say
+
+    async def try_out(connection: Any, statement: Any) -> None:
+        if statement == "select 1":
+            made.put_nowait(statement)
+            conn.execute("select pg_notify('a', 'meanwhile')")
+        await say(connection, statement)
+
     monkeypatch.setattr(connector_module, "LISTEN_TIMEOUT", 0.01)
+    monkeypatch.setattr(psycopg_async, "_say", try_out)
+    return made
+
+
+async def test_a_silent_connection_is_tried_out(
+    connector: PsycopgConnector, trials: asyncio.Queue[str]
+) -> None:
     ear = Ear()
     task = asyncio.create_task(connector.listen_notify(ear, ["a"], ear.on_listening))
     async with asyncio.timeout(5):
-        while ear.times < 3:
-            ear.listening.clear()
-            await ear.listening.wait()
+        for _ in range(3):
+            await trials.get()
+            assert await ear.heard.get() == ("a", "meanwhile")
+    assert ear.times == 1  # Nothing was missed that would have to be looked for.
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
