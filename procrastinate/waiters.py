@@ -1,9 +1,10 @@
 """
 Waiting for the end of jobs: any number of waiters, one connection that listens and one that asks.
 
-The database tells of ends on a channel, if a job's result is stored. Who waits is woken by that
-or, the other ends and whatever was missed being found so, by a look every half a second at all
-jobs that somebody waits for, in one statement. docs/decisions/0102.
+The database tells of ends on a channel, if a job's result is stored and somebody has said to
+wait. Who waits is woken by that or, the other ends and whatever was missed being found so, by a
+look every half a second at all jobs that somebody waits for, in one statement. docs/decisions/0102
+and 0139.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import asyncio
 import contextlib
 import json
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
     from procrastinate import connector as connector_module
     from procrastinate.rpc import values
+    from procrastinate.rpc.call import Call
+
+T = TypeVar("T")
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -31,6 +35,14 @@ CHANNEL = "procrastinate_ended_v1"
 
 #: Seconds from one look at all jobs that are waited for to the next.
 POLLING_INTERVAL = 0.5
+
+#: Of the first to wait: seconds until the second look; to each further one it is twice as long.
+#: An end that was under way when nobody waited yet is not announced.
+FIRST_INTERVAL = 0.01
+
+#: Seconds until it is said again that somebody waits, and for which the word holds at least.
+SAY_AGAIN = 15.0
+WORD_HOLDS = 30.0
 
 #: Jobs in one statement.
 MOST_JOBS = 1000
@@ -80,6 +92,9 @@ class Waiters:
         self._look: asyncio.Task[None] | None = None
         self._listener: asyncio.Task[None] | None = None
         self._next_look: asyncio.TimerHandle | None = None
+        self._interval = POLLING_INTERVAL
+        self._say_at = self._holds_until = float("-inf")
+        """When to say that somebody waits, and until when the database knows; the loop's clock."""
         self._farewell: asyncio.TimerHandle | None = None
         self._ending: set[asyncio.Task[None]] = set()
         self._retry = asyncio.Event()
@@ -147,8 +162,11 @@ class Waiters:
             self._farewell = None
         if self._listener is None or self._listener.done():
             self._listener = self._loop.create_task(self._listen())
+        if self._loop.time() >= self._holds_until:
+            self._rest()
+            self._interval = FIRST_INTERVAL
         if self._next_look is None:
-            self._next_look = self._loop.call_later(POLLING_INTERVAL, self._look_at_all)
+            self._look_later()
         self._look_soon(wait.missing)
 
     def _leave(self, wait: _Wait) -> None:
@@ -189,8 +207,12 @@ class Waiters:
         if not self._waits:
             await self._line.close()
 
+    def _look_later(self) -> None:
+        self._next_look = self._loop.call_later(self._interval, self._look_at_all)
+        self._interval = min(self._interval * 2, POLLING_INTERVAL)
+
     def _look_at_all(self) -> None:
-        self._next_look = self._loop.call_later(POLLING_INTERVAL, self._look_at_all)
+        self._look_later()
         self._look_soon(self._waits)
 
     def _look_soon(self, job_ids: Iterable[int]) -> None:
@@ -210,8 +232,8 @@ class Waiters:
             for job_id in asked:
                 del self._due[job_id]
             try:
-                sent = self._line.call_async(results.get_results_v1(job_ids=asked))
-                reports = await patience.answer_to(sent, turn=self._inquiry, line=self._line)
+                await self._say()
+                reports = await self._ask(results.get_results_v1(job_ids=asked))
             except exceptions.DatabaseUnavailable:
                 # Who waits goes on waiting: the next look at all comes soon.
                 self._due.clear()
@@ -221,6 +243,20 @@ class Waiters:
                     self._fail(job_id, exc)
             else:
                 self._settle(asked, {report.job_id: report for report in reports})
+
+    async def _say(self) -> None:
+        """Say that somebody waits, if that was not said just now."""
+        now = self._loop.time()
+        if now < self._say_at:
+            return
+        until = await self._ask(results.announce_ends_v1())
+        self._say_at = now + SAY_AGAIN
+        if until is not None:
+            self._holds_until = now + WORD_HOLDS
+
+    async def _ask(self, call: Call[T]) -> T:
+        sent = self._line.call_async(call)
+        return await patience.answer_to(sent, turn=self._inquiry, line=self._line)
 
     def _settle(self, asked: list[int], reports: dict[int, values.JobReport]) -> None:
         for job_id in asked:

@@ -101,6 +101,7 @@ _FIND_KEYS = Function(
     arguments={"p_keys": "text[]"},
     columns=("key", "job_id"),
 )
+_ANNOUNCE_ENDS = Function(name="procrastinate_announce_ends_v1")
 
 #: Every function of this module, for the test that compares them with the catalogue.
 FUNCTIONS = (
@@ -111,6 +112,7 @@ FUNCTIONS = (
     _EXPIRE_JOBS,
     _GET_RESULTS,
     _FIND_KEYS,
+    _ANNOUNCE_ENDS,
 )
 
 
@@ -265,6 +267,18 @@ def find_keys_v1(*, keys: Sequence[str]) -> Call[dict[str, int]]:
     Source: ``sql/functions/wire/find_keys_v1.sql``
     """
     return Call(function=_FIND_KEYS, args={"p_keys": keys}, decode=decode.pairs)
+
+
+def announce_ends_v1() -> Call[datetime.datetime | None]:
+    """
+    Let the ends of jobs that keep a result be announced, for whoever waits: a minute from now on.
+
+    Returns until when; None if that could not be written down just now. An end that was under
+    way before is not announced, so look at the jobs again soon.
+
+    Source: ``sql/functions/wire/announce_ends_v1.sql``
+    """
+    return Call(function=_ANNOUNCE_ENDS, args={}, decode=decode.one)
 
 
 def _reports(rows: Rows) -> list[values.JobReport]:

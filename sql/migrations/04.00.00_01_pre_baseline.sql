@@ -518,6 +518,16 @@ create table procrastinate_sweep (
 comment on table procrastinate_sweep is
 'Where the sweep has come to: last job looked at for a worker that is gone, and last lock.';
 
+-- Until when the ends of jobs are announced: one row, of all who wait. A transaction that
+-- notifies holds up all others that commit, and mostly nobody waits.
+create table procrastinate_announcements (
+    id integer primary key default 1 check (id = 1),
+    ends_until timestamptz not null
+) with (fillfactor = 50);
+
+comment on table procrastinate_announcements is
+'Until when ends of jobs are announced, because somebody waits for some.';
+
 -- Keys for "all locks": p_which 0 is shared by whoever takes single keys, 1 announces a
 -- bulk.
 create function _procrastinate_all_locks_key(p_which integer)
@@ -1698,9 +1708,7 @@ begin
                 array[p_delete]
             ) as f
         );
-        perform _procrastinate_tell_jobs(
-            'procrastinate_ended_v1', 'job_ended', v_kept.o_stored
-        );
+        perform _procrastinate_tell_ended(v_kept.o_stored);
     end if;
     if v_held then
         perform _procrastinate_note_errors(array[p_job_id], array[p_error]);
@@ -4328,7 +4336,8 @@ begin
         values
             ('producer', v_defers || v_clock),
             ('worker', v_defers || v_clock || array[
-                'procrastinate_channels_v1', 'procrastinate_defer_periodic_job_v2',
+                'procrastinate_announce_ends_v1', 'procrastinate_channels_v1',
+                'procrastinate_defer_periodic_job_v2',
                 'procrastinate_defer_periodic_job_v3',
                 'procrastinate_defer_periodic_job_v4', 'procrastinate_expire_jobs_v1',
                 'procrastinate_fail_jobs_v1', 'procrastinate_fetch_job_v2',
@@ -4350,8 +4359,9 @@ begin
                 'procrastinate_watch_job'
             ]),
             ('operator', v_clock || array[
-                'procrastinate_abort_job', 'procrastinate_cancel_job',
-                'procrastinate_cancel_job_v1', 'procrastinate_cancel_jobs',
+                'procrastinate_abort_job', 'procrastinate_announce_ends_v1',
+                'procrastinate_cancel_job', 'procrastinate_cancel_job_v1',
+                'procrastinate_cancel_jobs',
                 'procrastinate_channels_v1', 'procrastinate_check',
                 'procrastinate_explain_job', 'procrastinate_get_result',
                 'procrastinate_get_results_v1', 'procrastinate_pause_queue',
@@ -5013,6 +5023,25 @@ $$;
 comment on function _procrastinate_tell(text, integer, bigint) is
 'NOTIFYs of a job, unless all workers of its queue look by themselves; notes its priority.';
 
+-- These jobs have ended and left a result: NOTIFYs of it if somebody has said to wait.
+create function _procrastinate_tell_ended(p_job_ids bigint[])
+returns boolean
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    if p_job_ids <> '{}' and exists (
+        select from procrastinate_announcements as a where a.ends_until > clock_timestamp()
+    ) then
+        return _procrastinate_tell_jobs('procrastinate_ended_v1', 'job_ended', p_job_ids);
+    end if;
+    return false;
+end;
+$$;
+
+comment on function _procrastinate_tell_ended(bigint[]) is
+'NOTIFYs of the ends of these jobs if somebody waits.';
+
 -- NOTIFYs of many jobs on one channel: a payload has less than 8000 bytes, so it goes in
 -- parts.
 create function _procrastinate_tell_jobs(p_channel text, p_type text, p_job_ids bigint[])
@@ -5315,6 +5344,51 @@ $$;
 
 comment on function _procrastinate_without(bigint[], bigint[]) is
 'These ids but for others; each once.';
+
+-- Whoever waits for jobs says so, again and again while it does: for the next minute their
+-- ends are announced. Returns until when; null where that can't be written down just now: a
+-- standby, a transaction that only reads or keeps its snapshot, a row that somebody holds.
+-- All share one row, and who was there just now has written it.
+--
+-- A transaction that ends a job and looked at the row before is not held up for this: it
+-- may pass without a word, so look at the jobs again soon after.
+create function procrastinate_announce_ends_v1()
+returns timestamptz
+language plpgsql volatile parallel unsafe security definer
+set search_path from current
+as $$
+declare
+    -- not procrastinate_now(): who travels in time waits in this one
+    v_now constant timestamptz := clock_timestamp();
+    v_until timestamptz;
+begin
+    if current_setting('transaction_read_only')::boolean
+        or current_setting('transaction_isolation') in ('repeatable read', 'serializable')
+    then
+        return null;
+    end if;
+    insert into procrastinate_announcements (ends_until)
+    select v_now
+    where not exists (select from procrastinate_announcements)
+    on conflict (id) do nothing;
+    select a.ends_until into v_until from procrastinate_announcements as a;
+    if v_until > v_now + interval '30 seconds' then
+        return v_until;
+    end if;
+    v_until := null;
+    update procrastinate_announcements as a
+    set ends_until = v_now + interval '1 minute'
+    where
+        a.id in (
+            select x.id from procrastinate_announcements as x for no key update skip locked
+        )
+    returning a.ends_until into v_until;
+    return v_until;
+end;
+$$;
+
+comment on function procrastinate_announce_ends_v1() is
+'Lets the ends of jobs be announced for a minute; returns until when.';
 
 -- The channels on which a worker of these queues is told of jobs.
 create function procrastinate_channels_v1(p_queues text[])
@@ -5837,10 +5911,8 @@ declare
     v_kept record;
     v_too_large bigint[] := array[]::bigint[];
     v_answer procrastinate_exchange_v1;
+    v_ok boolean;
 begin
-    perform _procrastinate_check_report(
-        p_worker_id, p_limit, p_job_ids, p_claim_ids, p_statuses, p_delete
-    );
     if cardinality(p_job_ids)
         < greatest(cardinality(p_results), cardinality(p_errors))
     then
@@ -5849,7 +5921,10 @@ begin
                 cardinality(p_results), cardinality(p_errors)),
             'Give at most one result and one error for each job.');
     end if;
-    for v_nr in 1..coalesce(cardinality(p_results), 0) loop
+    -- none is larger than all of them
+    for v_nr in 1..case when pg_column_size(p_results) > v_largest
+        then cardinality(p_results) else 0 end
+    loop
         continue when coalesce(pg_column_size(p_results[v_nr]), 0) <= v_largest;
         p_statuses[v_nr] := 'failed';
         p_errors[v_nr] := jsonb_build_object(
@@ -5889,9 +5964,7 @@ begin
             where x.error is not null and x.job_id = any(v_kept.o_held)
         ) as u;
     end if;
-    perform _procrastinate_tell_jobs(
-        'procrastinate_ended_v1', 'job_ended', v_kept.o_stored
-    );
+    v_ok := _procrastinate_tell_ended(v_kept.o_stored);
 end;
 $$;
 
@@ -8128,16 +8201,19 @@ $$;
 comment on function procrastinate_version() is
 'Version of the schema, of the form 04.00.00; null if no migration was recorded.';
 
--- For whoever waits for a job: whether it is over, and the channel to LISTEN to if not. The
--- end of a job that keeps no result is not announced: ask again now and then. Listen first,
--- then ask: an end between the two is seen by one of them.
+-- For whoever waits for a job: whether it is over, and the channel to LISTEN to if not. For
+-- a minute from then on the ends of jobs that keep a result are announced there. Listen
+-- first, then ask, and again soon, and now and then: an end that is under way when somebody
+-- asks for the first time in minutes is not announced, nor is that of a job without a
+-- result.
 create function procrastinate_watch_job(job_id bigint)
 returns table (channel text, status procrastinate_job_status, over boolean)
-language plpgsql stable parallel safe security definer
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
 as $$
 #variable_conflict use_column
 begin
+    perform procrastinate_announce_ends_v1();
     return query
     select 'procrastinate_ended_v1', g.status, g.status not in ('todo', 'doing')
     from procrastinate_get_results_v1(array[$1]) as g;
@@ -8994,7 +9070,7 @@ grant execute on function _procrastinate_derives() to public;
 
 insert into procrastinate_migrations (name, sha256)
 values
-    ('04.00.00_01_pre_baseline', '199a13d275161ad9a215aebc782096d957e9bd8ea9bb09268ae3bd18126c07a3');
+    ('04.00.00_01_pre_baseline', '3671787953b8aeeccd417d04e5bc2037db5c97ce57869d8d502a3b29f2692efd');
 
 -- Back to the caller's search_path.
 do $$

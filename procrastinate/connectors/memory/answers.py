@@ -394,6 +394,7 @@ ANSWERS: Mapping[str, Answer] = {
     "procrastinate_expire_jobs_v1": runs.expire_jobs,
     "procrastinate_get_results_v1": results.get_results,
     "procrastinate_find_keys_v1": results.find_keys,
+    "procrastinate_announce_ends_v1": results.announce_ends,
     "procrastinate_channels_v1": _channels,
     # front
     "procrastinate_defer_job": _defer_job,

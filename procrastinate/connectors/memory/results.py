@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from procrastinate.rpc.call import Row, Rows
 
 MOST_BYTES = 1_048_576  # of a result, as the database has it by default
+ANNOUNCED = 60.0  # seconds for which ends are announced to whoever says that it waits
 MOST_MESSAGE = 1000  # characters of an error's message in the line of the history
 
 
@@ -185,6 +186,11 @@ def watch_job(store: Store, *, job_id: int) -> Rows:
     """Return where the end of a job is told, and whether it is over."""
     (row,) = get_result(store, job_id=job_id)
     return [(listeners.ENDED, row[0], row[0] not in ("todo", "doing"))]
+
+
+def announce_ends(store: Store) -> Rows:
+    """Return until when ends are announced. They always are: it costs nothing here."""
+    return [(wishes.after(store.clock(), ANNOUNCED),)]
 
 
 def find_keys(store: Store, *, p_keys: Sequence[str]) -> Rows:

@@ -1,13 +1,16 @@
--- For whoever waits for a job: whether it is over, and the channel to LISTEN to if not. The
--- end of a job that keeps no result is not announced: ask again now and then. Listen first,
--- then ask: an end between the two is seen by one of them.
+-- For whoever waits for a job: whether it is over, and the channel to LISTEN to if not. For
+-- a minute from then on the ends of jobs that keep a result are announced there. Listen
+-- first, then ask, and again soon, and now and then: an end that is under way when somebody
+-- asks for the first time in minutes is not announced, nor is that of a job without a
+-- result.
 create function procrastinate_watch_job(job_id bigint)
 returns table (channel text, status procrastinate_job_status, over boolean)
-language plpgsql stable parallel safe security definer
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
 as $$
 #variable_conflict use_column
 begin
+    perform procrastinate_announce_ends_v1();
     return query
     select 'procrastinate_ended_v1', g.status, g.status not in ('todo', 'doing')
     from procrastinate_get_results_v1(array[$1]) as g;

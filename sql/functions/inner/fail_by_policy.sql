@@ -35,9 +35,7 @@ begin
                 array[p_delete]
             ) as f
         );
-        perform _procrastinate_tell_jobs(
-            'procrastinate_ended_v1', 'job_ended', v_kept.o_stored
-        );
+        perform _procrastinate_tell_ended(v_kept.o_stored);
     end if;
     if v_held then
         perform _procrastinate_note_errors(array[p_job_id], array[p_error]);

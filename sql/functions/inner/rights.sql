@@ -22,7 +22,8 @@ begin
         values
             ('producer', v_defers || v_clock),
             ('worker', v_defers || v_clock || array[
-                'procrastinate_channels_v1', 'procrastinate_defer_periodic_job_v2',
+                'procrastinate_announce_ends_v1', 'procrastinate_channels_v1',
+                'procrastinate_defer_periodic_job_v2',
                 'procrastinate_defer_periodic_job_v3',
                 'procrastinate_defer_periodic_job_v4', 'procrastinate_expire_jobs_v1',
                 'procrastinate_fail_jobs_v1', 'procrastinate_fetch_job_v2',
@@ -44,8 +45,9 @@ begin
                 'procrastinate_watch_job'
             ]),
             ('operator', v_clock || array[
-                'procrastinate_abort_job', 'procrastinate_cancel_job',
-                'procrastinate_cancel_job_v1', 'procrastinate_cancel_jobs',
+                'procrastinate_abort_job', 'procrastinate_announce_ends_v1',
+                'procrastinate_cancel_job', 'procrastinate_cancel_job_v1',
+                'procrastinate_cancel_jobs',
                 'procrastinate_channels_v1', 'procrastinate_check',
                 'procrastinate_explain_job', 'procrastinate_get_result',
                 'procrastinate_get_results_v1', 'procrastinate_pause_queue',

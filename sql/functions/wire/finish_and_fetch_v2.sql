@@ -26,10 +26,8 @@ declare
     v_kept record;
     v_too_large bigint[] := array[]::bigint[];
     v_answer procrastinate_exchange_v1;
+    v_ok boolean;
 begin
-    perform _procrastinate_check_report(
-        p_worker_id, p_limit, p_job_ids, p_claim_ids, p_statuses, p_delete
-    );
     if cardinality(p_job_ids)
         < greatest(cardinality(p_results), cardinality(p_errors))
     then
@@ -38,7 +36,10 @@ begin
                 cardinality(p_results), cardinality(p_errors)),
             'Give at most one result and one error for each job.');
     end if;
-    for v_nr in 1..coalesce(cardinality(p_results), 0) loop
+    -- none is larger than all of them
+    for v_nr in 1..case when pg_column_size(p_results) > v_largest
+        then cardinality(p_results) else 0 end
+    loop
         continue when coalesce(pg_column_size(p_results[v_nr]), 0) <= v_largest;
         p_statuses[v_nr] := 'failed';
         p_errors[v_nr] := jsonb_build_object(
@@ -78,9 +79,7 @@ begin
             where x.error is not null and x.job_id = any(v_kept.o_held)
         ) as u;
     end if;
-    perform _procrastinate_tell_jobs(
-        'procrastinate_ended_v1', 'job_ended', v_kept.o_stored
-    );
+    v_ok := _procrastinate_tell_ended(v_kept.o_stored);
 end;
 $$;
 

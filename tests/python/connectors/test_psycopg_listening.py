@@ -74,7 +74,7 @@ async def test_a_listening_connection_that_is_killed_is_an_unavailable_database(
 def trials(conn: psycopg.Connection, monkeypatch: pytest.MonkeyPatch) -> asyncio.Queue[str]:
     """How a connection that says nothing is tried out; each trial meets a notification."""
     made: asyncio.Queue[str] = asyncio.Queue()
-    say = psycopg_async._say
+    say: Any = vars(psycopg_async)["_say"]
 
     async def try_out(connection: Any, statement: Any) -> None:
         if statement == "select 1":

@@ -21,7 +21,7 @@ EMPTY = """
 truncate procrastinate_jobs, procrastinate_events, procrastinate_todo, procrastinate_doing,
     procrastinate_workers, procrastinate_periodic_defers, procrastinate_queues,
     procrastinate_priorities, procrastinate_counts, procrastinate_sweep,
-    procrastinate_results, procrastinate_keys
+    procrastinate_results, procrastinate_keys, procrastinate_announcements
 restart identity
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import contextlib
 import logging
 from typing import TYPE_CHECKING, Any
@@ -59,6 +60,24 @@ def _parted(app: App, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
     return parted
 
 
+def _look_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits looks when it comes, and then only when it is told to."""
+    for name in ("FIRST_INTERVAL", "POLLING_INTERVAL"):
+        monkeypatch.setattr(waiters, name, 3600.0)
+
+
+class Counting(waiters.Waiters):
+    """Counts what it asks the database, by the names of the functions."""
+
+    def __init__(self, app: App) -> None:
+        super().__init__(app.connector, asyncio.get_running_loop())
+        self.asked: collections.Counter[str] = collections.Counter()
+
+    async def _ask(self, call: Any) -> Any:
+        self.asked[call.function.name.removeprefix("procrastinate_")] += 1
+        return await super()._ask(call)
+
+
 async def test_a_coroutine_gets_what_the_task_returned(app: App, work: Work) -> None:
     @app.task()
     async def double(n: int) -> int:
@@ -96,7 +115,7 @@ async def test_a_timeout_of_the_job_has_a_name_of_its_own(app: App, work: Work) 
 async def test_who_waits_is_told_and_need_not_look(
     app: App, work: Work, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(waiters, "POLLING_INTERVAL", 3600.0)
+    _look_once(monkeypatch)
     begun, released = asyncio.Event(), asyncio.Event()
     listening = _listening(app, monkeypatch)
 
@@ -135,6 +154,70 @@ async def test_an_end_that_nobody_tells_of_is_found(app: App, work: Work) -> Non
 
     (report,) = await waited
     assert report.status == "succeeded"
+
+
+async def test_the_first_to_wait_looks_again_soon_for_what_is_not_announced_yet(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiters, "POLLING_INTERVAL", 3600.0)
+    waiting = Counting(app)
+    ids = await app.configure_task("t").batch_defer_async(*numbers(2))
+
+    first = asyncio.create_task(waiting.wait(ids[:1]))
+    async with asyncio.timeout(PATIENCE):
+        while waiting.asked["get_results_v1"] < 3:  # noqa: ASYNC110 (it has no event for it)
+            await asyncio.sleep(0.005)
+        await app.job_manager.cancel_job_by_id_async(ids[0])
+        await first
+    assert waiting.asked["announce_ends_v1"] == 1
+
+    # The others do not begin anew with that: the ends that they wait for are announced by now.
+    before = waiting.asked["get_results_v1"]
+    monkeypatch.setattr(waiters, "FIRST_INTERVAL", 0.0)  # looks without a pause
+    with pytest.raises(TimeoutError):
+        await waiting.wait(ids[1:], timeout=0.1)
+    assert waiting.asked["get_results_v1"] <= before + 3
+    assert waiting.asked["announce_ends_v1"] == 1
+    await waiting.close()
+
+
+async def test_that_somebody_waits_is_said_again_and_again(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiters, "POLLING_INTERVAL", 0.01)
+    monkeypatch.setattr(waiters, "SAY_AGAIN", 0.02)
+    waiting = Counting(app)
+    job_id = await app.configure_task("t").defer_async()
+
+    waits = asyncio.create_task(waiting.wait([job_id]))
+    async with asyncio.timeout(PATIENCE):
+        while waiting.asked["announce_ends_v1"] < 3:  # noqa: ASYNC110 (it has no event for it)
+            await asyncio.sleep(0.005)
+    assert waiting.asked["announce_ends_v1"] < waiting.asked["get_results_v1"]
+    waits.cancel()
+    await asyncio.wait([waits])
+    await waiting.close()
+
+
+async def test_where_it_cannot_be_said_ends_are_found_by_looking(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Standby(Counting):
+        async def _ask(self, call: Any) -> Any:
+            answer = await super()._ask(call)
+            return None if call.function.name.endswith("announce_ends_v1") else answer
+
+    monkeypatch.setattr(waiters, "POLLING_INTERVAL", 0.02)
+    waiting = Standby(app)
+    job_id = await app.configure_task("t").defer_async()
+    waits = asyncio.create_task(waiting.wait([job_id]))
+    async with asyncio.timeout(PATIENCE):
+        while waiting.asked["get_results_v1"] < 4:  # noqa: ASYNC110 (it has no event for it)
+            await asyncio.sleep(0.005)
+        await app.job_manager.cancel_job_by_id_async(job_id)
+        await waits
+    assert waiting.asked["announce_ends_v1"] == 1
+    await waiting.close()
 
 
 async def test_a_wait_that_is_too_long_ends_and_the_job_goes_on(
@@ -221,7 +304,7 @@ async def test_an_app_that_is_closed_keeps_nobody_waiting(app: App) -> None:
 async def test_an_app_that_is_closed_between_two_looks_keeps_nobody_waiting(
     app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(waiters, "POLLING_INTERVAL", 3600.0)
+    _look_once(monkeypatch)
     looked = asyncio.Event()
 
     class Told(waiters.Waiters):
@@ -250,7 +333,7 @@ async def test_jobs_that_are_not_there_keep_no_others_from_their_ends(
 
     # One look has to do for all.
     monkeypatch.setattr(app.connector, "listen_notify", cannot_listen)
-    monkeypatch.setattr(waiters, "POLLING_INTERVAL", 3600.0)
+    _look_once(monkeypatch)
     job_id = await app.configure_task("t").defer_async()
     await app.job_manager.cancel_job_by_id_async(job_id)
 

@@ -222,6 +222,13 @@ def test_a_run_past_its_time_is_ended_when_its_worker_is_gone(world: World) -> N
     assert [(one.job_id, one.outcome) for one in outcomes] == [(job_id, "retried")]
 
 
+def test_whoever_waits_says_so(world: World) -> None:
+    until, again = (world.call(results.announce_ends_v1()) for _ in range(2))
+    assert until is not None
+    assert again is not None
+    assert until <= again
+
+
 def test_keys_lead_to_their_newest_jobs(world: World) -> None:
     old = world.claim(key="k")
     world.end(wire.End(*old, "failed"))

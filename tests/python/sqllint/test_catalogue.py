@@ -211,6 +211,7 @@ def test_what_updates_jobs_as_the_owner_obeys_no_setting_of_the_caller(
         "procrastinate_finish_jobs_v1",
     }
     writes_no_job_that_there_is = {
+        "procrastinate_announce_ends_v1",
         "procrastinate_heartbeat_v1",
         "procrastinate_list_writers_v1",
         "procrastinate_pause_queue",
@@ -219,6 +220,7 @@ def test_what_updates_jobs_as_the_owner_obeys_no_setting_of_the_caller(
         "procrastinate_resume_queue",
         "procrastinate_set_quiet_v1",
         "procrastinate_update_heartbeat_v1",
+        "procrastinate_watch_job",
     }
     pinned = set(names(conn, r"p.prosrc ~ 'perform _procrastinate_clear_derived\(\)'"))
     volatile = set(names(conn, "p.prosecdef and p.provolatile = 'v'"))

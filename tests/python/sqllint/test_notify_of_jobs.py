@@ -57,6 +57,12 @@ def finish(connection: psycopg.Connection, run: dict[str, Any]) -> None:
     )
 
 
+@pytest.fixture
+def somebody_waits(conn: psycopg.Connection) -> None:
+    conn.execute("select procrastinate_announce_ends_v1()")
+
+
+@pytest.mark.usefixtures("somebody_waits")
 def test_the_end_of_a_job_that_keeps_its_result_is_told(
     conn: psycopg.Connection, ear: psycopg.Connection
 ) -> None:
@@ -67,6 +73,51 @@ def test_the_end_of_a_job_that_keeps_its_result_is_told(
     assert heard(ear) == [(ENDED, {"type": "job_ended", "job_ids": run["jobs"]})]
 
 
+@pytest.mark.parametrize("since", [None, "1 minute"], ids=["ever", "for a minute"])
+def test_while_nobody_has_said_to_wait_nothing_is(
+    conn: psycopg.Connection, ear: psycopg.Connection, since: str | None
+) -> None:
+    if since is not None:
+        conn.execute("select procrastinate_announce_ends_v1()")
+        conn.execute(
+            "update procrastinate_announcements set ends_until = ends_until - %s::interval",
+            [since],
+        )
+
+    finish(conn, claimed(conn, "1 min"))
+
+    assert heard(ear) == []
+
+
+def test_who_watches_a_job_has_said_to_wait(
+    conn: psycopg.Connection, ear: psycopg.Connection
+) -> None:
+    run = claimed(conn, "1 min")
+    conn.execute("select procrastinate_watch_job(%s)", run["jobs"])
+
+    finish(conn, run)
+
+    assert heard(ear) == [(ENDED, {"type": "job_ended", "job_ids": run["jobs"]})]
+
+
+def test_a_transaction_that_has_said_it_holds_up_nobody(
+    conn: psycopg.Connection, ear: psycopg.Connection
+) -> None:
+    conn.execute("insert into procrastinate_announcements (ends_until) values (now())")
+    with ear.transaction():
+        ear.execute("select procrastinate_announce_ends_v1()")
+        conn.execute("set statement_timeout = '10 s'")
+        said = conn.execute("select procrastinate_announce_ends_v1()").fetchone()
+    assert said == (None,)
+
+
+def test_with_an_old_snapshot_nothing_is_said(conn: psycopg.Connection) -> None:
+    conn.execute("begin isolation level repeatable read")
+    said = conn.execute("select procrastinate_announce_ends_v1()").fetchone()
+    assert said == (None,)
+
+
+@pytest.mark.usefixtures("somebody_waits")
 @pytest.mark.parametrize("ttl", [None, "-1 s"])
 def test_the_end_of_another_is_not(
     conn: psycopg.Connection, ear: psycopg.Connection, ttl: str | None
@@ -76,6 +127,7 @@ def test_the_end_of_another_is_not(
     assert heard(ear) == []
 
 
+@pytest.mark.usefixtures("somebody_waits")
 def test_a_failure_for_good_is_told_too(
     conn: psycopg.Connection, ear: psycopg.Connection
 ) -> None:
@@ -90,6 +142,7 @@ def test_a_failure_for_good_is_told_too(
     assert heard(ear) == [(ENDED, {"type": "job_ended", "job_ids": run["jobs"]})]
 
 
+@pytest.mark.usefixtures("somebody_waits")
 def test_of_many_jobs_all_are_told_in_as_few_as_have_room(
     conn: psycopg.Connection, ear: psycopg.Connection
 ) -> None:
