@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 from benchmarks import (
+    announce,
     costs,
     deep,
     defer,
@@ -48,6 +49,7 @@ CASES: Mapping[str, Case] = {
     "latency": latency.run,
     "limits": limits.run,
     "notify": notify.run,
+    "announce": announce.run,
     "producers": producers.run,
     "memory": memory.run,
     "saq": saq.run,
