@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
+import os
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -36,7 +36,7 @@ async def is_told(
         row: Any = await cursor.fetchone()
     if row[0] == connection.info.backend_pid:
         return True
-    channel = f"procrastinate_probe_{secrets.token_hex(8)}"
+    channel = f"procrastinate_probe_{os.urandom(8).hex()}"
     name = psycopg.sql.Identifier(channel)
     await connection.execute(psycopg.sql.SQL("listen {}").format(name))
     try:

@@ -11,9 +11,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import hashlib
 import itertools
 import logging
+import os
 import select
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -56,6 +56,9 @@ _LOST = ""
 
 _MISSED = _TO_BE_PREPARED_AGAIN | _KNOWS_NO_NAMES
 
+#: Names of prepared statements: no two have one, of whatever process (one that forks has a number
+#: of its own).
+_PROGRAM = os.urandom(8).hex()
 _NUMBERS = itertools.count(1)
 
 _ANSWERED = frozenset({pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK})
@@ -161,9 +164,8 @@ class _Talker:
         text = function.numbered_text
         name = self._names.get(text)
         if name is None:
-            # Behind a pooler another process may have used the number: never for another text.
-            digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-            name = f"procrastinate_{digest}_{next(_NUMBERS)}".encode()
+            # Behind a pooler another process may have used the number, with another text.
+            name = f"procrastinate_{_PROGRAM}_{os.getpid():x}_{next(_NUMBERS)}".encode()
             self._pgconn.send_prepare(name, text.encode())
             self._load((yield))
             self._names[text] = name

@@ -38,7 +38,7 @@ GIVE_UP_AFTER = 10.0
 
 #: Slots from which on a worker has two lanes. With fewer, two half batches cost more than the
 #: time that they overlap.
-TWO_LANES_FROM = 20
+TWO_LANES_FROM = 40
 
 #: Jobs in one exchange: what procrastinate_fetch_jobs_v1 allows.
 MAX_LIMIT = 10_000

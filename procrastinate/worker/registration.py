@@ -6,7 +6,6 @@ import asyncio
 import os
 import platform
 import socket
-import uuid
 from typing import TYPE_CHECKING, Any
 
 from procrastinate import exceptions, metadata
@@ -31,7 +30,7 @@ class Registration:
         self._worker = worker
         self._renewal = asyncio.Lock()
         self._id: int | None = None
-        self.run: str = uuid.uuid4().hex
+        self.run: str = os.urandom(16).hex()
         """Tells its rows from those of others that are given their ids, after a failover."""
 
     @property

@@ -19,9 +19,9 @@ JOBS = 120
 
 
 @pytest.mark.parametrize(
-    ("concurrency", "lanes", "most"), [(19, 1, 19), (20, 2, 10), (21, 2, 11)]
+    ("concurrency", "lanes", "most"), [(39, 1, 39), (40, 2, 20), (41, 2, 21)]
 )
-async def test_from_twenty_slots_on_two_exchanges_share_them(
+async def test_from_forty_slots_on_two_exchanges_share_them(
     app: App,
     database: Database,
     drain: Drain,
@@ -72,7 +72,7 @@ async def test_from_twenty_slots_on_two_exchanges_share_them(
 async def test_lanes_end_together_if_they_are_stopped_while_one_of_them_asks_for_jobs(
     app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    worker = Worker(app, concurrency=20, install_signal_handlers=False)
+    worker = Worker(app, concurrency=40, install_signal_handlers=False)
     send: Any = app.connector.call_async
 
     async def call_async(call: Any, **options: Any) -> Any:
@@ -98,7 +98,7 @@ async def test_what_ends_after_both_lanes_have_failed_is_named_and_the_first_fai
         await gates[n].wait()
 
     first, second = await task.batch_defer_async({"n": 0}, {"n": 1})
-    run = await start_worker(listen_notify=False, concurrency=20)
+    run = await start_worker(listen_notify=False, concurrency=40)
     await run.until_it_runs(2)
     rename = "alter function procrastinate_{} rename to procrastinate_{}"
     database.conn.execute(rename.format("finish_and_fetch_v1", "gone").encode())

@@ -322,7 +322,7 @@ async def test_a_signal_at_any_moment_loses_no_job_and_runs_none_uncounted(
     database.conn.execute(
         "update procrastinate_workers set last_heartbeat = now() - interval '1 minute'"
     )
-    await drain(concurrency=20, stalled_jobs="retry")
+    await drain(concurrency=40, stalled_jobs="retry")
     rows = database.conn.execute(
         "select id, status::text, attempts, (select count(*) from runs where job_id = id) "
         "from procrastinate_jobs"
