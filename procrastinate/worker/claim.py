@@ -293,6 +293,9 @@ class _Lane:
         if exchange is not None and self._is_first:
             # Not before: a job that was announced should not wait for it.
             await claims.quiet.speak(self._send)
+        if exchange is not None and exchange.claimed:
+            # What ends without having waited goes with the next exchange, without a wake-up.
+            await asyncio.sleep(0)
         if (
             exchange is None
             or exchange.more

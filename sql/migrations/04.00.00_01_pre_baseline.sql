@@ -5094,6 +5094,10 @@ comment on function _procrastinate_travelled_now() is
 -- ready before, because whoever met it while its lock was changing hands has left it; of
 -- one that is delayed, because its time may have come since this transaction began.
 --
+-- Also of one that is ready, and was never blocked, it is written down what is known of its
+-- line: else whoever claims it reads that from its start, over all dead rows that an old
+-- snapshot keeps.
+--
 -- p_heads as next_heads has them: oldest transaction not seen, last claim, jobs.
 create function _procrastinate_unblock(p_heads bigint[])
 returns boolean
@@ -5104,13 +5108,16 @@ begin
     update procrastinate_todo as t
     set
         state = case
+            when t.state::text <> 'b' then t.state
             when t.scheduled_at > procrastinate_now() then 'd'
             else 'a'
         end::"char",
-        since = pg_current_xact_id(),
+        since = case when t.state::text <> 'b' then t.since else pg_current_xact_id() end,
         head_xmin = p_heads[1]::text::xid8,
         free_after = p_heads[2]
-    where t.job_id = any(p_heads[3:]) and t.state::text = 'b';
+    where
+        t.job_id = any(p_heads[3:])
+        and (t.state::text = 'b' or t.state::text = 'r' and t.head_xmin is null);
 
     perform _procrastinate_tell(t.queue_name, min(t.priority), min(t.job_id))
     from procrastinate_todo as t
@@ -5839,9 +5846,9 @@ begin
                 m.id, m.claim_id, p_worker_id,
                 case
                     when m.lock is null then null
-                    when m.id = any(v_next.o_heads[3:])
-                        then v_next.o_heads[1]::text::xid8
-                    else m.head_xmin
+                    when m.id = any(v_next.o_heads[3:]) then v_next.o_heads[1]::text::xid8
+                    -- or it was found to be the first later than that
+                    else coalesce(m.head_xmin, v_next.o_marks[1]::text::xid8)
                 end,
                 v_now, v_now + m.timeout, v_now + m.heartbeat, m.priority, m.lock
             from mine as m
@@ -9070,7 +9077,7 @@ grant execute on function _procrastinate_derives() to public;
 
 insert into procrastinate_migrations (name, sha256)
 values
-    ('04.00.00_01_pre_baseline', '3671787953b8aeeccd417d04e5bc2037db5c97ce57869d8d502a3b29f2692efd');
+    ('04.00.00_01_pre_baseline', '6a5d8d1794dedafa7b8b1d275ccfebcae8e4edb6250c8b03a838c3fc55128321');
 
 -- Back to the caller's search_path.
 do $$

@@ -105,9 +105,9 @@ begin
                 m.id, m.claim_id, p_worker_id,
                 case
                     when m.lock is null then null
-                    when m.id = any(v_next.o_heads[3:])
-                        then v_next.o_heads[1]::text::xid8
-                    else m.head_xmin
+                    when m.id = any(v_next.o_heads[3:]) then v_next.o_heads[1]::text::xid8
+                    -- or it was found to be the first later than that
+                    else coalesce(m.head_xmin, v_next.o_marks[1]::text::xid8)
                 end,
                 v_now, v_now + m.timeout, v_now + m.heartbeat, m.priority, m.lock
             from mine as m

@@ -176,7 +176,7 @@ async def test_the_first_to_wait_looks_again_soon_for_what_is_not_announced_yet(
     monkeypatch.setattr(waiters, "FIRST_INTERVAL", 0.0)  # looks without a pause
     with pytest.raises(TimeoutError):
         await waiting.wait(ids[1:], timeout=0.1)
-    assert waiting.asked["get_results_v1"] <= before + 3
+    assert waiting.asked["get_results_v1"] < before + 20  # some tens of milliseconds each
     assert waiting.asked["announce_ends_v1"] == 1
     await waiting.close()
 

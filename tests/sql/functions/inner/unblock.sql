@@ -1,5 +1,5 @@
 \ir ../../setup.psql
-select plan(3);
+select plan(4);
 
 select job as head from a_job(p_lock => 'a') \gset
 select job as later from a_job(p_lock => 'b', p_scheduled_at => '2999-01-01Z') \gset
@@ -22,6 +22,16 @@ select results_eq(
         ' order by job_id', :head, :other),
     $$values ('r', 1::bigint), ('b', null)$$,
     'one that is ready already stays as it is, as do others that are blocked'
+);
+
+select job as fresh from a_job(p_lock => 'd') \gset
+select format('%s', since) as since from procrastinate_todo where job_id = :fresh \gset
+select _procrastinate_unblock(array[2, 3, :fresh]) \g /dev/null
+select results_eq(
+    format('select state::text, since::text, head_xmin::text, free_after from procrastinate_todo'
+        ' where job_id = %s', :fresh),
+    format('values (''r'', %L, ''2'', 3::bigint)', :'since'),
+    'of one that is ready and never was blocked it is said, too, and it stays where it is'
 );
 
 select * from finish();

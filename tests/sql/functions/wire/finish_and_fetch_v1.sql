@@ -1,5 +1,5 @@
 \ir ../../setup.psql
-select plan(33);
+select plan(35);
 
 select a_worker() as worker \gset
 create function fixtures.exchange(
@@ -215,6 +215,25 @@ select is(
 select is(status_of(:job), 'succeeded', 'the job has ended');
 select is(
     current_setting('procrastinate.derived'), '', 'and nothing outlasts that one, nor its transaction'
+);
+
+-- What a claim knows of its line ---------------------------------------------------------------------
+
+select job as first from a_job(p_queue_name => 'line', p_lock => 'line') \gset
+select job as second from a_job(p_queue_name => 'line', p_lock => 'line') \gset
+select job_id, claim_id from procrastinate_finish_and_fetch_v1(
+    (select min(w.id) from procrastinate_workers as w), '{line}', 1, null, '{}', '{}', '{}', null
+) where outcome = 'claimed' \gset
+select is(
+    (select d.head_xmin <= pg_snapshot_xmin(pg_current_snapshot()) from procrastinate_doing as d
+    where d.job_id = :first), true,
+    'who is claimed as the first of its line says what was seen of that, so that it need not be read again'
+);
+select job as ahead from a_job(p_queue_name => 'line', p_lock => 'line', p_priority => 5) \gset
+select results_eq(
+    format('select * from exchange(''{line}'', 1, array[%s], array[%s])', :job_id, :claim_id),
+    format($$values ('claimed', %s::bigint, 'doing'), ('summary', null, null)$$, :ahead),
+    'who has joined ahead since is found all the same'
 );
 
 select * from finish();
