@@ -12,6 +12,7 @@ import attrs
 
 from benchmarks import drain, figures, wires
 from benchmarks.server import install_ours
+from procrastinate.worker import retention
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from benchmarks.server import Connection, Server
 
 FINISHED = 5_000_000  # a fifth of them goes by each of the two ways
-WAITING = 1_500_000  # more than the worker runs meanwhile
+WAITING = 3_000_000  # more than the worker runs meanwhile
 CONCURRENCY = "50"
 WINDOW = 5.0  # seconds in which the worker runs undisturbed, before and after each purge
 PATIENCE = 60  # seconds for the worker's start and end
@@ -53,6 +54,7 @@ class Pace:
 
     deleted: int = 0
     seconds: float = 0.0
+    last: float = 0.0  # seconds of a step
     longest: float = 0.0
     before: float = 0.0
     meanwhile: float = 0.0
@@ -62,11 +64,16 @@ class Pace:
         """Make one bounded step; return its numbers, none for null."""
         start = time.perf_counter()
         row = conn.execute(query.encode(), arguments).fetchone()
-        self.longest = max(self.longest, time.perf_counter() - start)
+        self.last = time.perf_counter() - start
+        self.longest = max(self.longest, self.last)
         assert row is not None
         numbers = [number for number in row if isinstance(number, int)]
         self.deleted += numbers[0]
         return numbers
+
+    def rest(self) -> None:
+        """Let the worker have the server, as long as its retention does."""
+        time.sleep(self.last * retention.REST)
 
 
 def claimed(conn: Connection) -> int:
@@ -92,9 +99,9 @@ def undisturbed(conn: Connection) -> float:
 
 
 def purge(conn: Connection, pace: Pace) -> None:
-    """As an operator or a periodic task does it, until nothing old is left."""
+    """As the page tells an operator to do it, until nothing old is left."""
     while pace.call(conn, PURGE, ("60 hours", BATCH))[0]:
-        pass
+        pace.rest()
 
 
 def retire(conn: Connection, pace: Pace) -> None:
@@ -102,6 +109,7 @@ def retire(conn: Connection, pace: Pace) -> None:
     after_id = [0]
     while after_id:
         after_id = pace.call(conn, RETIRE, ("36 hours", *after_id))[1:]
+        pace.rest()
 
 
 def fill(conn: Connection, finished: int, waiting: int) -> None:

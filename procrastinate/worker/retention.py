@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 SHORTEST_PAUSE = 60.0
 LONGEST_PAUSE = 3600.0
 
+#: Between two steps of a pass it rests so many times as long as the first one took: what is old
+#: can wait, and who runs jobs has the server for most of the time.
+REST = 2.0
+
 
 def age(retention: datetime.timedelta | float | None) -> datetime.timedelta | None:
     """
@@ -70,8 +74,10 @@ class Retention:
     async def _pass(self, older_than: datetime.timedelta) -> None:
         worker = self._worker
         retired, after_id = 0, 0
+        now = asyncio.get_running_loop().time
         try:
             while True:
+                begun = now()
                 step = await worker.app.connector.call_async(
                     wire.retire_jobs_v1(older_than=older_than, after_id=after_id)
                 )
@@ -79,6 +85,7 @@ class Retention:
                 if step.next_id is None:
                     break
                 after_id = step.next_id
+                await waiting.event_or_deadline(self._never, (now() - begun) * REST)
         except exceptions.DatabaseUnavailable as exc:
             worker.outage.begin(exc)
         except exceptions.ConnectorException as exc:

@@ -122,6 +122,28 @@ async def test_each_step_of_a_pass_goes_on_where_the_one_before_ended(
     assert asked == [0, 10, 20]
 
 
+async def test_between_steps_it_rests_twice_as_long_as_the_last_one_took(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rests: list[float] = []
+
+    async def call_async(call: Any) -> values.Retired:
+        await asyncio.sleep(0.05)
+        return values.Retired(retired=1, next_id=None if call.args["p_after_id"] else 10)
+
+    async def event_or_deadline(event: asyncio.Event, seconds: float) -> None:
+        rests.append(seconds)
+        if len(rests) == 2:  # the pause between two passes
+            raise asyncio.CancelledError
+
+    monkeypatch.setattr(app.connector, "call_async", call_async)
+    monkeypatch.setattr(waiting, "event_or_deadline", event_or_deadline)
+    with pytest.raises(asyncio.CancelledError):
+        await Worker(app, retention=DAY).retainer.run()
+    between, pause = rests
+    assert 0.1 <= between < pause
+
+
 async def test_passes_are_repeated(
     start_worker: StartWorker,
     conn: psycopg.Connection,
