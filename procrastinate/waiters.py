@@ -162,10 +162,9 @@ class Waiters:
             self._farewell = None
         if self._listener is None or self._listener.done():
             self._listener = self._loop.create_task(self._listen())
-        if self._loop.time() >= self._holds_until:
-            self._rest()
-            self._interval = FIRST_INTERVAL
         if self._next_look is None:
+            if self._loop.time() >= self._holds_until:
+                self._interval = FIRST_INTERVAL
             self._look_later()
         self._look_soon(wait.missing)
 
