@@ -72,10 +72,18 @@ class Counting(waiters.Waiters):
     def __init__(self, app: App) -> None:
         super().__init__(app.connector, asyncio.get_running_loop())
         self.asked: collections.Counter[str] = collections.Counter()
+        self._asks = asyncio.Event()
 
     async def _ask(self, call: Any) -> Any:
         self.asked[call.function.name.removeprefix("procrastinate_")] += 1
+        self._asks.set()
         return await super()._ask(call)
+
+    async def until_asked(self, function: str, times: int) -> None:
+        async with asyncio.timeout(PATIENCE):
+            while self.asked[function] < times:
+                self._asks.clear()
+                await self._asks.wait()
 
 
 async def test_a_coroutine_gets_what_the_task_returned(app: App, work: Work) -> None:
@@ -164,9 +172,8 @@ async def test_the_first_to_wait_looks_again_soon_for_what_is_not_announced_yet(
     ids = await app.configure_task("t").batch_defer_async(*numbers(2))
 
     first = asyncio.create_task(waiting.wait(ids[:1]))
+    await waiting.until_asked("get_results_v1", 3)
     async with asyncio.timeout(PATIENCE):
-        while waiting.asked["get_results_v1"] < 3:  # noqa: ASYNC110 (it has no event for it)
-            await asyncio.sleep(0.005)
         await app.job_manager.cancel_job_by_id_async(ids[0])
         await first
     assert waiting.asked["announce_ends_v1"] == 1
@@ -190,10 +197,7 @@ async def test_that_somebody_waits_is_said_again_and_again(
     job_id = await app.configure_task("t").defer_async()
 
     waits = asyncio.create_task(waiting.wait([job_id]))
-    async with asyncio.timeout(PATIENCE):
-        while waiting.asked["announce_ends_v1"] < 3:  # noqa: ASYNC110 (it has no event for it)
-            await asyncio.sleep(0.005)
-    assert waiting.asked["announce_ends_v1"] < waiting.asked["get_results_v1"]
+    await waiting.until_asked("announce_ends_v1", 3)
     waits.cancel()
     await asyncio.wait([waits])
     await waiting.close()
@@ -211,9 +215,8 @@ async def test_where_it_cannot_be_said_ends_are_found_by_looking(
     waiting = Standby(app)
     job_id = await app.configure_task("t").defer_async()
     waits = asyncio.create_task(waiting.wait([job_id]))
+    await waiting.until_asked("get_results_v1", 4)
     async with asyncio.timeout(PATIENCE):
-        while waiting.asked["get_results_v1"] < 4:  # noqa: ASYNC110 (it has no event for it)
-            await asyncio.sleep(0.005)
         await app.job_manager.cancel_job_by_id_async(job_id)
         await waits
     assert waiting.asked["announce_ends_v1"] == 1
