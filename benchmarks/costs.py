@@ -181,9 +181,8 @@ def run(server: Server, options: Options, report: figures.Report) -> None:
                 base = other if shape.is_saq else them
                 try:
                     base_costs.append(measure(base, shape, options.scaled(shape.base_jobs)))
-                except (
-                    subprocess.TimeoutExpired
-                ):  # SAQ, now and then: what it left is in the way
+                except subprocess.TimeoutExpired:
+                    # SAQ, now and then: what it left is in the way of all that follows.
                     report.say(f"{shape.name}: not all jobs had run after {saq.PATIENCE} s")
                     return
             for name, unit, part in PARTS:

@@ -5382,7 +5382,6 @@ begin
     if v_until > v_now + interval '30 seconds' then
         return v_until;
     end if;
-    v_until := null;
     update procrastinate_announcements as a
     set ends_until = v_now + interval '1 minute'
     where
@@ -9077,7 +9076,7 @@ grant execute on function _procrastinate_derives() to public;
 
 insert into procrastinate_migrations (name, sha256)
 values
-    ('04.00.00_01_pre_baseline', '6a5d8d1794dedafa7b8b1d275ccfebcae8e4edb6250c8b03a838c3fc55128321');
+    ('04.00.00_01_pre_baseline', '715c33dd0e6d6f8586dacd8bc3d3c1663644b650647b3f89c3446cb1c8fd99e1');
 
 -- Back to the caller's search_path.
 do $$

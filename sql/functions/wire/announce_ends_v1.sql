@@ -28,7 +28,6 @@ begin
     if v_until > v_now + interval '30 seconds' then
         return v_until;
     end if;
-    v_until := null;
     update procrastinate_announcements as a
     set ends_until = v_now + interval '1 minute'
     where
