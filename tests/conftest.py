@@ -7,6 +7,7 @@ the run. Databases are copies of a template that holds the schema, made and drop
 
 from __future__ import annotations
 
+import itertools
 import os
 import pathlib
 import signal
@@ -36,6 +37,9 @@ TEMPLATE = f"procrastinate_test_{os.getpid()}"  # several runs may share a given
 PATCH = (
     "PROCRASTINATE_TEST_PATCH"  # a file of SQL to break the schema with: tools/mutate_sql.py
 )
+NUMBERS = itertools.count(
+    1
+)  # one that can't be dropped fails its own test, not all that follow
 CHOSEN = pytest.StashKey[ChosenServer]()
 
 Connect = Callable[..., psycopg.Connection]
@@ -182,7 +186,7 @@ def make_database(server: Server) -> Callable[..., Janitor]:
 @pytest.fixture
 def dsn(server: Server, template: Any, make_database: Callable[..., Janitor]) -> Iterator[str]:
     """The connection string of a database of this test's own, with the schema."""
-    name = f"{TEMPLATE}_own"
+    name = f"{TEMPLATE}_own{next(NUMBERS)}"
     janitor = make_database(name, template=template.template_dbname)
     with janitor:
         yield server.database(name)
@@ -191,7 +195,7 @@ def dsn(server: Server, template: Any, make_database: Callable[..., Janitor]) ->
 @pytest.fixture
 def empty_dsn(server: Server, make_database: Callable[..., Janitor]) -> Iterator[str]:
     """The connection string of an empty database of this test's own."""
-    name = f"{TEMPLATE}_empty"
+    name = f"{TEMPLATE}_empty{next(NUMBERS)}"
     with make_database(name):
         yield server.database(name)
 

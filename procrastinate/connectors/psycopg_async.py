@@ -392,7 +392,11 @@ class PsycopgConnector(connector.BaseAsyncConnector):
             if inspect.isawaitable(kwargs):
                 kwargs = await kwargs
         connection_class: Any = pool.connection_class
-        connection: psycopg.AsyncConnection[Any] = await connection_class.connect(
-            conninfo, **{**(kwargs or {}), "autocommit": True}
-        )
+        try:
+            connection: psycopg.AsyncConnection[Any] = await connection_class.connect(
+                conninfo, **{**(kwargs or {}), "autocommit": True}
+            )
+        except asyncio.CancelledError as exc:
+            # psycopg's frames hold the socket: whoever kept the exception would keep it open.
+            raise exc.with_traceback(None)  # noqa: B904 (it is the same one)
         return connection
