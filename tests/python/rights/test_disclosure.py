@@ -191,6 +191,7 @@ def test_the_command_line_keeps_them_and_the_password_too(
         "def ends(card): raise ValueError('no')\n"
     )
     monkeypatch.setattr("sys.path", [str(tmp_path), *sys.path])
+    monkeypatch.delitem(sys.modules, "secretive", raising=False)  # it had another database
     root = root_logger
     for args in (
         ["-a", "secretive.app", "defer", "ends", json.dumps({"card": SECRET})],
