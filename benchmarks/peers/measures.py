@@ -55,6 +55,7 @@ class Drain(Measure):
     locks: int = 0
     workers: int = 1
     held: bool = False  # by another session: a snapshot from before
+    prefetch: int = 0  # ours only
 
     def turn(self, site: Site, jobs: int) -> Figures:
         with contextlib.ExitStack() as stack:
@@ -79,6 +80,7 @@ class Drain(Measure):
                 "concurrency": self.concurrency,
                 "kind": self.kind,
                 "wait": WAIT,
+                "prefetch": self.prefetch,
             }
             if self.workers > 1:  # none of them can tell when all jobs have run
                 settings["quiet"] = 1.0

@@ -96,6 +96,7 @@ async def work(settings: tally.Settings) -> tally.Answer:
             await asyncio.sleep(settings["wait"])
             seen.run(n)
 
+    ours = {"prefetch": settings["prefetch"]} if settings.get("prefetch") else {}
     async with app.open_async():
         seen.begin()
         worker = asyncio.create_task(
@@ -104,6 +105,7 @@ async def work(settings: tally.Settings) -> tally.Answer:
                 concurrency=settings["concurrency"],
                 install_signal_handlers=False,
                 shutdown_graceful_timeout=30,
+                **ours,
             )
         )
         await seen.wait()
