@@ -56,17 +56,19 @@ class Drain(Measure):
     workers: int = 1
     held: bool = False  # by another session: a snapshot from before
     prefetch: int = 0  # ours only
+    behind: int = 0  # jobs that wait behind those that are counted; of procrastinate's only
 
     def turn(self, site: Site, jobs: int) -> Figures:
         with contextlib.ExitStack() as stack:
             place = stack.enter_context(site.fresh())
-            place.call("fill", jobs=jobs, locks=self.locks)
+            place.call("fill", jobs=jobs, locks=self.locks, behind=self.behind)
             place.settle()
             if self.held:
                 dsn = site.server.dsn_of(place.database)
                 stack.enter_context(old_snapshot(dsn))
             answers = self.run(place, jobs)
-            counting.none_left(place.call("left")["left"])
+            ahead = place.call("left")["left"] - self.behind
+            counting.none_left(ahead + sum(answer["others"] for answer in answers))
         return {
             "rate": rate(jobs, answers),
             "cpu": sum(answer["cpu"] for answer in answers) / jobs * 1_000,

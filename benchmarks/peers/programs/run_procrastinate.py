@@ -33,14 +33,15 @@ async def install(settings: tally.Settings) -> tally.Answer:
 async def fill(settings: tally.Settings) -> tally.Answer:
     app = app_of(settings)
     async with app.open_async():
-        for part in tally.numbers(settings["jobs"], 5_000):
-            deferrers = [
-                app.configure_task("task", queue="q", lock=lock(number, settings)).make_new_job(
-                    n=number
-                )
-                for number in part
-            ]
-            await app.job_manager.batch_defer_jobs_async(deferrers)
+        for count, is_counted in ((settings["jobs"], True), (settings.get("behind", 0), False)):
+            for part in tally.numbers(count, 5_000):
+                deferrers = [
+                    app.configure_task(
+                        "task", queue="q", lock=lock(number, settings)
+                    ).make_new_job(n=number if is_counted else -1)
+                    for number in part
+                ]
+                await app.job_manager.batch_defer_jobs_async(deferrers)
     return {}
 
 
