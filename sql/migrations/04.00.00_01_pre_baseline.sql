@@ -3058,7 +3058,9 @@ begin
     end if;
     o_marks := array[v_xmin, v_next_full, v_last_id];
     for i in 1 .. cardinality(v_pairs) loop
-        o_marks := o_marks || v_pairs[i] || v_fresh[i] || v_again[i];
+        o_marks := o_marks || v_pairs[i];  -- apart: only so is it appended in place
+        o_marks := o_marks || v_fresh[i];
+        o_marks := o_marks || v_again[i];
     end loop;
     if v_walk.o_locks then
         o_marks := o_marks || 0::bigint;
@@ -5293,12 +5295,8 @@ begin
 
             if not v_wide then
                 for i in v_from .. v_to loop
-                    p_fresh[i] := greatest(
-                        p_fresh[i], v_seen.o_fresh[i - v_from + 1] + 1
-                    );
-                    p_again[i] := greatest(
-                        p_again[i], v_seen.o_again[i - v_from + 1] + 1
-                    );
+                    p_fresh[i] := greatest(p_fresh[i], v_seen.o_fresh[i - v_from + 1] + 1);
+                    p_again[i] := greatest(p_again[i], v_seen.o_again[i - v_from + 1] + 1);
                 end loop;
             end if;
             exit when v_want <= 0;
@@ -5311,20 +5309,23 @@ begin
     end loop;
 
     if cardinality(v_pass) > 0 then
-        for i in 1 .. v_count loop
+        for v_left in
             select
+                t.queue_name, t.priority,
                 min(t.job_id) filter (where t.state = 'r') as fresh,
                 min(t.job_id) filter (where t.state = 'a') as again
-            into v_left
-            from (
-                select x.job_id, x.state, x.queue_name, x.priority
-                from procrastinate_todo as x
-                where x.job_id = any(v_pass)
-                offset 0
-            ) as t
-            where t.queue_name = p_queues[i] and t.priority = p_priorities[i];
-            p_fresh[i] := least(p_fresh[i], v_left.fresh);
-            p_again[i] := least(p_again[i], v_left.again);
+            from procrastinate_todo as t
+            where t.job_id = any(v_pass)
+            group by t.queue_name, t.priority
+        loop
+            v_from := array_position(p_queues, v_left.queue_name::text);
+            while v_from is not null loop
+                if p_priorities[v_from] = v_left.priority then
+                    p_fresh[v_from] := least(p_fresh[v_from], v_left.fresh);
+                    p_again[v_from] := least(p_again[v_from], v_left.again);
+                end if;
+                v_from := array_position(p_queues, v_left.queue_name::text, v_from + 1);
+            end loop;
         end loop;
     end if;
 end;
@@ -9076,7 +9077,7 @@ grant execute on function _procrastinate_derives() to public;
 
 insert into procrastinate_migrations (name, sha256)
 values
-    ('04.00.00_01_pre_baseline', '715c33dd0e6d6f8586dacd8bc3d3c1663644b650647b3f89c3446cb1c8fd99e1');
+    ('04.00.00_01_pre_baseline', '29ae47d7e5807484938d3629713b7e7243a5fdf0cde6767afccbb4e4c9ecb781');
 
 -- Back to the caller's search_path.
 do $$

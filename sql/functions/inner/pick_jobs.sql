@@ -123,7 +123,9 @@ begin
     end if;
     o_marks := array[v_xmin, v_next_full, v_last_id];
     for i in 1 .. cardinality(v_pairs) loop
-        o_marks := o_marks || v_pairs[i] || v_fresh[i] || v_again[i];
+        o_marks := o_marks || v_pairs[i];  -- apart: only so is it appended in place
+        o_marks := o_marks || v_fresh[i];
+        o_marks := o_marks || v_again[i];
     end loop;
     if v_walk.o_locks then
         o_marks := o_marks || 0::bigint;

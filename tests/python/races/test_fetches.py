@@ -9,6 +9,7 @@ import pytest
 from tests.python.races import harness, script, verbs
 
 if TYPE_CHECKING:
+    from tests.conftest import Connect
     from tests.python.races.scene import Scene
 
 
@@ -210,3 +211,22 @@ def test_jobs_of_a_paused_queue_are_left_alone_from_the_next_fetch_on(queue: Sce
         queue.stage.session("one").run(verbs.resume("a"))
         queue.ends_well(run)  # resume has woken the idle worker
     assert seen == {1, 2}
+
+
+def test_marks_stay_below_what_another_holds_in_each_of_its_pairs(connect: Connect) -> None:
+    conn, other = connect(), connect(autocommit=False)
+    conn.execute(
+        "insert into procrastinate_jobs (id, queue_name, task_name) values"
+        " (901, 'a', 't'), (902, 'a', 't'), (903, 'b', 't'), (904, 'b', 't'),"
+        " (905, 'c', 't'), (906, 'c', 't')"
+    )
+    conn.execute("update procrastinate_todo set state = 'a' where job_id >= 905")
+    other.execute("select from procrastinate_jobs where id in (902, 903, 906) for update")
+
+    found = conn.execute(
+        "select p_job_ids, p_fresh, p_again, o_contended from _procrastinate_walk("
+        # two that were the first to use a priority have left two pairs
+        " '{a,a,b,b,c}', '{5,0,0,0,0}', '{999,1,1,1,1}', '{1,1,1,1,1}', '{}', 9, null)"
+    ).fetchone()
+
+    assert found == ([901, 904, 905], [999, 902, 903, 903, 1], [1, 1, 1, 1, 906], True)
