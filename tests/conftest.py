@@ -37,9 +37,7 @@ TEMPLATE = f"procrastinate_test_{os.getpid()}"  # several runs may share a given
 PATCH = (
     "PROCRASTINATE_TEST_PATCH"  # a file of SQL to break the schema with: tools/mutate_sql.py
 )
-NUMBERS = itertools.count(
-    1
-)  # one that can't be dropped fails its own test, not all that follow
+NUMBERS = itertools.count(1)  # of databases: one that can't be dropped fails only its own test
 CHOSEN = pytest.StashKey[ChosenServer]()
 
 Connect = Callable[..., psycopg.Connection]

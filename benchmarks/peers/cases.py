@@ -164,7 +164,7 @@ def sync() -> Case:
     )
 
 
-BEHIND = 30_000  # with so many 3.10 is about as slow as it was when the bars were set
+BEHIND = 30_000  # what waits for a lock is what a fetch of 3.10 reads
 
 
 def locks() -> list[Case]:
