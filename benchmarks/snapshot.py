@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import psycopg
@@ -27,11 +27,14 @@ class Drain:
     jobs: int
     batch: int
     locks: int
+    arriving: int = 0
+    """Jobs that are deferred before each exchange; 0: all of them wait from the start."""
 
     @property
     def name(self) -> str:
         locks = f", {self.locks} hot locks" if self.locks else ""
-        return f"{self.jobs:,} at {self.batch}{locks}"
+        arriving = f", {self.arriving} arriving each time" if self.arriving else ""
+        return f"{self.jobs:,} at {self.batch}{locks}{arriving}"
 
 
 DRAINS = (
@@ -39,6 +42,7 @@ DRAINS = (
     Drain(jobs=60_000, batch=10, locks=0),
     Drain(jobs=200_000, batch=100, locks=20),
     Drain(jobs=60_000, batch=10, locks=20),
+    Drain(jobs=60_000, batch=20, locks=0, arriving=10),
 )
 
 
@@ -52,13 +56,19 @@ def old_snapshot(dsn: str) -> Generator[None]:
         conn.rollback()
 
 
-def rates(worker: wires.OurWorker, drain: Drain) -> list[float]:
-    """Jobs a second of each fifth of a drain."""
+def rates(
+    worker: wires.OurWorker, producer: psycopg.Connection[Any], drain: Drain
+) -> list[float]:
+    """Jobs a second of exchanges in each fifth of a drain."""
     parts: list[float] = []
     done, since, claims = 0, 0, wires.NOTHING
     last = time.perf_counter()
     idle = 0
     while done < drain.jobs:
+        if drain.arriving:
+            began = time.perf_counter()
+            wires.fill(producer, drain.arriving, locks=drain.locks)
+            last += time.perf_counter() - began
         claims = worker.exchange(drain.batch, claims)
         done += len(claims)
         idle = 0 if claims.job_ids else idle + 1
@@ -100,11 +110,13 @@ def measure(
             with contextlib.ExitStack() as stack:
                 conn = stack.enter_context(server.connect(database))
                 wires.empty(conn)
-                wires.fill(conn, drain.jobs, locks=drain.locks)
+                producer = stack.enter_context(server.connect(database))
+                if not drain.arriving:
+                    wires.fill(conn, drain.jobs, locks=drain.locks)
                 wires.settle(conn)
                 if held:
                     stack.enter_context(old_snapshot(server.dsn_of(database)))
-                parts = rates(wires.OurWorker(conn), drain)
+                parts = rates(wires.OurWorker(conn), producer, drain)
                 first[held].append(parts[0])
                 last[held].append(parts[-1])
                 word = "held" if held else "free"

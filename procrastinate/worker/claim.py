@@ -213,6 +213,7 @@ class _Lane:
         self._worker = claims.worker
         self._line: Line | None = None
         self._marks: list[int] | None = None
+        self._looked_from_the_start = False
         self._sent_at = 0.0
         """When the last exchange was sent, by the loop's clock."""
         self._contended = 0
@@ -330,6 +331,9 @@ class _Lane:
             and not self.event.is_set()
             and (not stands_in_the_way or again >= LONGEST_CONTENDED)
         ):
+            if not self._looked_from_the_start:  # nobody comes back for what a mark may hide
+                self._marks = None
+                return 0
             self._worker.logger.info(
                 "No job found. Stopping worker because wait=False",
                 extra=self._worker.log_extra("stop_worker", queues=True),
@@ -339,9 +343,6 @@ class _Lane:
         seconds = self._worker.fetch_job_polling_interval
         if stands_in_the_way:
             return min(seconds, again)
-        if not exchange.claimed:
-            # The next look begins at the start anyway: it need not look behind the marks first.
-            self._marks = None
         if exchange.next_due_in is not None:
             # Counted from where the database stood when it was asked: a call that is sent so
             # long after the last one gets there just when the job falls due.
@@ -356,10 +357,12 @@ class _Lane:
         sent, tells_more = claims.take_ends()
         exchange: values.Exchange | None = None
 
+        marks = self._marks
+
         def receive(answer: values.Exchange) -> None:
             nonlocal exchange
             exchange = answer
-            self._marks = answer.marks
+            self._marks, self._looked_from_the_start = answer.marks, marks is None
             self._receive(answer.claimed)
             reports.settle_ends(worker, sent, answer.not_held, answer.too_large)
 
@@ -377,7 +380,7 @@ class _Lane:
                     worker_id=worker.registration.worker_id,
                     queues=worker.queues,
                     limit=limit,
-                    marks=self._marks,
+                    marks=marks,
                     ends=[ended.end for ended in sent if ended.end is not None],
                 ),
                 receive=receive,

@@ -1927,7 +1927,7 @@ begin atomic
             select
                 case
                     when count(*) >= 200 then '-9223372036854775808'::bigint
-                    else least(p_marks[6], min(x.job_id))
+                    else least(p_marks[11], min(x.job_id))
                 end
             from (
                 select t.job_id
@@ -1947,7 +1947,7 @@ begin atomic
             from procrastinate_queues as s
             where s.queue_name = p_queue and s.paused_at is not null
         )
-    having count(*) = 1 and min(p.id) = p_marks[4];
+    having count(*) = 1 and min(p.id) = p_marks[9];
 end;
 
 comment on function _procrastinate_gate(text, bigint[]) is
@@ -2786,10 +2786,9 @@ comment on function _procrastinate_options_of(procrastinate_jobs) is
 -- is something else to be done, or somebody in the way: pick_jobs then does it all again.
 --
 -- One statement reads what may be next (the line from the marks on, and the heads of the
--- locks that this exchange has released, whose keys are in hand), and locks the rows of
--- those that need no other key. Fewer than asked for are an answer where no job can be
--- hidden below the mark: where no id was given since a full scan that met no other writer.
--- Else they are read from the start.
+-- locks released here, whose keys are in hand), and locks the rows of those that need no
+-- other key. Fewer than asked for are an answer if read from the floor on, or if no id was
+-- given since it was raised; else they are read from there.
 create function _procrastinate_pick_here(
     p_worker_id bigint,
     p_queue text,
@@ -2808,15 +2807,15 @@ language plpgsql volatile parallel unsafe
 set search_path from current
 as $$
 declare
-    v_start constant bigint := '-9223372036854775808'::bigint;
-    v_short constant bigint := -2;  -- in place of the last id: begin at the start
-    v_begin bigint := case when p_marks[3] = v_short then v_start else p_marks[5] end;
+    v_begin bigint := case when p_marks[10] > p_marks[4] + 64 then p_marks[10]
+        else least(p_marks[10], p_marks[4] + 1) end;  -- hardly any further
     v_ids bigint[];
     v_locks text[];
     v_fresh bigint;
     v_again bigint;
     v_mark bigint;
-    v_last bigint := v_short;
+    v_settled record;
+    v_head bigint[] := p_marks[4:8];
     v_due timestamptz;
     v_snapshot pg_snapshot;
 begin
@@ -2889,43 +2888,43 @@ begin
         o_job_ids := null;
         return;
     end if;
-
     o_contended := false;
     o_more := false;
-    if cardinality(o_job_ids) = p_limit then
-        v_last := coalesce(nullif(p_marks[3], v_short), -1);
-    elsif v_begin = v_start then
-        o_next_due_in := extract(epoch from nullif(v_due, 'infinity') - p_now);
-        v_begin := p_marks[5];
-        if _procrastinate_sees_all(v_snapshot) then
-            v_last := coalesce(pg_sequence_last_value('procrastinate_jobs_id_seq'), -1);
+    if cardinality(o_job_ids) < p_limit then
+        if v_begin > p_marks[4] + 1
+            and p_marks[4] < pg_sequence_last_value('procrastinate_jobs_id_seq')
+        then
+            select p.o_job_ids, p.o_heads, p.o_marks, p.o_next_due_in
+            into o_job_ids, o_heads, o_marks, o_next_due_in
+            from _procrastinate_pick_here(p_worker_id, p_queue, p_limit,
+                p_marks[:9] || (p_marks[4] + 1) || p_marks[11:], p_released, p_now) as p;
+            if cardinality(o_job_ids) < p_limit then  -- all was read
+                o_marks[10] := greatest(o_marks[10], p_marks[10]);
+            end if;
+            return;
         end if;
-    elsif o_job_ids <> '{}'
-        and p_marks[3] = pg_sequence_last_value('procrastinate_jobs_id_seq')
-    then
-        v_last := p_marks[3];
-        o_more := true;
-    else
-        select p.o_job_ids, p.o_heads, p.o_marks, p.o_more, p.o_next_due_in
-        into o_job_ids, o_heads, o_marks, o_more, o_next_due_in
-        from _procrastinate_pick_here(
-            p_worker_id, p_queue, p_limit, p_marks[:2] || v_short || p_marks[4:],
-            p_released, p_now
-        ) as p;
-        return;
+        v_settled := _procrastinate_settle(p_marks, v_snapshot, false);
+        if v_settled.o_look_in <= 0 then
+            o_job_ids := null;
+            return;
+        end if;
+        v_head := v_settled.o_head;
+        v_begin := greatest(p_marks[10], v_head[1] + 1);  -- all up to there was read
+        o_next_due_in := least(
+            extract(epoch from nullif(v_due, 'infinity') - p_now), v_settled.o_look_in
+        );
     end if;
-    o_marks := array[
-        pg_snapshot_xmin(v_snapshot)::text::bigint, p_marks[2], v_last, p_marks[4],
+    o_marks := p_marks[:9] || array[
         greatest(v_begin, v_fresh + 1), greatest(v_mark, v_again + 1)
     ];
+    o_marks[1] := pg_snapshot_xmin(v_snapshot)::text::bigint;
+    o_marks[4:8] := v_head;
     if array_remove(v_locks, null) <> '{}' then
         o_marks := o_marks || 0::bigint;
     end if;
-    if o_heads = '{}' then
-        o_heads := null;
-    else
-        o_heads := array[o_marks[1], p_released[1].claim_id] || o_heads;
-    end if;
+    o_heads := case
+        when o_heads <> '{}' then array[o_marks[1], p_released[1].claim_id] || o_heads
+    end;
 end;
 $$;
 
@@ -2940,12 +2939,13 @@ comment on function _procrastinate_pick_here(
 -- p_marks is what the last claim of this worker returned: for each pair of queue and
 -- priority the ids from which its ready rows are read, so that the dead rows of earlier
 -- claims are not read again. A mark may hide nothing: rows that became ready again are
--- found by their arrival, ids that committed late by a scan from the start: when a claim
--- finds too few, and every so often (docs/decisions/0003-low-water-marks.md). Layout:
--- oldest transaction not seen, time of the next full scan (microseconds), last job id at
--- the last full scan (-2: pick_here found too few, and begins at the start), then triples
--- of pair, mark of fresh rows, mark of rows ready again, in the order of the walk. One more
--- at the end says that there were jobs with locks.
+-- found by their arrival, ids that committed late by a look behind the marks when a claim
+-- finds too few: from the floor on, below which ids are settled, or every so often from the
+-- start (docs/decisions/0003-low-water-marks.md, 0140-a-floor-under-the-marks.md). Layout:
+-- oldest transaction not seen, time of the next full scan, time before which there is none
+-- (microseconds both), the five of _procrastinate_settle, then triples of pair, mark of
+-- fresh rows, mark of rows ready again, in the order of the walk. One more at the end says
+-- that there were jobs with locks.
 create function _procrastinate_pick_jobs(
     p_queues text[],
     p_limit integer,
@@ -2965,9 +2965,12 @@ declare
     v_begun timestamptz := clock_timestamp();
     v_snapshot pg_snapshot;
     v_xmin bigint;
-    v_last_id bigint := -1;
     v_full boolean;
     v_next_full bigint := coalesce(p_marks[2], 0);
+    v_allowed bigint := p_marks[3];
+    v_settled record;
+    v_passed bigint[];
+    v_from bigint;
     v_pairs bigint[];
     v_queues text[];
     v_priorities integer[];
@@ -2993,6 +2996,7 @@ begin
     v_xmin := pg_snapshot_xmin(v_snapshot)::text::bigint;
     if p_marks[1] > v_xmin then  -- of another server, before a restore
         p_marks := null;
+        v_next_full := 0;
     end if;
     v_look := _procrastinate_look(v_queues, p_marks[1]::text::xid8);
     if v_look.o_due then
@@ -3000,9 +3004,9 @@ begin
     end if;
 
     for i in 1 .. cardinality(v_pairs) loop
-        if p_marks[i * 3 + 1] = v_pairs[i] then
-            v_fresh := v_fresh || p_marks[i * 3 + 2];
-            v_again := v_again || p_marks[i * 3 + 3];
+        if p_marks[i * 3 + 6] = v_pairs[i] then
+            v_fresh := v_fresh || p_marks[i * 3 + 7];
+            v_again := v_again || p_marks[i * 3 + 8];
         else
             v_fresh := v_fresh || v_start;
             v_again := v_again || v_start;
@@ -3014,16 +3018,17 @@ begin
         );
     end if;
 
-    v_full := p_marks is null or v_next_full <= extract(epoch from v_begun) * 1e6;
+    v_full := v_next_full <= extract(epoch from v_begun) * 1e6;
+    v_settled := _procrastinate_settle(p_marks, v_snapshot, v_full);
     loop
-        if v_full then
-            v_fresh := array_fill(v_start, array[cardinality(v_pairs)]);
-            if _procrastinate_sees_all(v_snapshot) then
-                v_last_id := (select s.last_value from procrastinate_jobs_id_seq as s);
-            end if;
+        if v_full or v_passed is not null then
+            v_from := case when v_full then v_start else p_marks[4] + 1 end;
+            v_passed := array(select greatest(f.id, v_settled.o_head[1] + 1)
+                from unnest(v_fresh) as f (id));
+            v_fresh := array(select least(f.id, v_from) from unnest(v_fresh) as f (id));
         end if;
         v_walk := _procrastinate_walk(
-            v_queues, v_priorities, v_fresh, v_again, o_job_ids, p_limit, p_handed
+            v_queues, v_priorities, v_fresh, v_passed, v_again, o_job_ids, p_limit, p_handed
         );
         o_job_ids := v_walk.p_job_ids;
         v_fresh := v_walk.p_fresh;
@@ -3031,32 +3036,30 @@ begin
         o_contended := v_walk.o_contended;
         o_more := o_more or v_walk.o_more;
 
-        exit when v_full or cardinality(o_job_ids) >= p_limit or v_walk.o_more;
-        -- too few: an id below its mark may have committed late. Where no id was given
-        -- since the last full scan, which met no writer, only a hand-made id could be
-        -- there: claimed something, so come back at once, and look from the start when
-        -- nothing is found
-        if cardinality(o_job_ids) > 0
-            and p_marks[3] = (select s.last_value from procrastinate_jobs_id_seq as s)
-        then
-            o_more := true;
-            exit;
-        end if;
-        v_full := true;
+        exit when v_passed is not null or v_walk.o_more;
+        exit when cardinality(o_job_ids) >= p_limit;
+        -- too few: an id below its mark may have committed late
         v_begun := clock_timestamp();
-    end loop;
-
-    if v_full then  -- the next one when this one has cost a twentieth of the time till then
-        v_next_full := extract(epoch from clock_timestamp() + greatest(
-            (clock_timestamp() - v_begun) * 20, interval '100 milliseconds'
-        )) * 1e6;
-        if cardinality(o_job_ids) >= p_limit or v_walk.o_more then
-            v_last_id := -1;
+        v_full := v_settled.o_look_in <= 0;
+        exit when not v_full
+            and p_marks[4] = pg_sequence_last_value('procrastinate_jobs_id_seq');
+        v_passed := '{}';
+        if v_full then
+            v_settled := _procrastinate_settle(p_marks, v_snapshot, true);
         end if;
-    else
-        v_last_id := p_marks[3];
+    end loop;
+    if v_full then  -- not again before this one has cost a twentieth of the time
+        v_allowed := extract(epoch from clock_timestamp()
+            + (clock_timestamp() - v_begun - interval '1 millisecond') * 20) * 1e6;
+        v_next_full := greatest(
+            v_allowed, extract(epoch from clock_timestamp()) * 1e6 + 1e5
+        );
     end if;
-    o_marks := array[v_xmin, v_next_full, v_last_id];
+    v_settled.o_head := case
+        when cardinality(o_job_ids) < p_limit and not v_walk.o_more then v_settled.o_head
+        else coalesce(p_marks[4:8], array[v_start, -1, 0, 0, 0])
+    end;
+    o_marks := array[v_xmin, v_next_full, v_allowed] || v_settled.o_head;
     for i in 1 .. cardinality(v_pairs) loop
         o_marks := o_marks || v_pairs[i];  -- apart: only so is it appended in place
         o_marks := o_marks || v_fresh[i];
@@ -3070,6 +3073,9 @@ begin
         o_more := false;
     else
         o_next_due_in := _procrastinate_next_due_in(p_queues, v_queues);
+        if not v_full then
+            o_next_due_in := least(o_next_due_in, greatest(v_settled.o_look_in, 0.001));
+        end if;
     end if;
 end;
 $$;
@@ -3159,7 +3165,7 @@ declare
     v_queue text := p_queues[1];
     v_line bigint[];
     v_at integer := 1;
-    v_from bigint := p_marks[5];
+    v_from bigint := p_marks[10];
     v_take integer := p_limit * 2 + 8;
     v_mark bigint;
     v_ok boolean;
@@ -3178,7 +3184,7 @@ begin
         v_ok := _procrastinate_refuse_old_snapshot('Fetching jobs');
     end if;
     if coalesce(cardinality(p_queues), 1) = 1
-        and cardinality(p_marks) in (6, 7)
+        and cardinality(p_marks) in (11, 12)
         and to_timestamp(p_marks[2] / 1e6::double precision) > clock_timestamp()
     then
         if p_queues is null then
@@ -3188,7 +3194,9 @@ begin
         end if;
         if v_queue is null then
             null;  -- of all, and there are several
-        elsif p_released is null and cardinality(p_marks) = 6 and p_marks[6] = v_start then
+        elsif p_released is null and cardinality(p_marks) = 11
+            and p_marks[11] = v_start
+        then
             o_job_ids := '{}';
             for v_round in 1..4 loop  -- each looks further: others have taken the first
                 with line as materialized (
@@ -3238,7 +3246,7 @@ begin
                     v_mark := coalesce(v_line[v_at], v_line[v_at - 1] + 1);
                 end if;
                 if cardinality(o_job_ids) = p_limit then
-                    o_marks := p_marks[:4] || v_mark || v_start;
+                    o_marks := p_marks[:9] || v_mark || v_start;
                     o_contended := false;
                     o_more := false;
                     return;
@@ -4640,21 +4648,74 @@ $$;
 comment on function _procrastinate_see_wide(text[], integer, bigint[], bigint[]) is
 'The first ready jobs of these queues by priority, then id, without marks.';
 
--- Whether nobody but this transaction was writing when the snapshot was taken: it then
--- shows every job whose id was given before.
-create function _procrastinate_sees_all(p_snapshot pg_snapshot)
-returns boolean
-language sql stable parallel safe
-return
-    pg_snapshot_xmin(p_snapshot) = pg_snapshot_xmax(p_snapshot)
-    or (
-        pg_snapshot_xmin(p_snapshot) = pg_current_xact_id_if_assigned()
-        and pg_snapshot_xmin(p_snapshot)::text::bigint + 1
-        = pg_snapshot_xmax(p_snapshot)::text::bigint
-    );
+-- How far ids are settled for this worker: which ones can no longer come late. A part of
+-- the marks, to be kept if the fetch reads all from the floor on, or from the start
+-- (docs/decisions/0140-a-floor-under-the-marks.md).
+--
+-- An id is given before its row can be seen. One that was given when the sequence stood at
+-- C belongs to a transaction that had a number then, thus one below B, where B is the
+-- number of a transaction of ours that began later. Once none below B is under way, all up
+-- to C are there or never will be: a fetch whose snapshot shows that, and that reads all,
+-- raises the floor to C. Transactions that go on for long (below Y, N of them) do not
+-- count, else the floor would stay where it is as long as one of them does: when one ends,
+-- only a scan from the start finds what it wrote, and is due as soon as one is allowed.
+create function _procrastinate_settle(
+    p_marks bigint[],
+    p_snapshot pg_snapshot,  -- taken before the fetch read anything
+    p_whole boolean,  -- from the start
+    -- floor, C (-1: none), B (0 less the number of ours at that time: not known yet), Y, N
+    out o_head bigint[],
+    out o_look_in double precision  -- seconds until a scan from the start is due
+)
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+declare
+    v_own constant bigint := coalesce(pg_current_xact_id_if_assigned()::text::bigint, 0);
+    v_floor bigint := coalesce(p_marks[4], '-9223372036854775808'::bigint);
+    v_given bigint := nullif(p_marks[5], -1);
+    v_bound bigint := coalesce(p_marks[6], 0);
+    v_old bigint := coalesce(p_marks[7], 0);
+    v_count bigint := coalesce(p_marks[8], 0);
+    v_open bigint;
+    v_still bigint;
+begin
+    if v_bound <= 0 and v_bound > -v_own then
+        v_bound := v_own;
+    end if;
+    select
+        count(*) filter (where x.xid::text::bigint < v_old),
+        count(*) filter (where x.xid::text::bigint between v_old and v_bound - 1)
+    into v_still, v_open
+    from pg_snapshot_xip(p_snapshot) as x (xid);
+    if p_whole then
+        v_count := v_still;
+    else
+        o_look_in := p_marks[case when v_still = v_count then 2 else 3 end] / 1e6
+            - extract(epoch from clock_timestamp());
+    end if;
+    if v_given is not null
+        and v_bound > 0
+        and v_bound <= pg_snapshot_xmax(p_snapshot)::text::bigint  -- else not listed
+        and (v_open = 0 or p_whole)
+    then
+        if v_open > 0 then
+            v_old := v_bound;
+            v_count := v_still + v_open;
+        end if;
+        v_floor := v_given;
+        v_given := null;
+    end if;
+    if v_given is null then
+        v_given := coalesce(pg_sequence_last_value('procrastinate_jobs_id_seq'), 0);
+        v_bound := -v_own;
+    end if;
+    o_head := array[v_floor, v_given, v_bound, v_old, v_count];
+end;
+$$;
 
-comment on function _procrastinate_sees_all(pg_snapshot) is
-'Whether nobody else was writing when this snapshot was taken.';
+comment on function _procrastinate_settle(bigint[], pg_snapshot, boolean) is
+'Up to which id none can come late, for the marks of a fetch that reads all.';
 
 -- Since when a job is what it is: its newest event. One that says for when the job was
 -- scheduled tells no past, and to be asked to abort is no change of status.
@@ -4761,7 +4822,7 @@ begin atomic
             from procrastinate_todo as t
             where t.state = 'a' and t.queue_name = p_queue
         )
-    having count(*) = 1 and min(p.id) = p_marks[4];
+    having count(*) = 1 and min(p.id) = p_marks[9];
 end;
 
 comment on function _procrastinate_straight(text, bigint[]) is
@@ -5187,11 +5248,12 @@ comment on function _procrastinate_wake_due(text[]) is
 
 -- One walk over the pairs of queue and priority from the highest priority down. Locks the
 -- rows of the jobs that may run, for finish_and_fetch. Raises the marks over what it has
--- locked or parked, never over what it skipped.
+-- locked or parked (and to p_passed where all was seen), never over what it skipped.
 create function _procrastinate_walk(
     p_queues text[],
     p_priorities integer[],
     inout p_fresh bigint[],
+    p_passed bigint[],
     inout p_again bigint[],
     inout p_job_ids bigint[],
     p_limit integer,
@@ -5210,11 +5272,11 @@ declare
     v_take integer;
     v_from integer;
     v_to integer := 0;
+    v_read integer := 0;  -- pairs of which all was seen
     v_seen record;
     v_heads record;
     v_left record;
     v_try bigint[];
-    v_cut bigint[];
     v_known bigint[] := p_handed[3:];  -- heads of locks whose keys are in hand
     v_before constant bigint[] := p_job_ids;
     v_got bigint[];
@@ -5255,7 +5317,6 @@ begin
                 p_handed := p_handed[:2]
                     || _procrastinate_without(p_handed[3:], v_seen.o_free);
             end if;
-
             v_try := v_seen.o_free;
             if v_seen.o_locked is not null then
                 o_locks := true;
@@ -5268,11 +5329,10 @@ begin
                 o_contended := o_contended or v_heads.o_busy is not null;
                 v_pass := v_pass || v_heads.o_over || v_heads.o_busy;
             end if;
-
             if cardinality(v_try) > v_want then  -- having looked further than there is room
-                v_cut := v_try;
-                v_try := _procrastinate_first_of(v_try, v_want);
-                v_pass := v_pass || _procrastinate_without(v_cut, v_try);
+                v_got := _procrastinate_first_of(v_try, v_want);
+                v_pass := v_pass || _procrastinate_without(v_try, v_got);
+                v_try := v_got;
             end if;
             if cardinality(v_try) > 0 then
                 v_got := array(
@@ -5292,7 +5352,6 @@ begin
                     v_pass := v_pass || _procrastinate_without(v_try, v_got);
                 end if;
             end if;
-
             if not v_wide then
                 for i in v_from .. v_to loop
                     p_fresh[i] := greatest(p_fresh[i], v_seen.o_fresh[i - v_from + 1] + 1);
@@ -5306,8 +5365,11 @@ begin
             v_take := least(greatest(v_take * 4, v_want), 4000);
         end loop;
         exit when v_want <= 0 or o_more;
+        v_read := v_to;
     end loop;
-
+    for i in 1 .. least(v_read, cardinality(p_passed)) loop
+        p_fresh[i] := greatest(p_fresh[i], p_passed[i]);
+    end loop;
     if cardinality(v_pass) > 0 then
         for v_left in
             select
@@ -5332,7 +5394,7 @@ end;
 $$;
 
 comment on function _procrastinate_walk(
-    text[], integer[], bigint[], bigint[], bigint[], integer, bigint[]
+    text[], integer[], bigint[], bigint[], bigint[], bigint[], integer, bigint[]
 ) is 'Locks what may run along these pairs of queue and priority; raises the marks.';
 
 -- These ids but for others: in linear time, where a filter by an array is quadratic.
@@ -9077,7 +9139,7 @@ grant execute on function _procrastinate_derives() to public;
 
 insert into procrastinate_migrations (name, sha256)
 values
-    ('04.00.00_01_pre_baseline', '29ae47d7e5807484938d3629713b7e7243a5fdf0cde6767afccbb4e4c9ecb781');
+    ('04.00.00_01_pre_baseline', 'b414cdf43709e866c224853b8684f2fd2a71dceab1b6177a25546ab9e8785c25');
 
 -- Back to the caller's search_path.
 do $$

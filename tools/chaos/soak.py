@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import os
 import pathlib
 import threading
 import time
@@ -37,6 +39,7 @@ FEED = """
 STATE = f"""
     select
         (select coalesce(sum(jobs), 0)::bigint from procrastinate_counts),
+        (select last_value from procrastinate_jobs_id_seq),
         (select count(*) from pg_stat_activity where usename = '{ROLE}')
 """  # noqa: S608 (a constant of ours)
 
@@ -48,7 +51,13 @@ class Sample:
     at: float
     ended: int | None
     """Jobs that have ended; None: the server did not answer."""
+    numbered: int
+    """The last number that a job was given: with those of batches that failed."""
     connections: int
+    idle: float
+    """Seconds of processor that nobody used until then, since the machine started."""
+    stolen: float
+    """Seconds of processor that were another machine's."""
     memory: dict[int, int]
     """Resident memory of each worker, in kB, by process id."""
 
@@ -60,6 +69,14 @@ def memory_of(pid: int) -> int:
             if line.startswith("VmRSS:"):
                 return int(line.split()[1])
     return 0
+
+
+def processor() -> tuple[float, float]:
+    """Return for how many seconds the processors were idle, and how many were stolen."""
+    first = pathlib.Path("/proc/stat").read_text().split("\n", 1)[0]
+    ticks = [int(it) for it in first.split()[1:]]
+    hertz = os.sysconf("SC_CLK_TCK")
+    return (ticks[3] + ticks[4]) / hertz, ticks[7] / hertz
 
 
 class Sampler:
@@ -74,17 +91,27 @@ class Sampler:
     def _run(self) -> None:
         conn: psycopg.Connection[Any] | None = None
         while not self._over.wait(SAMPLE_EVERY):
-            ended, connections = None, 0
+            ended, numbered, connections = None, 0, 0
             try:
                 conn = conn or self._scene.server.connect()
-                ended, connections = conn.execute(STATE.encode()).fetchone() or (None, 0)
+                seen = conn.execute(STATE.encode()).fetchone()
+                ended, numbered, connections = seen or (None, 0, 0)
             except psycopg.Error:
                 if conn is not None:
                     conn.close()
                 conn = None
             memory = {it.pid: memory_of(it.pid) for it in self._scene.fleet.workers}
+            idle, stolen = processor()
             self.samples.append(
-                Sample(at=time.monotonic(), ended=ended, connections=connections, memory=memory)
+                Sample(
+                    at=time.monotonic(),
+                    ended=ended,
+                    numbered=numbered,
+                    connections=connections,
+                    idle=idle,
+                    stolen=stolen,
+                    memory=memory,
+                )
             )
         if conn is not None:
             conn.close()
@@ -139,6 +166,21 @@ def maximum(scene: run.Scene) -> float:
     return MEASURED / (time.monotonic() - began)
 
 
+def keep(
+    seed: int, rate: float, spans: list[tuple[plan.Fault, float, float]], samples: list[Sample]
+) -> pathlib.Path:
+    """Write what was seen to a file, so that a slow return can be explained afterwards."""
+    path = pathlib.Path(".cache", f"soak-{seed}.json")
+    path.parent.mkdir(exist_ok=True)
+    faults = [
+        {**attrs.asdict(fault), "began": began, "mended": mended}
+        for fault, began, mended in spans
+    ]
+    seen = [attrs.asdict(sample) for sample in samples]
+    path.write_text(json.dumps({"rate": rate, "faults": faults, "samples": seen}))
+    return path
+
+
 def carry_out(seed: int, seconds: float, every: float) -> int:
     """Soak, print what was seen, and return 1 if anything was not as it should be."""
     breaches: list[str] = []
@@ -167,6 +209,7 @@ def carry_out(seed: int, seconds: float, every: float) -> int:
                 # the next one is due, however long this one took
                 time.sleep(max(every - (time.monotonic() - began), every / 4))
                 breaches += scene.fleet.check()
+        kept = keep(seed, rate, spans, sampler.samples)
         for number, (fault, began, mended) in enumerate(spans):
             until = spans[number + 1][1] if number + 1 < len(spans) else mended + every
             back = seconds_until_back(sampler.samples, mended, until, rate)
@@ -179,6 +222,7 @@ def carry_out(seed: int, seconds: float, every: float) -> int:
         print(f"BREACH {breach}")
     if breaches:
         print(f"again: make chaos CHAOS='--soak {seconds:g} --every {every:g} --seed {seed}'")
+        print(f"what was seen: {kept}")
     return int(bool(breaches))
 
 

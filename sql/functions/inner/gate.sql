@@ -20,7 +20,7 @@ begin atomic
             select
                 case
                     when count(*) >= 200 then '-9223372036854775808'::bigint
-                    else least(p_marks[6], min(x.job_id))
+                    else least(p_marks[11], min(x.job_id))
                 end
             from (
                 select t.job_id
@@ -40,7 +40,7 @@ begin atomic
             from procrastinate_queues as s
             where s.queue_name = p_queue and s.paused_at is not null
         )
-    having count(*) = 1 and min(p.id) = p_marks[4];
+    having count(*) = 1 and min(p.id) = p_marks[9];
 end;
 
 comment on function _procrastinate_gate(text, bigint[]) is

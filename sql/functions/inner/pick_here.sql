@@ -2,10 +2,9 @@
 -- is something else to be done, or somebody in the way: pick_jobs then does it all again.
 --
 -- One statement reads what may be next (the line from the marks on, and the heads of the
--- locks that this exchange has released, whose keys are in hand), and locks the rows of
--- those that need no other key. Fewer than asked for are an answer where no job can be
--- hidden below the mark: where no id was given since a full scan that met no other writer.
--- Else they are read from the start.
+-- locks released here, whose keys are in hand), and locks the rows of those that need no
+-- other key. Fewer than asked for are an answer if read from the floor on, or if no id was
+-- given since it was raised; else they are read from there.
 create function _procrastinate_pick_here(
     p_worker_id bigint,
     p_queue text,
@@ -24,15 +23,15 @@ language plpgsql volatile parallel unsafe
 set search_path from current
 as $$
 declare
-    v_start constant bigint := '-9223372036854775808'::bigint;
-    v_short constant bigint := -2;  -- in place of the last id: begin at the start
-    v_begin bigint := case when p_marks[3] = v_short then v_start else p_marks[5] end;
+    v_begin bigint := case when p_marks[10] > p_marks[4] + 64 then p_marks[10]
+        else least(p_marks[10], p_marks[4] + 1) end;  -- hardly any further
     v_ids bigint[];
     v_locks text[];
     v_fresh bigint;
     v_again bigint;
     v_mark bigint;
-    v_last bigint := v_short;
+    v_settled record;
+    v_head bigint[] := p_marks[4:8];
     v_due timestamptz;
     v_snapshot pg_snapshot;
 begin
@@ -105,43 +104,43 @@ begin
         o_job_ids := null;
         return;
     end if;
-
     o_contended := false;
     o_more := false;
-    if cardinality(o_job_ids) = p_limit then
-        v_last := coalesce(nullif(p_marks[3], v_short), -1);
-    elsif v_begin = v_start then
-        o_next_due_in := extract(epoch from nullif(v_due, 'infinity') - p_now);
-        v_begin := p_marks[5];
-        if _procrastinate_sees_all(v_snapshot) then
-            v_last := coalesce(pg_sequence_last_value('procrastinate_jobs_id_seq'), -1);
+    if cardinality(o_job_ids) < p_limit then
+        if v_begin > p_marks[4] + 1
+            and p_marks[4] < pg_sequence_last_value('procrastinate_jobs_id_seq')
+        then
+            select p.o_job_ids, p.o_heads, p.o_marks, p.o_next_due_in
+            into o_job_ids, o_heads, o_marks, o_next_due_in
+            from _procrastinate_pick_here(p_worker_id, p_queue, p_limit,
+                p_marks[:9] || (p_marks[4] + 1) || p_marks[11:], p_released, p_now) as p;
+            if cardinality(o_job_ids) < p_limit then  -- all was read
+                o_marks[10] := greatest(o_marks[10], p_marks[10]);
+            end if;
+            return;
         end if;
-    elsif o_job_ids <> '{}'
-        and p_marks[3] = pg_sequence_last_value('procrastinate_jobs_id_seq')
-    then
-        v_last := p_marks[3];
-        o_more := true;
-    else
-        select p.o_job_ids, p.o_heads, p.o_marks, p.o_more, p.o_next_due_in
-        into o_job_ids, o_heads, o_marks, o_more, o_next_due_in
-        from _procrastinate_pick_here(
-            p_worker_id, p_queue, p_limit, p_marks[:2] || v_short || p_marks[4:],
-            p_released, p_now
-        ) as p;
-        return;
+        v_settled := _procrastinate_settle(p_marks, v_snapshot, false);
+        if v_settled.o_look_in <= 0 then
+            o_job_ids := null;
+            return;
+        end if;
+        v_head := v_settled.o_head;
+        v_begin := greatest(p_marks[10], v_head[1] + 1);  -- all up to there was read
+        o_next_due_in := least(
+            extract(epoch from nullif(v_due, 'infinity') - p_now), v_settled.o_look_in
+        );
     end if;
-    o_marks := array[
-        pg_snapshot_xmin(v_snapshot)::text::bigint, p_marks[2], v_last, p_marks[4],
+    o_marks := p_marks[:9] || array[
         greatest(v_begin, v_fresh + 1), greatest(v_mark, v_again + 1)
     ];
+    o_marks[1] := pg_snapshot_xmin(v_snapshot)::text::bigint;
+    o_marks[4:8] := v_head;
     if array_remove(v_locks, null) <> '{}' then
         o_marks := o_marks || 0::bigint;
     end if;
-    if o_heads = '{}' then
-        o_heads := null;
-    else
-        o_heads := array[o_marks[1], p_released[1].claim_id] || o_heads;
-    end if;
+    o_heads := case
+        when o_heads <> '{}' then array[o_marks[1], p_released[1].claim_id] || o_heads
+    end;
 end;
 $$;
 

@@ -28,7 +28,7 @@ declare
     v_queue text := p_queues[1];
     v_line bigint[];
     v_at integer := 1;
-    v_from bigint := p_marks[5];
+    v_from bigint := p_marks[10];
     v_take integer := p_limit * 2 + 8;
     v_mark bigint;
     v_ok boolean;
@@ -47,7 +47,7 @@ begin
         v_ok := _procrastinate_refuse_old_snapshot('Fetching jobs');
     end if;
     if coalesce(cardinality(p_queues), 1) = 1
-        and cardinality(p_marks) in (6, 7)
+        and cardinality(p_marks) in (11, 12)
         and to_timestamp(p_marks[2] / 1e6::double precision) > clock_timestamp()
     then
         if p_queues is null then
@@ -57,7 +57,9 @@ begin
         end if;
         if v_queue is null then
             null;  -- of all, and there are several
-        elsif p_released is null and cardinality(p_marks) = 6 and p_marks[6] = v_start then
+        elsif p_released is null and cardinality(p_marks) = 11
+            and p_marks[11] = v_start
+        then
             o_job_ids := '{}';
             for v_round in 1..4 loop  -- each looks further: others have taken the first
                 with line as materialized (
@@ -107,7 +109,7 @@ begin
                     v_mark := coalesce(v_line[v_at], v_line[v_at - 1] + 1);
                 end if;
                 if cardinality(o_job_ids) = p_limit then
-                    o_marks := p_marks[:4] || v_mark || v_start;
+                    o_marks := p_marks[:9] || v_mark || v_start;
                     o_contended := false;
                     o_more := false;
                     return;

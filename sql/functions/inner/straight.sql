@@ -26,7 +26,7 @@ begin atomic
             from procrastinate_todo as t
             where t.state = 'a' and t.queue_name = p_queue
         )
-    having count(*) = 1 and min(p.id) = p_marks[4];
+    having count(*) = 1 and min(p.id) = p_marks[9];
 end;
 
 comment on function _procrastinate_straight(text, bigint[]) is

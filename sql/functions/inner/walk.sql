@@ -1,10 +1,11 @@
 -- One walk over the pairs of queue and priority from the highest priority down. Locks the
 -- rows of the jobs that may run, for finish_and_fetch. Raises the marks over what it has
--- locked or parked, never over what it skipped.
+-- locked or parked (and to p_passed where all was seen), never over what it skipped.
 create function _procrastinate_walk(
     p_queues text[],
     p_priorities integer[],
     inout p_fresh bigint[],
+    p_passed bigint[],
     inout p_again bigint[],
     inout p_job_ids bigint[],
     p_limit integer,
@@ -23,11 +24,11 @@ declare
     v_take integer;
     v_from integer;
     v_to integer := 0;
+    v_read integer := 0;  -- pairs of which all was seen
     v_seen record;
     v_heads record;
     v_left record;
     v_try bigint[];
-    v_cut bigint[];
     v_known bigint[] := p_handed[3:];  -- heads of locks whose keys are in hand
     v_before constant bigint[] := p_job_ids;
     v_got bigint[];
@@ -68,7 +69,6 @@ begin
                 p_handed := p_handed[:2]
                     || _procrastinate_without(p_handed[3:], v_seen.o_free);
             end if;
-
             v_try := v_seen.o_free;
             if v_seen.o_locked is not null then
                 o_locks := true;
@@ -81,11 +81,10 @@ begin
                 o_contended := o_contended or v_heads.o_busy is not null;
                 v_pass := v_pass || v_heads.o_over || v_heads.o_busy;
             end if;
-
             if cardinality(v_try) > v_want then  -- having looked further than there is room
-                v_cut := v_try;
-                v_try := _procrastinate_first_of(v_try, v_want);
-                v_pass := v_pass || _procrastinate_without(v_cut, v_try);
+                v_got := _procrastinate_first_of(v_try, v_want);
+                v_pass := v_pass || _procrastinate_without(v_try, v_got);
+                v_try := v_got;
             end if;
             if cardinality(v_try) > 0 then
                 v_got := array(
@@ -105,7 +104,6 @@ begin
                     v_pass := v_pass || _procrastinate_without(v_try, v_got);
                 end if;
             end if;
-
             if not v_wide then
                 for i in v_from .. v_to loop
                     p_fresh[i] := greatest(p_fresh[i], v_seen.o_fresh[i - v_from + 1] + 1);
@@ -119,8 +117,11 @@ begin
             v_take := least(greatest(v_take * 4, v_want), 4000);
         end loop;
         exit when v_want <= 0 or o_more;
+        v_read := v_to;
     end loop;
-
+    for i in 1 .. least(v_read, cardinality(p_passed)) loop
+        p_fresh[i] := greatest(p_fresh[i], p_passed[i]);
+    end loop;
     if cardinality(v_pass) > 0 then
         for v_left in
             select
@@ -145,5 +146,5 @@ end;
 $$;
 
 comment on function _procrastinate_walk(
-    text[], integer[], bigint[], bigint[], bigint[], integer, bigint[]
+    text[], integer[], bigint[], bigint[], bigint[], bigint[], integer, bigint[]
 ) is 'Locks what may run along these pairs of queue and priority; raises the marks.';

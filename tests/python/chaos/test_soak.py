@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from typing import TYPE_CHECKING
+
 import pytest
 
-from tools.chaos import soak
+from tools.chaos import plan, soak
+
+if TYPE_CHECKING:
+    import pathlib
 
 
 def samples(rates: list[float | None], memory: list[int] | None = None) -> list[soak.Sample]:
@@ -17,7 +23,10 @@ def samples(rates: list[float | None], memory: list[int] | None = None) -> list[
             soak.Sample(
                 at=float(second),
                 ended=None if rate is None else int(ended),
+                numbered=int(ended),
                 connections=5,
+                idle=0.0,
+                stolen=0.0,
                 memory={1: memory[second]} if memory else {},
             )
         )
@@ -59,3 +68,23 @@ def test_the_memory_of_a_process_is_read_and_none_of_one_that_is_gone() -> None:
 
     assert soak.memory_of(os.getpid()) > 1000
     assert soak.memory_of(2**22 + 1) == 0
+
+
+def test_the_time_that_nobody_used_does_not_shrink() -> None:
+    idle, stolen = soak.processor()
+    assert idle > 0
+    later = soak.processor()
+    assert later[0] >= idle
+    assert later[1] >= stolen >= 0
+
+
+def test_what_was_seen_is_kept_with_the_faults(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (fault,) = plan.draw(7, 1, ["cut"])
+    kept = json.loads(soak.keep(7, 100.0, [(fault, 1.0, 2.0)], samples([100, 50])).read_text())
+    assert kept["rate"] == 100.0
+    assert [it["ended"] for it in kept["samples"]] == [100, 150]
+    (said,) = kept["faults"]
+    assert (said["kind"], said["began"], said["mended"]) == ("cut", 1.0, 2.0)

@@ -28,7 +28,7 @@ def test_jobs_that_another_held_are_passed_and_found_again_from_the_mark(queue: 
     assert not beside.contended
     assert beside.marks is not None
     # The straight way knows no more of what others write than it did before.
-    assert beside.marks == [*first.marks[:4], jobs[1], *first.marks[5:]]
+    assert beside.marks == [*first.marks[:9], jobs[1], *first.marks[10:]]
 
     one.rollback()
     again = fetch(2, beside.marks)

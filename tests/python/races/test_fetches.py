@@ -226,7 +226,7 @@ def test_marks_stay_below_what_another_holds_in_each_of_its_pairs(connect: Conne
     found = conn.execute(
         "select p_job_ids, p_fresh, p_again, o_contended from _procrastinate_walk("
         # two that were the first to use a priority have left two pairs
-        " '{a,a,b,b,c}', '{5,0,0,0,0}', '{999,1,1,1,1}', '{1,1,1,1,1}', '{}', 9, null)"
+        " '{a,a,b,b,c}', '{5,0,0,0,0}', '{999,1,1,1,1}', null, '{1,1,1,1,1}', '{}', 9, null)"
     ).fetchone()
 
     assert found == ([901, 904, 905], [999, 902, 903, 903, 1], [1, 1, 1, 1, 906], True)

@@ -361,7 +361,25 @@ async def test_marks_go_back_with_the_next_exchange(
 
     await task.batch_defer_async({}, {}, {})
     await drain()
-    assert sent == [None, *got[:-1]]
+    # and before it stops it looks once more, from the start
+    assert sent == [None, *got[:-2], None]
+
+
+async def test_a_worker_that_does_not_wait_leaves_nothing_below_its_marks(
+    app: App, database: Database, drain: Drain
+) -> None:
+    @app.task(name="t")
+    async def task(n: int) -> None:
+        database.conn.execute(
+            "insert into procrastinate_jobs (id, queue_name, task_name, args)"
+            " select %(id)s, 'default', 't', jsonb_build_object('n', %(id)s)"
+            " where %(id)s > -5",
+            {"id": n - 1},
+        )
+
+    await task.defer_async(n=0)
+    await drain()
+    assert await database.statuses() == ["succeeded"] * 5
 
 
 async def test_an_end_that_is_not_held_any_more_is_said_and_dropped(

@@ -149,7 +149,7 @@ async def test_another_workers_end_of_a_job_wakes_an_idle_one(
     await run.stop()
 
 
-async def test_a_look_after_one_that_found_nothing_begins_at_the_start(
+async def test_a_look_after_one_that_found_nothing_goes_on_from_its_marks(
     app: App, database: Database, start_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[Any] = []
@@ -174,5 +174,24 @@ async def test_a_look_after_one_that_found_nothing_begins_at_the_start(
     await run.stop()
 
     following = zip(answers[:-1], asked[1:], strict=True)
-    found_and_begun = {(bool(before.claimed), marks is None) for before, marks in following}
-    assert found_and_begun == {(True, False), (False, True)}
+    known = {(bool(before.claimed), marks == before.marks) for before, marks in following}
+    assert known == {(True, True), (False, True)}
+
+
+async def test_a_job_with_an_id_of_ones_own_is_found_below_the_marks(
+    app: App, database: Database, start_worker: StartWorker
+) -> None:
+    @app.task(name="t")
+    async def task() -> None: ...
+
+    run = await start_worker(fetch_job_polling_interval=NEVER)
+    await database.until(IS_LISTENING)
+    for number in range(3):  # at once after it has looked from the start
+        await database.until_status(await task.defer_async(), "succeeded")
+        database.conn.execute(
+            "insert into procrastinate_jobs (id, queue_name, task_name)"
+            " values (%s, 'default', 't')",
+            [-number],
+        )
+        await database.until_status(-number, "succeeded")
+    await run.stop()

@@ -6,7 +6,7 @@ select job from a_job(p_priority => 7) \gset
 select e.marks
 from procrastinate_finish_and_fetch_v1(:worker, '{q}', 1, null, '{}', '{}', '{}', '{}') as e
 where e.outcome = 'summary' \gset
-select (:'marks'::bigint[])[6] as start \gset
+select (:'marks'::bigint[])[11] as start \gset
 create function fixtures.gate(p_marks bigint[], p_queue text default 'q')
 returns text language sql volatile as $$
     select concat_ws(' ', g.priority, g.due, g.again)
@@ -29,7 +29,7 @@ select job as due from a_job(p_priority => 7, p_scheduled_at => '2001-01-01Z') \
 update procrastinate_todo set lock = 'l', state = 'b' where job_id = :due;
 select is(gate(:'marks'), format('7 %s', :start), 'which is no job that was due and waits for its lock');
 delete from procrastinate_jobs where id = :due;
-select (:'marks'::bigint[])[:5] || 9000000000000 as marks \gset
+select (:'marks'::bigint[])[:10] || 9000000000000 as marks \gset
 select is(gate(:'marks'), '7 9000000000000', 'the mark of those ready again stays');
 update procrastinate_jobs set status = 'todo' where id = :job;
 select is(gate(:'marks'), format('7 %s', :job), 'lowered to what became so since');
@@ -43,7 +43,7 @@ update procrastinate_queues set paused_at = null;
 select is(gate(:'marks'), format('7 %s', :start), 'one that is not paused, with its settings, has');
 update procrastinate_queues set queue_name = 'p', paused_at = procrastinate_now();
 select is(gate(:'marks'), format('7 %s', :start), 'and one beside a paused queue');
-select (:'marks'::bigint[])[:3] || array[-4] || (:'marks'::bigint[])[5:] as others \gset
+select (:'marks'::bigint[])[:8] || array[-4] || (:'marks'::bigint[])[10:] as others \gset
 select is(gate(:'others'), null, 'but none whose priority the marks do not know');
 select a_job(p_priority => 8) as high \gset
 select is(gate(:'marks'), null, 'nor has one of two priorities');

@@ -1,5 +1,5 @@
 \ir ../../setup.psql
-select plan(14);
+select plan(17);
 
 -- That all ways lead to the same jobs is told by tests/python/sqllint/test_random_writers.py;
 -- here where it goes, and what marks it leaves.
@@ -14,39 +14,57 @@ create function fixtures.picked(
 )
 returns text language sql volatile as $$
     select format(
-        '%s %s %s', (select array_agg(i order by i) from unnest(p.o_job_ids) as i), p.o_marks[5:],
-        case when p.o_more then 'more' else p.o_next_due_in::text end
+        '%s %s %s', (select array_agg(i order by i) from unnest(p.o_job_ids) as i), p.o_marks[10:],
+        case
+            when p.o_next_due_in < 0.2 then 'look'
+            else round(p.o_next_due_in::numeric)::text
+        end
     )
     from _procrastinate_pick_here(
         (select max(w.id) from procrastinate_workers as w), 'q', p_limit, p_marks, p_released,
         procrastinate_now()
     ) as p
 $$;
-select (:'marks'::bigint[])[6] as start \gset
+select (:'marks'::bigint[])[11] as start \gset
 select is(picked(2, :'marks'), format('{902,903} {904,%s,0} ', :start), 'with locks');
 select is(picked(1, :'marks'), format('{902} {903,%s} ', :start), 'and without');
--- fewer than asked for: read from the start
+-- fewer than asked for: read from the floor, which is the start
 select is(
-    picked(9, :'marks'), format('{902,903,904} {905,%s,0} ', :start), 'all that there are'
+    picked(9, :'marks'), format('{902,903,904} {905,%s,0} look', :start), 'all that there are'
 );
-select (:'marks'::bigint[])[:2] || -2 || (:'marks'::bigint[])[4:] as short \gset
+-- floor, last id, its bound
+select (:'marks'::bigint[])[:3] || array[903, 903, 1, 0, 0]::bigint[] || (:'marks'::bigint[])[9:]
+as marks \gset
+select (:'marks'::bigint[])[:9] || array[999, :start] as above \gset
+select setval('procrastinate_jobs_id_seq', 950) \g /dev/null
 select is(
-    (select p.o_marks[3] from _procrastinate_pick_here(
-        :worker, 'q', 1, :'short', null, procrastinate_now()
-    ) as p), -1::bigint, 'a full batch ends that'
+    picked(9, :'above'), format('{904} {999,%s} look', :start),
+    'behind the mark they are read from the floor, and the mark is where it was'
 );
-select (:'marks'::bigint[])[:2] || last_value || (:'marks'::bigint[])[4:] as known
-from procrastinate_jobs_id_seq \gset
-select nextval('procrastinate_jobs_id_seq') as given \gset
 select is(
-    picked(9, (:'marks'::bigint[])[:2] || :given || (:'marks'::bigint[])[4:]),
-    format('{902,903,904} {905,%s,0} more', :start),
-    'where no id was given since the last full scan, the start is left for later'
+    picked(1, :'above'), format('{904} {905,%s} ', :start),
+    'but for a full batch, after which there may be more'
+);
+select setval('procrastinate_jobs_id_seq', 903) \g /dev/null
+select is(
+    picked(9, :'above'), format(' {999,%s} look', :start),
+    'not where no id was given since the floor was raised'
+);
+select is(
+    (select p.o_marks[4:5] from _procrastinate_pick_here(
+        :worker, 'q', 9, :'above', null, procrastinate_now()
+    ) as p), '{903,903}'::bigint[], 'then it is settled'
+);
+select setval('procrastinate_jobs_id_seq', 1000) \g /dev/null
+select is(
+    picked(9, (:'above'::bigint[])[:2] || 0::bigint || (:'above'::bigint[])[4:6] || array[9, 1]
+        || (:'above'::bigint[])[9:]),
+    '  ', 'one that an old transaction may have left is for the general way'
 );
 select a_job(p_scheduled_at => procrastinate_now() + interval '1 min') as delayed \gset
 select is(
-    picked(9, :'marks'), format('{902,903,904} {905,%s,0} 60', :start),
-    'with the time of the next'
+    picked(9, (:'marks'::bigint[])[:1] || 9000000000000000 || (:'marks'::bigint[])[3:]),
+    format('{902,903,904} {905,%s,0} 60', :start), 'with the time of the next'
 );
 select travel('2 min') \g /dev/null
 select is(picked(1, :'marks'), '  ', 'one that is due is for the general way');

@@ -12,9 +12,11 @@ select c.o_job_ids as ids, c.o_marks as marks, c.o_more as more
 from _procrastinate_pick_jobs('{q}', 5, null, null) as c \gset
 select is(:'ids'::bigint[], array[:a, :b]::bigint[], 'what may run is picked');
 select is(status_of(:a), 'todo', 'and not started yet');
-select ok(cardinality(:'marks'::bigint[]) % 3 = 0, 'marks are triples after a head of three');
 select is(
-    cardinality(:'marks'::bigint[]), 9, 'one for each priority that the queue has used'
+    cardinality((:'marks'::bigint[])[9:]) % 3, 0, 'marks are triples after a head of eight'
+);
+select is(
+    cardinality(:'marks'::bigint[]), 14, 'one for each priority that the queue has used'
 );
 select is(:'more'::boolean, false, 'there is no more');
 update procrastinate_jobs set status = 'doing';

@@ -20,7 +20,7 @@ create function fixtures.picked(
 returns text language sql volatile as $$
     select format(
         '%s %s', array(select i.id from unnest(p.o_job_ids) as i (id) order by i.id),
-        case when p.o_marks[:4] = p_marks[:4] then p.o_marks[5]::text else 'general' end
+        case when p.o_marks[:9] = p_marks[:9] then p.o_marks[10]::text else 'general' end
     )
     from _procrastinate_pick_next(
         (select max(w.id) from procrastinate_workers as w), p_queues, p_limit, p_marks, null,
@@ -48,15 +48,13 @@ select is(picked(3, :'marks'), '{902,903,904} 905', 'what has no lock is in the 
 select is(
     picked(4, :'marks'), format('{902,903,904,%s} general', :next), 'what has one is not'
 );
-select is(  -- only the other way knows a last id of -2, and ends it
+select is(  -- only the other way keeps the time of the next scan, and finds jobs with locks
     (
-        select p.o_marks[3]
-        from _procrastinate_pick_next(
-            :worker, '{q}', 4,
-            (:'marks'::bigint[])[:2] || -2 || (:'marks'::bigint[])[4:6] || 0::bigint, null, now()
-        ) as p
+        select p.o_marks[2] = (:'marks'::bigint[])[2]
+        from _procrastinate_pick_next(:worker, '{q}', 4, :'marks'::bigint[] || 0::bigint, null, now()) as p
+        where cardinality(p.o_job_ids) = 4
     ),
-    -1::bigint, 'where the last pick met locks there is another way, with them'
+    true, 'where the last pick met locks there is another way, with them'
 );
 insert into procrastinate_jobs (queue_name, task_name) values ('r', 't');
 select matches(picked(1, :'marks', null), 'general', 'nor if another queue was used');

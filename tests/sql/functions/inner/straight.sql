@@ -32,7 +32,7 @@ select is(
     (select s.priority from _procrastinate_straight('q', :'marks') as s),
     7, 'settings, and what another queue is like, close nothing'
 );
-select (:'marks'::bigint[])[:3] || array[-4] || (:'marks'::bigint[])[5:] as others \gset
+select (:'marks'::bigint[])[:8] || array[-4] || (:'marks'::bigint[])[10:] as others \gset
 select is_empty(
     format('select from _procrastinate_straight(''q'', %L)', :'others'),
     'a priority that the marks do not know does'
