@@ -355,9 +355,8 @@ class _Lane:
         """Report the ends that are there and claim; None if it failed and was dealt with."""
         claims, worker = self._claims, self._worker
         sent, tells_more = claims.take_ends()
-        exchange: values.Exchange | None = None
-
         marks = self._marks
+        exchange: values.Exchange | None = None
 
         def receive(answer: values.Exchange) -> None:
             nonlocal exchange

@@ -5367,7 +5367,7 @@ begin
         exit when v_want <= 0 or o_more;
         v_read := v_to;
     end loop;
-    for i in 1 .. least(v_read, cardinality(p_passed)) loop
+    for i in 1 .. least(v_read, coalesce(cardinality(p_passed), 0)) loop
         p_fresh[i] := greatest(p_fresh[i], p_passed[i]);
     end loop;
     if cardinality(v_pass) > 0 then
@@ -9139,7 +9139,7 @@ grant execute on function _procrastinate_derives() to public;
 
 insert into procrastinate_migrations (name, sha256)
 values
-    ('04.00.00_01_pre_baseline', 'b414cdf43709e866c224853b8684f2fd2a71dceab1b6177a25546ab9e8785c25');
+    ('04.00.00_01_pre_baseline', 'c88fa5c87315c481e0c429117afda25f6fcac4f7271b40d32184f36d93a344b8');
 
 -- Back to the caller's search_path.
 do $$

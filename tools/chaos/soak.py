@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import psycopg
 
-from tools.chaos import ledger, plan, record, run, tasks
+from tools.chaos import fleet, ledger, plan, record, run, tasks
 from tools.chaos.server import LARGE_DISK, ROLE
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+KEPT = fleet.ROOT / ".cache"
 WORKERS = 2
 CONCURRENCY = 20
 MEASURED = 6000  # jobs of which the maximum is measured
@@ -170,7 +171,7 @@ def keep(
     seed: int, rate: float, spans: list[tuple[plan.Fault, float, float]], samples: list[Sample]
 ) -> pathlib.Path:
     """Write what was seen to a file, so that a slow return can be explained afterwards."""
-    path = pathlib.Path(".cache", f"soak-{seed}.json")
+    path = KEPT / f"soak-{seed}.json"
     path.parent.mkdir(exist_ok=True)
     faults = [
         {**attrs.asdict(fault), "began": began, "mended": mended}

@@ -119,7 +119,7 @@ begin
         exit when v_want <= 0 or o_more;
         v_read := v_to;
     end loop;
-    for i in 1 .. least(v_read, cardinality(p_passed)) loop
+    for i in 1 .. least(v_read, coalesce(cardinality(p_passed), 0)) loop
         p_fresh[i] := greatest(p_fresh[i], p_passed[i]);
     end loop;
     if cardinality(v_pass) > 0 then

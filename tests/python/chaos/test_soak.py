@@ -81,7 +81,7 @@ def test_the_time_that_nobody_used_does_not_shrink() -> None:
 def test_what_was_seen_is_kept_with_the_faults(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(soak, "KEPT", tmp_path / "kept")
     (fault,) = plan.draw(7, 1, ["cut"])
     kept = json.loads(soak.keep(7, 100.0, [(fault, 1.0, 2.0)], samples([100, 50])).read_text())
     assert kept["rate"] == 100.0

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
+from psycopg import rows
+
+from tests.python.races import harness, verbs
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import psycopg
 
     from tests.conftest import Connect
@@ -29,44 +35,31 @@ class Worker:
     has_locks: bool
     """Each job has a lock, of its own: those have another short way."""
     marks: list[int] | None = None
-    held: list[tuple[int, int]] = attrs.field(factory=list[tuple[int, int]])
+    held: list[harness.Claim] = attrs.field(factory=list[harness.Claim])
+    locks: Iterator[int] = attrs.field(factory=itertools.count)
 
     def fetch(self, limit: int = 50) -> list[int]:
-        rows = self.conn.execute(
-            "select outcome, job_id, claim_id, marks from procrastinate_finish_and_fetch_v1("
-            "%s, %s, %s, %s, %s, %s, %s::procrastinate_job_status[], null)",
-            [
-                self.number,
-                self.queues,
-                limit,
-                self.marks,
-                [job for job, _ in self.held],
-                [claim for _, claim in self.held],
-                ["succeeded"] * len(self.held),
-            ],
-        ).fetchall()
-        self.held = [(job, claim) for outcome, job, claim, _ in rows if outcome == "claimed"]
-        self.marks = rows[-1][3]
-        return [job for job, _ in self.held]
+        text = verbs.finish_and_fetch(
+            self.number, self.held, limit, queues=self.queues, marks=self.marks
+        )
+        with self.conn.cursor(row_factory=rows.dict_row) as cursor:
+            answer = harness.Exchange.of(cursor.execute(text.encode()).fetchall())
+        self.held, self.marks = answer.claims, answer.marks
+        return [claim.job_id for claim in self.held]
 
     def defer(
         self, jobs: int = 1, queue: str = "a", conn: psycopg.Connection[Any] | None = None
     ) -> list[int]:
-        rows = (conn or self.conn).execute(
-            "insert into procrastinate_jobs (queue_name, task_name, lock)"
-            " select %s, 't', case when %s then gen_random_uuid() end"
-            " from generate_series(1, %s) returning id",
-            [queue, self.has_locks, jobs],
-        )
-        return [job for (job,) in rows.fetchall()]
+        locks = [f"l{next(self.locks)}" if self.has_locks else None for _ in range(jobs)]
+        text = verbs.defer(*[queue] * jobs, locks=locks)
+        return [job for (job,) in (conn or self.conn).execute(text.encode()).fetchall()]
 
-    def look_from_the_start(self, *, ever_again: bool) -> None:
-        """At the next fetch; and then at its own time or, as if that were far, never."""
+    def look_from_the_start(self) -> None:
+        """Once, at the next fetch, and then never again."""
         assert self.marks is not None
         self.marks[1] = 0
         self.fetch()
-        if not ever_again:
-            self.marks[1] = FAR
+        self.marks[1] = FAR
 
 
 @pytest.fixture(params=["one", "one with locks", "all", "two"])
@@ -80,7 +73,7 @@ def worker(connect: Connect, request: pytest.FixtureRequest) -> Worker:
     if queues != ["a"]:
         found.defer(queue="b")
     found.fetch()
-    found.look_from_the_start(ever_again=False)
+    found.look_from_the_start()
     work(found)
     return found
 
@@ -137,7 +130,7 @@ def test_what_a_long_transaction_wrote_is_found_as_soon_as_it_ends(
     others = [connect(autocommit=False) for _ in range(2)]
     late = [*worker.defer(conn=others[0]), *worker.defer(conn=others[1])]
     work(worker, rounds=2)
-    worker.look_from_the_start(ever_again=False)  # it knows them as old ones now
+    worker.look_from_the_start()  # it knows them as old ones now
     work(worker)
     late += worker.defer(conn=others[0])  # it goes on, above ids that are settled
     work(worker)
@@ -167,7 +160,7 @@ def test_what_is_gone_is_not_read_again_though_a_snapshot_keeps_it(
     other.execute("set transaction isolation level repeatable read")
     other.execute("create temporary table t ()" if writes else "select from procrastinate_jobs")
     work(worker, rounds=10)
-    worker.look_from_the_start(ever_again=False)
+    worker.look_from_the_start()
     worker.defer(500)
     while worker.fetch(100):
         pass
