@@ -233,6 +233,7 @@ class Session:
         calls = 0
         more = True
         while more and len(got) < limit:
+            sent = self.marks.get(key) if self.chance.random() < 0.9 else None
             found = self.rows(
                 "select outcome, job_id, more, marks, next_due_in"
                 " from procrastinate_finish_and_fetch_v1("
@@ -241,7 +242,7 @@ class Session:
                     self.worker,
                     queues,
                     limit - len(got),
-                    self.marks.get(key) if self.chance.random() < 0.9 else None,
+                    sent,
                     [job for job, _ in ends],
                     [claim for _, claim in ends],
                     ["failed"] * len(ends),
@@ -252,7 +253,7 @@ class Session:
             got += claimed
             calls += bool(claimed)
             *_, (_, _, more, marks, look_in) = found
-            if not more and look_in is not None and 0 < look_in <= 0.1:
+            if not more and sent and sent[1] and look_in is not None and 0 < look_in <= 0.1:
                 # What was written with an id of one's own is found by the look from the
                 # start that is said to be due soon: as if it were then.
                 more, marks[1] = True, 0
