@@ -387,6 +387,7 @@ class Client:
         assert not rows, f"procrastinate_check() in the midst of it: {rows}"
 
 
+REPORTS = {"finish", "finish_and_fetch"}
 MAY_FIND_A_LOCK_HELD = {"update", "change all waiting", "insert doing"}  # a bare statement
 
 
@@ -399,8 +400,12 @@ def refusal(error: psycopg.Error, kinds: Collection[str], *, several: bool) -> b
     locks.
     """
     constraint = error.diag.constraint_name
+    if error.sqlstate == "40001":  # an operator began the next run: to be sent again
+        return REPORTS.issuperset(kinds)
     if error.sqlstate in {"40P01", "25P02"}:
         return several or "advisory" not in (error.diag.message_detail or "")
+    if error.sqlstate == "55P03":  # it gave up waiting, as only those do
+        return several
     if constraint == LOCK and not MAY_FIND_A_LOCK_HELD.intersection(kinds):
         return False
     constraints = REFUSALS.get(error.sqlstate or "")

@@ -55,8 +55,10 @@ class Actor:
             world.minutes += rng.choice([1, 1, 5])
         self._run(verbs.set_clock(world.now.isoformat()))
         several = "operator" in self.client.roles and rng.random() < 0.15
-        # of a deadlock with a transaction of several statements, that one is the victim
-        self._run(f"set deadlock_timeout = '{'20ms' if several else '1s'}'")
+        # of a deadlock with a transaction of several statements, that one is the victim: it
+        # looks for one at once, and gives up long before the others look
+        self._run(f"set deadlock_timeout = '{'20ms' if several else '10s'}'")
+        self._run(f"set lock_timeout = '{'1s' if several else '0'}'")
         if several:
             self._run("begin")
         texts: list[str] = []

@@ -9,6 +9,8 @@ import pytest
 from tests.python.races import harness, script, verbs
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.python.races.scene import Scene
 
 
@@ -132,3 +134,65 @@ def test_a_finish_carries_its_own_claim_even_for_the_same_worker(queue: Scene) -
     assert session.run(verbs.release(worker, held))[0]["outcome"] == "not_held"
     assert session.run(verbs.finish(worker, again))[0]["outcome"] == "finished"
     queue.ends_well()
+
+
+@pytest.mark.parametrize("end", ["finish", "finish two ways", "exchange", "retry", "release"])
+def test_an_end_changes_nothing_of_the_next_run_even_if_that_is_this_workers_too(
+    queue: Scene, end: str
+) -> None:
+    """
+    The row of the job says the same worker and doing again; only the claim is another.
+
+    What ends in one statement has read the claim from before it waited. It is undone as a
+    whole then, and sent again it is told that it holds nothing.
+    """
+    held: list[harness.Claim] = []
+    worker = 0
+
+    def setup() -> None:
+        nonlocal worker
+        queue.reset(idle=False)
+        worker = queue.worker()
+        queue.defer("a", "a", locks=["l", None])
+        held[:] = queue.claim(worker, 2)
+
+    def ends() -> str:
+        match end:
+            case "finish":
+                return verbs.finish(worker, held)
+            case "finish two ways":
+                text = verbs.finish(worker, held)
+                return text.replace("'succeeded', 'succeeded'", "'succeeded', 'failed'")
+            case "exchange":
+                return verbs.finish_and_fetch(worker, held, 1)
+            case "retry":
+                return verbs.retry(worker, held)
+            case _:
+                return verbs.release(worker, held)
+
+    def made(status: str) -> Callable[[], str]:
+        return lambda: (
+            f"update procrastinate_jobs set status = '{status}' where id = {held[0].job_id}"
+        )
+
+    theirs = script.transaction("operator", made("todo"), made("doing"))
+    (ours,) = lists = script.alone("one", ends)
+    waited = 0
+    for run in script.permutations(queue.stage, theirs, lists, setup=setup):
+        first = run.order.index(ours) < run.order.index(theirs[1])
+        waited += ours in run.waited
+        undone = ours in run.waited and end in {"finish", "exchange"}
+        assert run.sqlstates() == ["40001"] * undone, run
+        if undone:
+            assert queue.status(held[1].job_id) == "doing", f"{run}: undone as a whole"
+            rows = queue.stage.session("one").run(ends())
+        else:
+            rows = run.of(ours).rows
+        told = {row["job_id"]: row["outcome"] for row in rows}
+        assert (told.get(held[0].job_id) == "not_held") == (not first), run
+        assert told.get(held[1].job_id) != "not_held", run
+        runs = queue.stage.look("select job_id, claim_id from procrastinate_doing")
+        assert [row["job_id"] for row in runs] == [held[0].job_id], run
+        assert runs[0]["claim_id"] != held[0].claim_id, run
+        queue.ends_well(run)
+    assert waited == 2
