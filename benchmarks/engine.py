@@ -29,6 +29,7 @@ from benchmarks import (
     soak,
     tenants,
     triggers,
+    upkeep,
 )
 from benchmarks import server as servers
 from benchmarks.options import Options
@@ -48,6 +49,7 @@ CASES: Mapping[str, Case] = {
     "costs": costs.run,
     "latency": latency.run,
     "limits": limits.run,
+    "upkeep": upkeep.run,
     "notify": notify.run,
     "announce": announce.run,
     "producers": producers.run,

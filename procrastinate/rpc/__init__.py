@@ -2,7 +2,7 @@
 One typed function per SQL function: the only Python that names one.
 
 Each returns a :class:`~procrastinate.rpc.call.Call`, which a connector sends:
-``await connector.call_async(wire.heartbeat_v1(worker_id=1))``, or ``connector.call(...)``.
+``await connector.call_async(wire.heartbeat_v2(worker_id=1))``, or ``connector.call(...)``.
 """
 
 from __future__ import annotations

@@ -109,9 +109,14 @@ _UNREGISTER_WORKER = Function(
     name="procrastinate_unregister_worker_v2",
     arguments={"p_worker_id": "bigint", "p_run": "text"},
 )
-_HEARTBEAT = Function(
+_HEARTBEAT_OF_ALL = Function(
     name="procrastinate_heartbeat_v1",
     arguments={"p_worker_id": "bigint", "p_run": "text"},
+    columns=("job_id", "claim_id", "abort_requested"),
+)
+_HEARTBEAT = Function(
+    name="procrastinate_heartbeat_v2",
+    arguments={"p_worker_id": "bigint", "p_run": "text", "p_job_ids": "bigint[]"},
     columns=("job_id", "claim_id", "abort_requested"),
 )
 _SET_QUIET = Function(
@@ -123,8 +128,12 @@ _LIST_WRITERS = Function(
     arguments={},
     columns=("pid", "virtual_transaction"),
 )
-_LIST_JOBS_TO_ABORT = Function(
+_LIST_ALL_JOBS_TO_ABORT = Function(
     name="procrastinate_list_jobs_to_abort_v1", arguments={"p_worker_id": "bigint"}
+)
+_LIST_JOBS_TO_ABORT = Function(
+    name="procrastinate_list_jobs_to_abort_v2",
+    arguments={"p_worker_id": "bigint", "p_job_ids": "bigint[]"},
 )
 _PRUNE_WORKERS = Function(
     name="procrastinate_prune_workers_v1", arguments={"p_older_than": "interval"}
@@ -160,9 +169,11 @@ FUNCTIONS = (
     _RELEASE_JOBS,
     _REGISTER_WORKER,
     _UNREGISTER_WORKER,
+    _HEARTBEAT_OF_ALL,
     _HEARTBEAT,
     _SET_QUIET,
     _LIST_WRITERS,
+    _LIST_ALL_JOBS_TO_ABORT,
     _LIST_JOBS_TO_ABORT,
     _PRUNE_WORKERS,
     _RECOVER_JOBS,
@@ -470,13 +481,45 @@ def heartbeat_v1(*, worker_id: int, run: str | None = None) -> Call[list[values.
     Source: ``sql/functions/wire/heartbeat_v1.sql``
     """
     return Call(
-        function=_HEARTBEAT,
+        function=_HEARTBEAT_OF_ALL,
         args={"p_worker_id": worker_id, "p_run": run},
-        decode=lambda rows: [
-            values.HeldJob(job_id=row[0], claim_id=row[1], abort_requested=row[2])
-            for row in rows
-        ],
+        decode=_held_jobs,
     )
+
+
+def heartbeat_v2(
+    *, worker_id: int, run: str | None = None, job_ids: Sequence[int] | None = None
+) -> Call[list[values.HeldJob]]:
+    """
+    Say that a worker lives; return which jobs the database has in doing under it.
+
+    Parameters
+    ----------
+    worker_id
+        The worker's id.
+    run
+        The ``run`` of the description with which it registered; None: not compared.
+    job_ids
+        Which jobs it asks for; None: all, for which the database reads all that runs or ran.
+
+    Raises
+    ------
+    exceptions.WorkerNotRegistered
+        ``PQ004``: as for :func:`heartbeat_v1`.
+
+    Source: ``sql/functions/wire/heartbeat_v2.sql``
+    """
+    return Call(
+        function=_HEARTBEAT,
+        args={"p_worker_id": worker_id, "p_run": run, "p_job_ids": job_ids},
+        decode=_held_jobs,
+    )
+
+
+def _held_jobs(rows: Rows) -> list[values.HeldJob]:
+    return [
+        values.HeldJob(job_id=row[0], claim_id=row[1], abort_requested=row[2]) for row in rows
+    ]
 
 
 def set_quiet_v1(*, worker_id: int, quiet: bool) -> Call[None]:
@@ -522,7 +565,22 @@ def list_jobs_to_abort_v1(*, worker_id: int) -> Call[list[int]]:
     Source: ``sql/functions/wire/list_jobs_to_abort_v1.sql``
     """
     return Call(
-        function=_LIST_JOBS_TO_ABORT, args={"p_worker_id": worker_id}, decode=decode.column
+        function=_LIST_ALL_JOBS_TO_ABORT, args={"p_worker_id": worker_id}, decode=decode.column
+    )
+
+
+def list_jobs_to_abort_v2(
+    *, worker_id: int, job_ids: Sequence[int] | None = None
+) -> Call[list[int]]:
+    """
+    Return which of these jobs are in doing under this worker and asked to abort; None: of all.
+
+    Source: ``sql/functions/wire/list_jobs_to_abort_v2.sql``
+    """
+    return Call(
+        function=_LIST_JOBS_TO_ABORT,
+        args={"p_worker_id": worker_id, "p_job_ids": job_ids},
+        decode=decode.column,
     )
 
 

@@ -149,6 +149,12 @@ class Claims:
             or any(ended.claim_id == claim_id for ended in self.retries)
         )
 
+    def known_jobs(self) -> list[int]:
+        """Return the jobs that run or wait here."""
+        worker = self.worker
+        known = [running.job.id for running in worker.running]
+        return [job_id for job_id in known if job_id is not None] + worker.prefetched.job_ids()
+
     def disown(self, claimed: Sequence[values.ClaimedJob]) -> None:
         """
         Let nothing of an older claim count for a new one of the same number.

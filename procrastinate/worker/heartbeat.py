@@ -2,7 +2,10 @@
 The heartbeat: says that the worker lives, and compares what the database thinks with what runs.
 
 A reply can be lost after its commit: the database then has jobs in doing that nobody runs. A
-beat returns what it has, and what is unknown here is given back.
+thorough beat returns all that it has, and what is unknown here is given back. To find all, the
+database reads each row that runs or ran and was not vacuumed yet, so where that takes long most
+beats name the jobs that are known here, and learn of those which are asked to abort
+(docs/decisions/0141-a-beat-names-its-jobs.md).
 """
 
 from __future__ import annotations
@@ -23,6 +26,13 @@ if TYPE_CHECKING:
 #: Seconds until the next try of a beat that failed, if the interval is not shorter.
 RETRY_AFTER = 1.0
 
+#: After a thorough beat none is made for so many times as long as it took, unless a reply was
+#: lost: no fleet shall spend more than a thousandth of a core per worker on them.
+REST = 1000
+
+#: Seconds that it rests at most.
+LONGEST_REST = 60.0
+
 
 class Heartbeat:
     """
@@ -37,9 +47,13 @@ class Heartbeat:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self._now = asyncio.Event()
+        self._is_in_doubt = False
+        self._rests_until = 0.0
+        """On the event loop's clock: when the next thorough beat may be."""
 
-    def beat_now(self) -> None:
-        """Beat without waiting for the interval's end."""
+    def look_now(self) -> None:
+        """Compare all without waiting for the interval's end: a reply may be lost."""
+        self._is_in_doubt = True
         self._now.set()
 
     async def run(self) -> None:
@@ -55,12 +69,25 @@ class Heartbeat:
     async def _beat(self) -> bool:
         worker = self._worker
         worker_id = worker.registration.worker_id
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        is_thorough = self._is_in_doubt or began >= self._rests_until
+        # Before the beat: a reply that is lost after this may be of something that it missed. If
+        # the beat itself is lost, there is an outage, and its end brings the doubt back.
+        self._is_in_doubt = False
         try:
             held = await worker.outage.call(
-                wire.heartbeat_v1(worker_id=worker_id, run=worker.registration.run),
+                wire.heartbeat_v2(
+                    worker_id=worker_id,
+                    run=worker.registration.run,
+                    job_ids=None if is_thorough else worker.claims.known_jobs(),
+                ),
                 # Time enough is left to beat on another connection.
                 timeout=worker.stalled_worker_timeout / 3,
             )
+            if is_thorough:
+                now = loop.time()
+                self._rests_until = now + min((now - began) * REST, LONGEST_REST)
             await self._compare(held)
         except exceptions.WorkerNotRegistered:
             try:

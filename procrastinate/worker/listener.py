@@ -74,12 +74,15 @@ class Listener:
         # has this number: what was asked for is in our tables
         # (docs/decisions/0130-a-schema-is-a-tenants.md).
         if self._worker.running.may_have(job_id):
-            self._worker.aborts.look()
+            self._worker.aborts.look_for(job_id)
 
 
 class AbortPoller:
     """
     Looks which jobs are asked to abort: when a notification says so, and now and then.
+
+    It names those that are known here, and those which notifications named: they may be on their
+    way here.
 
     Parameters
     ----------
@@ -90,9 +93,11 @@ class AbortPoller:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self._told = asyncio.Event()
+        self._named: set[int] = set()
 
-    def look(self) -> None:
-        """Look at once."""
+    def look_for(self, job_id: int) -> None:
+        """Look at once, also for this job."""
+        self._named.add(job_id)
         self._told.set()
 
     async def run(self) -> None:
@@ -104,11 +109,16 @@ class AbortPoller:
                 continue
             # Before the look: who is told of after this may have been missed by it.
             self._told.clear()
+            named, self._named = self._named, set()
             try:
                 job_ids = await worker.outage.call(
-                    wire.list_jobs_to_abort_v1(worker_id=worker.registration.worker_id)
+                    wire.list_jobs_to_abort_v2(
+                        worker_id=worker.registration.worker_id,
+                        job_ids=[*named.union(worker.claims.known_jobs())],
+                    )
                 )
             except exceptions.DatabaseUnavailable as exc:
+                self._named |= named
                 worker.outage.begin(exc)
                 continue
             for job_id in job_ids:

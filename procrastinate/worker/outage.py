@@ -76,7 +76,7 @@ class Outage:
             extra=self._worker.log_extra("database_available"),
         )
         # An exchange whose answer was lost may have claimed jobs that nobody here knows.
-        self._worker.heartbeat.beat_now()
+        self._worker.heartbeat.look_now()
         self._worker.housekeeping.begin_now()
         self._worker.claims.wake()
 

@@ -69,6 +69,10 @@ class Prefetched:
         finally:
             self._is_beginning = False
 
+    def job_ids(self) -> list[int]:
+        """Return the jobs that wait here."""
+        return [claim.job.id for claim in self._by_claim.values() if claim.job.id is not None]
+
     def has_job(self, job_id: int) -> bool:
         """Whether a job waits here."""
         return any(claim.job.id == job_id for claim in self._by_claim.values())

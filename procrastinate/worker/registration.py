@@ -45,7 +45,7 @@ class Registration:
 
         After a failover the worker's id may be another worker's.
         """
-        return wire.heartbeat_v1(worker_id=self.worker_id, run=self.run)
+        return wire.heartbeat_v2(worker_id=self.worker_id, run=self.run, job_ids=[])
 
     async def register(self) -> None:
         """Write the row."""

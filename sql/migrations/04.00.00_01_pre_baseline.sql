@@ -4355,7 +4355,8 @@ begin
                 'procrastinate_finish_and_fetch_v2', 'procrastinate_finish_job_v1',
                 'procrastinate_finish_jobs_v1', 'procrastinate_get_result',
                 'procrastinate_get_results_v1', 'procrastinate_heartbeat_v1',
-                'procrastinate_list_jobs_to_abort_v1', 'procrastinate_list_writers_v1',
+                'procrastinate_heartbeat_v2', 'procrastinate_list_jobs_to_abort_v1',
+                'procrastinate_list_jobs_to_abort_v2', 'procrastinate_list_writers_v1',
                 'procrastinate_prune_stalled_workers_v1',
                 'procrastinate_prune_workers_v1', 'procrastinate_recover_jobs_v1',
                 'procrastinate_register_worker_v1', 'procrastinate_register_worker_v2',
@@ -6132,12 +6133,34 @@ $$;
 comment on function procrastinate_get_results_v1(bigint[]) is
 'Status, result, error, progress and meta of these jobs; keeps: whether it has a ttl.';
 
--- A worker lives; what it holds, for it to compare with what it runs.
+-- procrastinate_heartbeat_v2 for all that the worker holds.
+create function procrastinate_heartbeat_v1(p_worker_id bigint, p_run text default null)
+returns table (job_id bigint, claim_id bigint, abort_requested boolean)
+language plpgsql volatile parallel unsafe security definer
+set search_path from current
+as $$
+begin
+    return query
+    select h.job_id, h.claim_id, h.abort_requested
+    from procrastinate_heartbeat_v2(p_worker_id, p_run) as h;
+end;
+$$;
+
+comment on function procrastinate_heartbeat_v1(bigint, text) is
+'Beats for a worker and lists the claims that it holds. Raises PQ004 (not registered).';
+
+-- A worker lives; what it holds, for it to compare with what it runs: of the jobs that it
+-- names, or of all.
+--
+-- To look for all reads procrastinate_doing from end to end, and what is gone with it while
+-- somebody's snapshot keeps that from vacuum: docs/decisions/0141-a-beat-names-its-jobs.md.
 --
 -- After a failover that lost the last transactions an id may be given out again. A worker
 -- that said "run" of itself when it registered, and says it here, is told that this row is
 -- another's.
-create function procrastinate_heartbeat_v1(p_worker_id bigint, p_run text default null)
+create function procrastinate_heartbeat_v2(
+    p_worker_id bigint, p_run text default null, p_job_ids bigint[] default null
+)
 returns table (job_id bigint, claim_id bigint, abort_requested boolean)
 language plpgsql volatile parallel unsafe security definer
 set search_path from current
@@ -6145,6 +6168,7 @@ set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_sort = off
+set enable_nestloop = off  -- a filter by an array is quadratic; both sides come in order
 set jit = off
 as $$
 #variable_conflict use_column
@@ -6161,29 +6185,48 @@ begin
             'is another worker''s after a failover.',
             'Register again with procrastinate_register_worker_v2.');
     end if;
+    if p_job_ids is null then
+        p_job_ids := array(
+            select h.job_id
+            from procrastinate_doing as h
+            where h.worker_id = p_worker_id
+        );
+    end if;
     return query
     select d.job_id, d.claim_id, j.abort_requested
     from procrastinate_doing as d
     join (
         select x.id, x.abort_requested
         from procrastinate_jobs as x
-        where
-            x.id = any(array(
-                select h.job_id
-                from procrastinate_doing as h
-                where h.worker_id = p_worker_id
-            ))
+        where x.id = any(p_job_ids)
     ) as j on j.id = d.job_id
-    where d.worker_id = p_worker_id
+    where d.job_id = any(p_job_ids) and d.worker_id = p_worker_id
     order by d.job_id;
 end;
 $$;
 
-comment on function procrastinate_heartbeat_v1(bigint, text) is
-'Beats for a worker and lists the claims that it holds. Raises PQ004 (not registered).';
+comment on function procrastinate_heartbeat_v2(bigint, text, bigint[]) is
+'Beats for a worker; its claims of these jobs, or all. Raises PQ004 (not registered).';
 
--- The jobs that a worker runs and that were asked to abort.
+-- procrastinate_list_jobs_to_abort_v2 for all that the worker runs.
 create function procrastinate_list_jobs_to_abort_v1(p_worker_id bigint)
+returns setof bigint
+language plpgsql stable parallel safe security definer
+set search_path from current
+as $$
+begin
+    return query select procrastinate_list_jobs_to_abort_v2(p_worker_id);
+end;
+$$;
+
+comment on function procrastinate_list_jobs_to_abort_v1(bigint) is
+'Ids of the jobs of a worker that were asked to abort.';
+
+-- Of the jobs that a worker names, or of all that it runs, those that were asked to abort.
+-- For all it reads procrastinate_doing from end to end, as procrastinate_heartbeat_v2 does.
+create function procrastinate_list_jobs_to_abort_v2(
+    p_worker_id bigint, p_job_ids bigint[] default null
+)
 returns setof bigint
 language plpgsql stable parallel safe security definer
 set search_path from current
@@ -6191,23 +6234,32 @@ set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_sort = off
+set enable_nestloop = off  -- a filter by an array is quadratic; both sides come in order
 set jit = off
 as $$
 begin
+    if p_job_ids is null then
+        p_job_ids := array(
+            select h.job_id
+            from procrastinate_doing as h
+            where h.worker_id = p_worker_id
+        );
+    end if;
     return query
-    select j.id
-    from procrastinate_jobs as j
-    where
-        j.id = any(array(
-            select d.job_id from procrastinate_doing as d where d.worker_id = p_worker_id
-        ))
-        and j.abort_requested
-    order by j.id;
+    select d.job_id
+    from procrastinate_doing as d
+    join (
+        select x.id
+        from procrastinate_jobs as x
+        where x.id = any(p_job_ids) and x.abort_requested
+    ) as j on j.id = d.job_id
+    where d.job_id = any(p_job_ids) and d.worker_id = p_worker_id
+    order by d.job_id;
 end;
 $$;
 
-comment on function procrastinate_list_jobs_to_abort_v1(bigint) is
-'Ids of the jobs of a worker that were asked to abort.';
+comment on function procrastinate_list_jobs_to_abort_v2(bigint, bigint[]) is
+'Of these jobs of a worker, or of all, the ids of those that were asked to abort.';
 
 -- The transactions that may have written a job and are not seen yet: they hold the lock
 -- that every statement which writes todo takes first, and which goes after the commit.
@@ -9139,7 +9191,7 @@ grant execute on function _procrastinate_derives() to public;
 
 insert into procrastinate_migrations (name, sha256)
 values
-    ('04.00.00_01_pre_baseline', 'c88fa5c87315c481e0c429117afda25f6fcac4f7271b40d32184f36d93a344b8');
+    ('04.00.00_01_pre_baseline', '156d0f48f1c38fbe7ba739a81cad8fc3819a6af86c2f8aceaf5044ec2e05717e');
 
 -- Back to the caller's search_path.
 do $$

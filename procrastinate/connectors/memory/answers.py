@@ -212,11 +212,18 @@ def _register_worker(
     return _one(upkeep.register(store, name=p_name, queues=p_queues))
 
 
-def _heartbeat(store: Store, *, p_worker_id: int, p_run: str | None = None) -> Rows:
+def _heartbeat(
+    store: Store,
+    *,
+    p_worker_id: int,
+    p_run: str | None = None,
+    p_job_ids: Sequence[int] | None = None,
+) -> Rows:
     # No failover gives an id out again here: a row is its worker's.
     refusals.check_worker(store.workers, p_worker_id)
     upkeep.beat(store, p_worker_id)
-    return listing.held_by(store, p_worker_id)
+    held = listing.held_by(store, p_worker_id)
+    return [row for row in held if p_job_ids is None or row[0] in p_job_ids]
 
 
 def _set_quiet(store: Store, *, p_worker_id: int, p_quiet: bool) -> Rows:
@@ -319,8 +326,11 @@ def _prune_stalled_workers(store: Store, *, older_than: datetime.timedelta) -> R
     return _column(upkeep.prune(store, older_than))
 
 
-def _worker_jobs_to_abort(store: Store, *, p_worker_id: int) -> Rows:
-    return _column(listing.to_abort(store, worker_id=p_worker_id))
+def _worker_jobs_to_abort(
+    store: Store, *, p_worker_id: int, p_job_ids: Sequence[int] | None = None
+) -> Rows:
+    found = listing.to_abort(store, worker_id=p_worker_id)
+    return _column([job for job in found if p_job_ids is None or job in p_job_ids])
 
 
 def _jobs_to_abort(store: Store, **filters: Any) -> Rows:
@@ -374,9 +384,11 @@ ANSWERS: Mapping[str, Answer] = {
     "procrastinate_register_worker_v2": _register_worker,
     "procrastinate_unregister_worker_v2": _unregister_worker,
     "procrastinate_heartbeat_v1": _heartbeat,
+    "procrastinate_heartbeat_v2": _heartbeat,
     "procrastinate_set_quiet_v1": _set_quiet,
     "procrastinate_list_writers_v1": _list_writers,
     "procrastinate_list_jobs_to_abort_v1": _worker_jobs_to_abort,
+    "procrastinate_list_jobs_to_abort_v2": _worker_jobs_to_abort,
     "procrastinate_prune_workers_v1": _prune_workers,
     "procrastinate_recover_jobs_v1": many.recover_jobs,
     "procrastinate_sweep_v1": _sweep,

@@ -1,24 +1,11 @@
--- The jobs that a worker runs and that were asked to abort.
+-- procrastinate_list_jobs_to_abort_v2 for all that the worker runs.
 create function procrastinate_list_jobs_to_abort_v1(p_worker_id bigint)
 returns setof bigint
 language plpgsql stable parallel safe security definer
 set search_path from current
-set plan_cache_mode = force_generic_plan
-set enable_seqscan = off
-set enable_bitmapscan = off
-set enable_sort = off
-set jit = off
 as $$
 begin
-    return query
-    select j.id
-    from procrastinate_jobs as j
-    where
-        j.id = any(array(
-            select d.job_id from procrastinate_doing as d where d.worker_id = p_worker_id
-        ))
-        and j.abort_requested
-    order by j.id;
+    return query select procrastinate_list_jobs_to_abort_v2(p_worker_id);
 end;
 $$;
 

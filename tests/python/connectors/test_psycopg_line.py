@@ -119,7 +119,7 @@ async def test_errors_are_ours_caused_by_the_drivers_and_leave_the_line_as_it_wa
 ) -> None:
     first = await line.call_async(ask(PID))
     with pytest.raises(exceptions.WorkerNotRegistered) as caught:
-        await line.call_async(wire.heartbeat_v1(worker_id=12))
+        await line.call_async(wire.heartbeat_v2(worker_id=12))
     assert isinstance(caught.value.__cause__, psycopg.Error)
     assert "12" in str(caught.value)
     with pytest.raises(exceptions.ConnectorException) as other:
@@ -347,7 +347,7 @@ async def test_each_new_connection_is_greeted_before_all_else(
 async def test_a_server_that_does_not_take_the_greeting_is_told_nothing(
     line: Line, conn: psycopg.Connection
 ) -> None:
-    line.greeting = lambda: wire.heartbeat_v1(worker_id=1, run="nobody's")
+    line.greeting = lambda: wire.heartbeat_v2(worker_id=1, run="nobody's")
     for _ in range(2):
         with pytest.raises(exceptions.WorkerNotRegistered):
             await line.call_async(wire.register_worker_v2(name="n", queues=None))

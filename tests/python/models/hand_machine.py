@@ -333,13 +333,24 @@ class HandMachine(Machine):
             ]
         )
 
-    @rule(worker=worker_names, queue=st.sampled_from([None, "a"]))
-    def list_jobs_to_abort(self, worker: int, queue: str | None) -> None:
+    @rule(
+        worker=worker_names,
+        queue=st.sampled_from([None, "a"]),
+        named=st.none() | st.lists(job_names, max_size=4),
+    )
+    def list_jobs_to_abort(
+        self, worker: int, queue: str | None, named: list[int] | None
+    ) -> None:
         self.both(
             lambda side: (
                 side.names(side.call(listing.list_jobs_to_abort(queue=queue))),
                 side.names(
-                    side.call(wire.list_jobs_to_abort_v1(worker_id=side.worker(worker)))
+                    side.call(
+                        wire.list_jobs_to_abort_v2(
+                            worker_id=side.worker(worker),
+                            job_ids=None if named is None else [side.job(job) for job in named],
+                        )
+                    )
                 ),
             )
         )

@@ -212,8 +212,8 @@ class Machine(RuleBasedStateMachine):
         function: Any = old_wire.unregister_worker_v1 if old else wire.unregister_worker_v2
         self.both(lambda side: side.call(function(worker_id=side.worker(worker))))
 
-    @rule(worker=worker_names)
-    def beat(self, worker: int) -> None:
+    @rule(worker=worker_names, named=st.none() | st.lists(job_names, max_size=4))
+    def beat(self, worker: int, named: list[int] | None) -> None:
         self.both(
             lambda side: [
                 (
@@ -221,7 +221,12 @@ class Machine(RuleBasedStateMachine):
                     side.claim_name(held.claim_id),
                     held.abort_requested,
                 )
-                for held in side.call(wire.heartbeat_v1(worker_id=side.worker(worker)))
+                for held in side.call(
+                    wire.heartbeat_v2(
+                        worker_id=side.worker(worker),
+                        job_ids=None if named is None else [side.job(job) for job in named],
+                    )
+                )
             ]
         )
 

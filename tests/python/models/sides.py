@@ -179,7 +179,7 @@ class Side:
         known = {claim_id for _, claim_id in self.claims}
         for worker_id in self.worker_ids:
             try:
-                held = self.call(wire.heartbeat_v1(worker_id=worker_id))
+                held = self.call(wire.heartbeat_v2(worker_id=worker_id))
             except exceptions.WorkerNotRegistered:
                 continue
             self.claims += [

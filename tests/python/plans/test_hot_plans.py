@@ -147,9 +147,14 @@ CALLS = (
     ),
     Call(
         name="heartbeat",
-        sql=b"select * from procrastinate_heartbeat_v1(%s::bigint)",
+        sql=b"select * from procrastinate_heartbeat_v2(%s::bigint)",
         prepare=lambda world: (world.worker_id,),
         reads_whole=DOING,
+    ),
+    Call(
+        name="heartbeat that names jobs",
+        sql=b"select * from procrastinate_heartbeat_v2(%s::bigint, null, array[%s::bigint])",
+        prepare=lambda world: (world.worker_id, *one("doing")(world)),
     ),
     Call(
         name="say that a worker is quiet",
@@ -158,9 +163,14 @@ CALLS = (
     ),
     Call(
         name="jobs to abort",
-        sql=b"select * from procrastinate_list_jobs_to_abort_v1(%s::bigint)",
+        sql=b"select * from procrastinate_list_jobs_to_abort_v2(%s::bigint)",
         prepare=lambda world: (world.worker_id,),
         reads_whole=DOING,
+    ),
+    Call(
+        name="jobs to abort of those named",
+        sql=b"select procrastinate_list_jobs_to_abort_v2(%s::bigint, array[%s::bigint])",
+        prepare=lambda world: (world.worker_id, *one("doing")(world)),
     ),
     Call(
         name="prune",

@@ -276,13 +276,33 @@ def test_a_heartbeat_lists_what_is_held_and_to_be_aborted(world: World) -> None:
     first, second = world.claim(), world.claim()
     world.call(old_wire.cancel_job_v1(job_id=second.job.id or 0, abort=True, delete=False))
 
-    held = world.call(wire.heartbeat_v1(worker_id=world.worker_id))
+    held = world.call(wire.heartbeat_v2(worker_id=world.worker_id))
 
     assert [(h.job_id, h.claim_id, h.abort_requested) for h in held] == [
         (first.job.id, first.claim_id, False),
         (second.job.id, second.claim_id, True),
     ]
+    assert world.call(wire.heartbeat_v1(worker_id=world.worker_id)) == held
+    assert world.call(wire.list_jobs_to_abort_v2(worker_id=world.worker_id)) == [second.job.id]
     assert world.call(wire.list_jobs_to_abort_v1(worker_id=world.worker_id)) == [second.job.id]
+
+
+@pytest.mark.parametrize(
+    ("named", "held"), [([], []), ([0], [0]), ([1, 9, 1], [1]), ([1, 0], [0, 1])]
+)
+def test_a_worker_asks_for_the_jobs_that_it_names(
+    world: World, named: list[int], held: list[int]
+) -> None:
+    jobs = [world.claim().job.id or 0 for _ in range(2)]
+    for job_id in jobs:
+        world.call(old_wire.cancel_job_v1(job_id=job_id, abort=True, delete=False))
+    elsewhere = 10_000
+    asked = [jobs[number] if number < len(jobs) else elsewhere for number in named]
+
+    beat = world.call(wire.heartbeat_v2(worker_id=world.worker_id, job_ids=asked))
+    told = world.call(wire.list_jobs_to_abort_v2(worker_id=world.worker_id, job_ids=asked))
+
+    assert [job.job_id for job in beat] == told == [jobs[number] for number in held]
 
 
 def test_a_worker_says_that_it_is_quiet_and_asks_who_writes(world: World) -> None:

@@ -213,6 +213,7 @@ def test_what_updates_jobs_as_the_owner_obeys_no_setting_of_the_caller(
     writes_no_job_that_there_is = {
         "procrastinate_announce_ends_v1",
         "procrastinate_heartbeat_v1",
+        "procrastinate_heartbeat_v2",
         "procrastinate_list_writers_v1",
         "procrastinate_pause_queue",
         "procrastinate_register_worker_v1",

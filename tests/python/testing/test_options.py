@@ -228,7 +228,7 @@ def test_a_run_that_is_past_its_time_is_expired_only_under_a_silent_worker(
         found = world.call(results.expire_jobs_v1(older_than=minute))
         return [(one.job_id, one.outcome) for one in found]
 
-    world.call(wire.heartbeat_v1(worker_id=world.worker_id))
+    world.call(wire.heartbeat_v2(worker_id=world.worker_id))
     world.later(5)
     assert expire() == []
     world.later(60)

@@ -44,8 +44,8 @@ def unreliable(app: App, monkeypatch: pytest.MonkeyPatch) -> Unreliable:
     [
         "procrastinate_finish_and_fetch_v1",
         "procrastinate_retry_jobs_v2",
-        "procrastinate_list_jobs_to_abort_v1",
-        "procrastinate_heartbeat_v1",
+        "procrastinate_list_jobs_to_abort_v2",
+        "procrastinate_heartbeat_v2",
         "procrastinate_channels_v1",
         "procrastinate_prune_workers_v1",
         "procrastinate_recover_jobs_v1",
@@ -126,7 +126,7 @@ async def test_a_row_that_cannot_be_renewed_yet_is_renewed_later(
     monkeypatch.setattr(heartbeat, "RETRY_AFTER", 0.01)
     run = await start_worker(**ALONE)
     await listening(database)
-    for notice in (run.worker.heartbeat.beat_now, run.worker.claims.wake):
+    for notice in (run.worker.heartbeat.look_now, run.worker.claims.wake):
         database.conn.execute("delete from procrastinate_workers")
         unreliable.left["procrastinate_register_worker_v2"] = 2
         notice()

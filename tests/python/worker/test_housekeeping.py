@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SWEEP = "procrastinate_sweep_v1"
-HEARTBEAT = "procrastinate_heartbeat_v1"
+HEARTBEAT = "procrastinate_heartbeat_v2"
 
 
 class Calls:

@@ -55,7 +55,7 @@ def test_an_idle_worker_says_little(
         said = runner.run(idle())
 
     assert said.total() <= PER_MINUTE * MINUTES
-    assert said["heartbeat_v1"] in range(6 * MINUTES - 1, 6 * MINUTES + 2)
+    assert said["heartbeat_v2"] in range(6 * MINUTES - 1, 6 * MINUTES + 2)
     # Every five seconds, by one lane:
     assert said["finish_and_fetch_v1"] in range(12 * MINUTES - 1, 12 * MINUTES + 2)
     # Regularly, not only at the start:

@@ -51,7 +51,7 @@ async def test_a_beat_gives_back_what_is_not_known_here_but_not_what_is_on_its_w
         (now,) = database.conn.execute("select now()").fetchone() or (None,)
         # Beats go on, or wait for the answer; either way the claim stays.
         assert await database.status(job_id) == "doing"
-        run.worker.heartbeat.beat_now()
+        run.worker.heartbeat.look_now()
         await asyncio.sleep(0)
         assert now is not None
     assert await database.status(job_id) == "doing"
@@ -101,7 +101,7 @@ async def test_a_worker_is_left_at_once_while_a_beat_waits_for_an_answer(
         await settled()
 
     monkeypatch.setattr(run.worker.claims, "settled", wait_until_settled)
-    run.worker.heartbeat.beat_now()
+    run.worker.heartbeat.look_now()
     await beats.wait()
     for _ in range(3):  # stop, insist, leave
         run.task.cancel()
@@ -142,7 +142,7 @@ async def test_a_beat_of_a_worker_that_was_pruned_registers_it_again(
     await listening(database)
     first = run.worker.worker_id
     database.conn.execute("delete from procrastinate_workers")
-    run.worker.heartbeat.beat_now()
+    run.worker.heartbeat.look_now()
     await until(lambda: run.worker.worker_id != first)
     await database.until("select 1 from procrastinate_workers")
     await run.stop()
@@ -169,9 +169,9 @@ async def test_a_worker_whose_id_is_another_s_after_a_failover_leaves_it_alone(
         [first],
     ).fetchall()
 
-    run.worker.heartbeat.beat_now()
+    run.worker.heartbeat.look_now()
     await until(lambda: run.worker.worker_id != first)
-    run.worker.heartbeat.beat_now()
+    run.worker.heartbeat.look_now()
     await run.stop()
 
     assert database.conn.execute("select id from procrastinate_workers").fetchall() == [

@@ -133,7 +133,7 @@ async def test_a_beat_that_failed_is_made_again_soon_and_each_has_a_third_of_the
     async def call(call: Any, *, timeout: float | None = None) -> Any:
         if call.function.name == "procrastinate_sweep_v1":
             return values.Sweep(promoted=0, unlinked=0)
-        if call.function.name == "procrastinate_heartbeat_v1":
+        if call.function.name == "procrastinate_heartbeat_v2":
             assert timeout is not None
             timeouts.append(timeout)
             if not answers.pop(0):
@@ -234,7 +234,7 @@ async def test_an_outage_is_said_once_and_its_end_is_a_reason_to_beat_and_to_loo
 ) -> None:
     worker = Worker(app)
     done: list[str] = []
-    monkeypatch.setattr(worker.heartbeat, "beat_now", lambda: done.append("beat"))
+    monkeypatch.setattr(worker.heartbeat, "look_now", lambda: done.append("beat"))
     monkeypatch.setattr(worker.claims, "wake", lambda: done.append("look"))
     worker.outage.end()  # There was none.
     for _ in range(2):

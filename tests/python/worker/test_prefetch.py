@@ -306,7 +306,7 @@ async def test_what_waits_in_a_worker_that_was_taken_for_dead_is_given_back(
         "update procrastinate_workers set last_heartbeat = now() - interval '1 hour'"
     )
     database.conn.execute("select procrastinate_prune_stalled_workers()")
-    run.worker.heartbeat.beat_now()
+    run.worker.heartbeat.look_now()
     await database.until(
         "select 1 from procrastinate_events where job_id = %s and type = 'started' "
         "having count(*) = 2",

@@ -167,7 +167,7 @@ async def test_a_worker_whose_row_is_lost_looks_again_when_it_has_a_new_one(
     await database.until("select 1 from procrastinate_workers where not quiet")
     conn.execute("delete from procrastinate_workers where not quiet")
     job_id = await app.configure_task("t", queue="q").defer_async()  # nobody is told
-    run.worker.heartbeat.beat_now()
+    run.worker.heartbeat.look_now()
     await database.until_status(job_id, "succeeded")
 
 
