@@ -253,9 +253,9 @@ class Session:
             got += claimed
             calls += bool(claimed)
             *_, (_, _, more, marks, look_in) = found
-            if not more and sent and sent[1] and look_in is not None and 0 < look_in <= 0.1:
+            if not more and sent and sent[1] and look_in is not None and look_in > 0:
                 # What was written with an id of one's own is found by the look from the
-                # start that is said to be due soon: as if it were then.
+                # start that is due some time, later where the last one was dear: as if then.
                 more, marks[1] = True, 0
             self.marks[key] = marks
         self.done.append(f"fetch {limit} of {queues}: {got}")
