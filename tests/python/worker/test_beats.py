@@ -11,7 +11,7 @@ import pytest
 from procrastinate import App, exceptions
 from procrastinate.worker import heartbeat
 
-from .alone import ALONE, Runs, until
+from .alone import ALONE, Runs, listening, until
 from .conftest import Database, StartWorker, intercept
 
 HEARTBEAT = "procrastinate_heartbeat_v2"
@@ -206,7 +206,7 @@ async def test_a_poll_names_what_notifications_named_until_it_has_been_answered(
 
     asked.after_a_claim, asked.during_a_poll = on_its_way, fail_once
     run = await start_worker(**ALONE)
-    await database.until("select 1 from pg_stat_activity where query ilike 'listen%'")
+    await listening(database)
     job_id = await app.configure_task("slow").defer_async(n=1)
     await told.wait()
     database.conn.execute("select procrastinate_abort_job(%s)", [job_id])
