@@ -8,16 +8,14 @@ none can be vacuumed while somebody's snapshot may still see them.
 from __future__ import annotations
 
 import contextlib
-import statistics
+import functools
 from typing import TYPE_CHECKING
 
-from benchmarks import figures, wires
-from benchmarks.server import Connection, Server, install_ours
+from benchmarks import figures, limits, wires
+from benchmarks.server import Server, install_ours
 from benchmarks.snapshot import old_snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from benchmarks.options import Options
 
 JOBS = 900_000
@@ -26,13 +24,13 @@ RUNNING = 10
 CALLS = 5  # of each kind in a round; their median counts
 WHOLE = ("beat for all", "expire", "recover")  # read all that is gone, and are rare
 UPKEEP = {
-    "beat for all": "select * from procrastinate_heartbeat_v2(%(worker)s)",
-    "beat": "select * from procrastinate_heartbeat_v2(%(worker)s, null, %(jobs)s)",
-    "aborts": "select * from procrastinate_list_jobs_to_abort_v2(%(worker)s, %(jobs)s)",
-    "expire": "select * from procrastinate_expire_jobs_v1('30 seconds')",
-    "recover": "select * from procrastinate_recover_jobs_v1('30 seconds', '{task}', '{null}')",
-    "prune": "select * from procrastinate_prune_workers_v1('30 seconds')",
-    "sweep": "select * from procrastinate_sweep_v1()",
+    "beat for all": b"select * from procrastinate_heartbeat_v2(%(worker)s)",
+    "beat": b"select * from procrastinate_heartbeat_v2(%(worker)s, null, %(jobs)s)",
+    "aborts": b"select * from procrastinate_list_jobs_to_abort_v2(%(worker)s, %(jobs)s)",
+    "expire": b"select * from procrastinate_expire_jobs_v1('30 seconds')",
+    "recover": b"select * from procrastinate_recover_jobs_v1('30 seconds', '{task}', '{null}')",
+    "prune": b"select * from procrastinate_prune_workers_v1('30 seconds')",
+    "sweep": b"select * from procrastinate_sweep_v1()",
 }
 
 
@@ -79,13 +77,5 @@ def measure(
             conn.execute("vacuum (analyze) procrastinate_doing")
         given = {"worker": worker.worker_id, "jobs": [int(job) for job in claims.job_ids]}
         for call, text in UPKEEP.items():
-            times.setdefault((call, held), []).append(timed(conn, text, given))
-
-
-def timed(conn: Connection, text: str, given: Mapping[str, object]) -> float:
-    """The median of a few calls, in milliseconds."""
-
-    def call() -> object:
-        return conn.execute(text.encode(), given).fetchall()
-
-    return statistics.median(figures.seconds(call) * 1e3 for _ in range(CALLS))
+            work = functools.partial(conn.execute, text, given)
+            times.setdefault((call, held), []).append(limits.timed(work, CALLS))
